@@ -1,0 +1,252 @@
+package configs
+
+import (
+	"net/netip"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// Address is an IP address and a port to bind.
+type Address struct{ netip.AddrPort }
+
+func (a *Address) parse(s string) *valueFault {
+	v, err := netip.ParseAddrPort(s)
+	switch {
+	case err == nil && v.Addr().Zone() == "":
+		a.AddrPort = netip.AddrPortFrom(v.Addr().Unmap(), v.Port())
+		return nil
+	case strings.HasPrefix(s, "localhost:"):
+		return &valueFault{quoted(s) + " is a name", "write the address: " + quoted("127.0.0.1"+strings.TrimPrefix(s, "localhost"))}
+	case strings.HasPrefix(s, ":"):
+		return &valueFault{quoted(s) + " has no address", "write " + quoted("127.0.0.1"+s) + ", or " + quoted("0.0.0.0"+s) + " for all of them"}
+	}
+	if ip, err := netip.ParseAddr(s); err == nil {
+		return &valueFault{quoted(s) + " has no port", "write " + quoted(netip.AddrPortFrom(ip, 5060).String())}
+	}
+	return &valueFault{quoted(s) + " is no IP address and port", "write as in 127.0.0.1:5060 or [::1]:5060"}
+}
+
+// Network is a set of IP addresses: all that share a prefix.
+type Network struct{ netip.Prefix }
+
+func (n *Network) parse(s string) *valueFault {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		n.Prefix = netip.PrefixFrom(a, a.BitLen())
+		return nil
+	}
+	p, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil || p.Addr().Is4In6():
+		return &valueFault{quoted(s) + " is no network", "write as in 192.0.2.0/24, 2001:db8::/32 or 127.0.0.1"}
+	case p.Bits() == 0:
+		return &valueFault{quoted(s) + " is every address there is", "name the addresses that the peer sends from"}
+	case p != p.Masked():
+		return &valueFault{
+			quoted(s) + " has bits beyond its length",
+			"write " + quoted(p.Masked().String()) + " for the network, or " + quoted(p.Addr().String()) + " for the address",
+		}
+	}
+	n.Prefix = p
+	return nil
+}
+
+// Domain is a domain name in its one canonical text: A-labels in lower case, no dot at the end.
+type Domain string
+
+func (d *Domain) parse(s string) *valueFault {
+	v, err := resolver.ParseDomain(s)
+	if err != nil {
+		if _, after, ok := strings.Cut(s, "@"); ok {
+			return &valueFault{quoted(s) + " is an address", "write the domain alone: " + quoted(after)}
+		}
+		return &valueFault{quoted(s) + " is no domain name: " + expectedBy(err), "write as in example.net"}
+	}
+	*d = Domain(v)
+	return nil
+}
+
+// Host is a domain name or an IP address, without a port.
+type Host string
+
+func (h *Host) parse(s string) *valueFault {
+	st, err := resolver.ParseStatic("sip:" + s)
+	if err != nil || st.Port() != 0 || strings.ContainsRune(s, ';') {
+		return &valueFault{quoted(s) + " is no host", "write a name or an address without a port, as in gateway.example.net"}
+	}
+	*h = Host(st.Host())
+	return nil
+}
+
+// Server is a host, a name or an IP address, and a port to connect to.
+type Server string
+
+func (v *Server) parse(s string) *valueFault {
+	st, err := resolver.ParseStatic("component:" + s)
+	if err != nil || strings.ContainsRune(s, ';') {
+		return &valueFault{quoted(s) + " is no host and port", "write as in 127.0.0.1:5347 or xmpp.example.com:5347"}
+	}
+	*v = Server(strings.TrimPrefix(st.String(), "component:"))
+	return nil
+}
+
+// Static is the server as a next hop of the resolver.
+func (v Server) Static() (resolver.Static, error) {
+	return resolver.ParseStatic("component:" + string(v))
+}
+
+// Name is the name of a peer or a component: 1 to 63 letters, digits, dots, hyphens and underscores, so that it can be a label
+// of a metric and a word in a log.
+type Name string
+
+func (n *Name) parse(s string) *valueFault {
+	const most = 63
+	if s == "" || len(s) > most || strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' || r == '_')
+	}) {
+		return &valueFault{quoted(s) + " is no name", "write 1 to 63 letters, digits, dots, hyphens and underscores"}
+	}
+	*n = Name(s)
+	return nil
+}
+
+// NextHop is where a route sends: either a host that is named in full, or a component of this configuration.
+type NextHop struct {
+	// Component is the name under xmpp.components, "" if Static is meant.
+	Component Name
+	// Static is the host; the zero value if Component is meant.
+	Static resolver.Static
+}
+
+// String is the next hop as the file has it.
+func (h NextHop) String() string {
+	if h.Component != "" {
+		return "component:" + string(h.Component)
+	}
+	return h.Static.String()
+}
+
+func (h *NextHop) parse(s string) *valueFault {
+	if name, ok := strings.CutPrefix(s, "component:"); ok {
+		if v := h.Component.parse(name); v != nil {
+			return &valueFault{quoted(s) + " names no component", `write "component:" and a name under xmpp.components`}
+		}
+		return nil
+	}
+	st, err := resolver.ParseStatic(s)
+	if err != nil {
+		return &valueFault{
+			quoted(s) + " is no next hop: expected " + expectedBy(err),
+			`write as in "sip:192.0.2.7:5060;transport=tcp" or "component:prosody"`,
+		}
+	}
+	h.Static = st
+	return nil
+}
+
+// AdminAddress is where the admin port listens: a unix socket, or a loopback address. The zero value is nowhere.
+type AdminAddress struct {
+	socket   string
+	loopback netip.AddrPort
+}
+
+// IsZero reports whether a is nowhere.
+func (a AdminAddress) IsZero() bool { return a == AdminAddress{} }
+
+// Network and Text are what net.Listen takes: "unix" and the path, or "tcp" and the address.
+func (a AdminAddress) Network() string {
+	if a.socket != "" {
+		return "unix"
+	}
+	return "tcp"
+}
+
+// Text is the second half of what net.Listen takes; see Network. "" if a is nowhere.
+func (a AdminAddress) Text() string {
+	switch {
+	case a.socket != "":
+		return a.socket
+	case a.loopback.IsValid():
+		return a.loopback.String()
+	}
+	return ""
+}
+
+// String is the address as the file has it.
+func (a AdminAddress) String() string {
+	if a.socket != "" {
+		return "unix:" + a.socket
+	}
+	return a.Text()
+}
+
+// ParseAdminAddress reads "unix:/path" or a loopback address with a port; everything else is refused, above all an address
+// that another machine could reach.
+func ParseAdminAddress(s string) (AdminAddress, error) {
+	var a AdminAddress
+	if v := a.parse(s); v != nil {
+		return AdminAddress{}, Faults{{File: "admin address", Line: 1, Column: 1, Problem: v.problem, Instead: v.instead}}
+	}
+	return a, nil
+}
+
+func (a *AdminAddress) parse(s string) *valueFault {
+	if p, ok := strings.CutPrefix(s, "unix:"); ok {
+		// sun_path has 108 octets on Linux, 104 elsewhere, one of them the NUL at the end.
+		const most = 103
+		if !path.IsAbs(p) || path.Clean(p) != p || len(p) > most || strings.IndexByte(p, 0) >= 0 {
+			return &valueFault{quoted(s) + " is no socket", "write unix: and an absolute path of at most 103 octets, as in unix:/run/isthmus/admin.sock"}
+		}
+		a.socket = p
+		return nil
+	}
+	v, err := netip.ParseAddrPort(s)
+	switch {
+	case err != nil:
+		return &valueFault{quoted(s) + " is no admin address", "write unix:/run/isthmus/admin.sock or 127.0.0.1:9090"}
+	case !v.Addr().Unmap().IsLoopback():
+		return &valueFault{
+			quoted(s) + " could be reached from other machines, and the admin port has no password",
+			"write unix:/run/isthmus/admin.sock or " + quoted(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), v.Port()).String()),
+		}
+	}
+	a.loopback = v
+	return nil
+}
+
+// Path is the path of a file.
+type Path string
+
+func (p *Path) parse(s string) *valueFault {
+	const most = 4095
+	if s == "" || len(s) > most || strings.IndexByte(s, 0) >= 0 {
+		return &valueFault{"no path of a file", "write 1 to " + strconv.Itoa(most) + " octets without NUL"}
+	}
+	*p = Path(s)
+	return nil
+}
+
+// EnvName is the name of an environment variable: letters, digits and underscores, not beginning with a digit, at most 128.
+type EnvName string
+
+func (e *EnvName) parse(s string) *valueFault {
+	const most = 128
+	if s == "" || len(s) > most || s[0] >= '0' && s[0] <= '9' || strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_')
+	}) {
+		return &valueFault{"no name of an environment variable", "write the variable's name, as in ISTHMUS_SECRET, and the secret into the variable"}
+	}
+	*e = EnvName(s)
+	return nil
+}
+
+// expectedBy is the part of a resolver's error that does not repeat the input.
+func expectedBy(err error) string {
+	if e, ok := err.(*resolver.SyntaxError); ok { //nolint:errorlint // made one call above, never wrapped
+		return e.Expected
+	}
+	return err.Error()
+}

@@ -1,0 +1,364 @@
+package configs
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// right is a configuration without a fault; the cases below change one line of it.
+const right = `sip:
+  listeners:
+    - {transport: udp, address: "127.0.0.1:5060"}
+    - {transport: tcp, address: "127.0.0.1:5060"}
+  peers:
+    - name: proxy
+      networks: [127.0.0.1/32]
+      domains: [example.net]
+xmpp:
+  components:
+    - name: prosody
+      server: 127.0.0.1:5347
+      domain: example.net
+      serves: [example.com]
+      secret_env: SECRET
+routes:
+  - {domain: example.net, via: sip, next_hops: ["sip:127.0.0.1:5070;transport=udp"]}
+  - {domain: example.com, via: xmpp, next_hops: ["component:prosody"]}
+admin: {listen: "unix:/run/isthmus/admin.sock"}
+log: {level: warn}
+limits: {messages: {direct_wait: 20s}}
+`
+
+func noEnvironment(string) (string, bool) { return "", false }
+
+func environment(pairs ...string) Environment {
+	return func(name string) (string, bool) {
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1], true
+			}
+		}
+		return "", false
+	}
+}
+
+func TestParse(t *testing.T) {
+	c, err := Parse("right.yaml", []byte(right))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.SIP.Listeners[1].Address.String(); got != "127.0.0.1:5060" {
+		t.Errorf("address = %s", got)
+	}
+	if got := c.SIP.Peers[0].Networks[0].String(); got != "127.0.0.1/32" {
+		t.Errorf("network = %s", got)
+	}
+	if got := c.Routes[1].NextHops[0]; got.Component != "prosody" || got.String() != "component:prosody" {
+		t.Errorf("next hop = %v", got)
+	}
+	if got := c.Routes[0].NextHops[0].Static.String(); got != "sip:127.0.0.1:5070;transport=udp" {
+		t.Errorf("next hop = %s", got)
+	}
+	if got := c.Admin.Listen; got.Network() != "unix" || got.Text() != "/run/isthmus/admin.sock" {
+		t.Errorf("admin = %v", got)
+	}
+	if c.Log.Level != "warn" || c.Limits.Messages.DirectWait.Std() != 20*time.Second {
+		t.Errorf("written values: level %q, direct_wait %v", c.Log.Level, c.Limits.Messages.DirectWait)
+	}
+	if c.SIP.T1.Std() != 500*time.Millisecond || c.Limits.Messages.Total != 20000 || c.Limits.XMPP.Stanza.Octets() != 256<<10 {
+		t.Errorf("defaults: t1 %v, total %v, stanza %v", c.SIP.T1, c.Limits.Messages.Total, c.Limits.XMPP.Stanza)
+	}
+	if c.XMPP.Components[0].KeepAlive.Std() != time.Minute {
+		t.Errorf("default in a list: keep_alive %v", c.XMPP.Components[0].KeepAlive)
+	}
+}
+
+// Each case changes one place of the right configuration and names every fault that must come of it, whole.
+func TestParseFaults(t *testing.T) {
+	for _, c := range []struct {
+		name, old, text string
+		want            []string
+	}{
+		{"unknown key, near", "level: warn", "levle: warn", []string{`f:20:7: log: unknown key "levle"; did you mean level?`}},
+		{"unknown key, hyphen", "secret_env: SECRET", "secret-env: SECRET", []string{
+			`f:11:7: xmpp.components[0]: no secret is named; write secret_file: and a path, or secret_env: and the name of a variable`,
+			`f:15:7: xmpp.components[0]: unknown key "secret-env"; did you mean secret_env?`,
+		}},
+		{"unknown key, far", "level: warn", "colour: warn", []string{`f:20:7: log: unknown key "colour"; the keys known here are: level`}},
+		{"secret in the file", "secret_env: SECRET", "secret_env: SECRET\n      secret: hunter2", []string{
+			`f:16:7: xmpp.components[0].secret: a secret may not be written into the configuration; name a file with secret_file, or an environment variable with secret_env, and change the secret: it has been in this file`,
+		}},
+		{"wrong type: word for a list", "domains: [example.net]", "domains: example.net", []string{
+			`f:8:16: sip.peers[0].domains: a list is expected here, not one value; write each entry on a line of its own, after a hyphen`,
+		}},
+		{"wrong type: list for a word", "level: warn", "level: [warn]", []string{`f:20:14: log.level: one value is expected here, not a list; write level: info`}},
+		{"wrong type: list for keys", `log: {level: warn}`, "log: [warn]", []string{
+			`f:20:6: log: keys are expected here, not a list; write the keys on lines of their own, indented: level`,
+		}},
+		{"bad word", "level: warn", "level: warning", []string{`f:20:14: log.level: "warning" is not known here; did you mean warn? write one of: debug, info, warn, error`}},
+		{"missing", "name: proxy", "", []string{`f:7:7: sip.peers[0].name: missing; write name: example-net-proxy`}},
+		{"no value", "name: proxy", "name:", []string{`f:6:12: sip.peers[0].name: no value; write one, or leave the key out`}},
+		{"empty list", "[127.0.0.1/32]", "[]", []string{`f:7:17: sip.peers[0].networks: the list is empty; write networks: ["127.0.0.1/32"]`}},
+		{"empty entry", "[127.0.0.1/32]", "[~]", []string{`f:7:18: sip.peers[0].networks[0]: no value; write an entry, or remove the hyphen`}},
+		{"key twice", "{level: warn}", "{level: warn, level: info}", []string{`f:20:20: log.level: written a second time; keep one; the first is on line 20`}},
+		{"name, not address", "127.0.0.1:5060", "localhost:5060", []string{
+			`f:3:33: sip.listeners[0].address: "localhost:5060" is a name; write the address: "127.0.0.1:5060"`,
+		}},
+		{"address without port", `"127.0.0.1:5060"`, "127.0.0.1", []string{
+			`f:3:33: sip.listeners[0].address: "127.0.0.1" has no port; write "127.0.0.1:5060"`,
+		}},
+		{"port without address", `"127.0.0.1:5060"`, `":5060"`, []string{
+			`f:3:33: sip.listeners[0].address: ":5060" has no address; write "127.0.0.1:5060", or "0.0.0.0:5060" for all of them`,
+		}},
+		{"all addresses", `"127.0.0.1:5060"`, `"0.0.0.0:5060"`, []string{
+			`f:3:33: sip.listeners[0].address: bound to all addresses, and sip.advertise does not say which one others reach; write sip.advertise, or one address here`,
+		}},
+		{"host bits", "127.0.0.1/32", "127.0.0.1/8", []string{
+			`f:7:18: sip.peers[0].networks[0]: "127.0.0.1/8" has bits beyond its length; write "127.0.0.0/8" for the network, or "127.0.0.1" for the address`,
+		}},
+		{"every address", "127.0.0.1/32", "0.0.0.0/0", []string{
+			`f:7:18: sip.peers[0].networks[0]: "0.0.0.0/0" is every address there is; name the addresses that the peer sends from`,
+		}},
+		{"no network", "127.0.0.1/32", "local", []string{
+			`f:7:18: sip.peers[0].networks[0]: "local" is no network; write as in 192.0.2.0/24, 2001:db8::/32 or 127.0.0.1`,
+		}},
+		{"address for a domain", "serves: [example.com]", "serves: [juliet@example.com]", []string{
+			`f:14:16: xmpp.components[0].serves[0]: "juliet@example.com" is an address; write the domain alone: "example.com"`,
+		}},
+		{"no domain", "serves: [example.com]", "serves: [example..com]", []string{
+			`f:14:16: xmpp.components[0].serves[0]: "example..com" is no domain name: a label that is not empty; write as in example.net`,
+		}},
+		{"duration without unit", "direct_wait: 20s", "direct_wait: 20", []string{
+			`f:21:34: limits.messages.direct_wait: "20" has no unit; write "20s" for seconds, or ms, m, h`,
+		}},
+		{"duration too long", "direct_wait: 20s", "direct_wait: 31s", []string{
+			`f:21:34: limits.messages.direct_wait: "31s" is more than the most, 30s; write a value from 1s to 30s`,
+		}},
+		{"duration negative", "direct_wait: 20s", "direct_wait: -1s", []string{
+			`f:21:34: limits.messages.direct_wait: "-1s" is negative; write a duration from 0s`,
+		}},
+		{"size with a decimal unit", "messages: {direct_wait: 20s}", "xmpp: {stanza: 64KB}", []string{
+			`f:21:25: limits.xmpp.stanza: "64KB" has no unit that is known; write "64KiB"`,
+		}},
+		{"size too small", "messages: {direct_wait: 20s}", "xmpp: {stanza: 9999B}", []string{
+			`f:21:25: limits.xmpp.stanza: "9999B" is less than the least, 10000B; write a value from 10000B to 16MiB`,
+		}},
+		{"count", "messages: {direct_wait: 20s}", "xmpp: {depth: 1e3}", []string{
+			`f:21:24: limits.xmpp.depth: "1e3" is no whole number; write digits only, as in 1000`,
+		}},
+		{"unknown component", "component:prosody", "component:prosodi", []string{
+			`f:18:50: routes[1].next_hops[0]: there is no component "prosodi"; did you mean component:prosody?`,
+		}},
+		{"next hop of the other side", `"component:prosody"`, `"sip:127.0.0.1"`, []string{
+			`f:18:50: routes[1].next_hops[0]: "sip:127.0.0.1" is not reached via xmpp here; write "component:" and a name under xmpp.components`,
+		}},
+		{"next hop of no kind", `"component:prosody"`, `"127.0.0.1"`, []string{
+			`f:18:50: routes[1].next_hops[0]: "127.0.0.1" is no next hop: expected sip:, sips:, xmpp:, xmpps: or component:; write as in "sip:192.0.2.7:5060;transport=tcp" or "component:prosody"`,
+		}},
+		{"next hop in a circle", "sip:127.0.0.1:5070;transport=udp", "sip:127.0.0.1:5060;transport=udp", []string{
+			`f:17:49: routes[0].next_hops[0]: "sip:127.0.0.1:5060;transport=udp" is a listener of this gateway: every message would go in a circle; write the address of the proxy of example.net`,
+		}},
+		{"next hop without a listener", "transport=udp", "transport=tls", []string{
+			`f:17:49: routes[0].next_hops[0]: no listener has the transport of "sip:127.0.0.1:5070;transport=tls"; write one of the transports of sip.listeners, as in "sip:192.0.2.7:5060;transport=udp"`,
+		}},
+		{"component routed to itself", "serves: [example.com]", "serves: [example.net]", []string{
+			`f:14:16: xmpp.components[0].serves[0]: the route of example.net goes via sip, so nobody here can send as it; change the route to via: xmpp, or remove the domain here`,
+		}},
+		{"domain without a route", "domains: [example.net]", "domains: [example.net, example.org]", []string{
+			`f:8:30: sip.peers[0].domains[1]: no route for example.org: answers, reports and presence could not go back to it; add {domain: example.org, via: sip, next_hops: […]} to routes`,
+		}},
+		{"route twice", "  - {domain: example.com, via: xmpp", "  - {domain: EXAMPLE.net., via: sip, next_hops: [\"sip:127.0.0.1:5071\"]}\n  - {domain: example.com, via: xmpp", []string{
+			`f:18:14: routes[1].domain: the same domain again; the first is routes[0].domain on line 17; put all next hops into one route`,
+		}},
+		{"admin on every address", "unix:/run/isthmus/admin.sock", "0.0.0.0:9090", []string{
+			`f:19:17: admin.listen: "0.0.0.0:9090" could be reached from other machines, and the admin port has no password; write unix:/run/isthmus/admin.sock or "127.0.0.1:9090"`,
+		}},
+		{"anchor", "level: warn", "level: &a warn", []string{`f:20:14: log.level: an anchor (&) is not allowed; write the value alone`}},
+		{"tag", "level: warn", "level: !x warn", []string{`f:20:14: log.level: a tag (!) is not allowed; write the value alone`}},
+		{"unknown alias", "level: warn", "level: *hunter2", []string{"f:1:1: no YAML; see `isthmus config` for the form of the file"}},
+		{"second document", "level: warn}\n", "level: warn}\n---\na: b\n", []string{`f:21:1: a second document begins here; keep one document, without ---`}},
+		{"no YAML", "level: warn", "level: 'warn", []string{"f:20:1: no YAML: found unexpected end of stream; see `isthmus config` for the form of the file"}},
+		{"merge", "{level: warn}", "{level: warn, <<: {}}", []string{`f:20:20: log: a key must be a plain word; write one of: level`}},
+		{"secret named twice", "secret_env: SECRET", "secret_env: SECRET\n      secret_file: x", []string{
+			`f:15:19: xmpp.components[0].secret_env: the secret is named twice; keep secret_file or secret_env`,
+		}},
+		{"secret for its variable", "secret_env: SECRET", "secret_env: hunter-2", []string{
+			`f:15:19: xmpp.components[0].secret_env: no name of an environment variable; write the variable's name, as in ISTHMUS_SECRET, and the secret into the variable`,
+		}},
+		{"backoff", "secret_env: SECRET", "secret_env: SECRET\n      backoff_first: 30s\n      backoff_longest: 20s", []string{
+			`f:17:24: xmpp.components[0].backoff_longest: less than backoff_first; write at least 30s`,
+		}},
+		{"two at once", "level: warn}\nlimits:", "lvl: warn}\nlimit:", []string{
+			`f:20:7: log: unknown key "lvl"; did you mean level?`,
+			`f:21:1: unknown key "limit"; did you mean limits?`,
+		}},
+		{"empty file", right, "", []string{`f:1:1: routes: missing; write routes: and below it at least one entry, after a hyphen`}},
+		{"a word for a file", right, "hello", []string{
+			`f:1:1: keys are expected here, not one value; write the keys on lines of their own, indented: sip, xmpp, routes, admin, log, limits`,
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text := strings.Replace(right, c.old, c.text, 1)
+			if text == right {
+				t.Fatalf("the case changes nothing: %q", c.old)
+			}
+			_, err := Parse("f", []byte(text))
+			var got []string
+			if err != nil {
+				got = strings.Split(err.Error(), "\n")
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("faults (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A file that is wrong everywhere gets all of its faults in one run, in the order of its lines.
+func TestParseAllFaultsAtOnce(t *testing.T) {
+	const text = `sip:
+  listeners: [{transport: sctp, address: nowhere}]
+  peers: [{name: "a b", networks: [x], domains: [y..z]}]
+xmpp:
+  components: [{server: no-port, domain: "-", serves: []}]
+routes: [{domain: example.net, via: pigeon, next_hops: [nowhere]}]
+admin: {listen: "192.0.2.1:80"}
+log: {level: loud}
+limits: {drain: forever}
+extra: 1
+`
+	_, err := Parse("f", []byte(text))
+	var faults Faults
+	if !errors.As(err, &faults) {
+		t.Fatalf("error = %v", err)
+	}
+	want := []string{
+		"sip.listeners[0].transport", "sip.listeners[0].address", "sip.peers[0].name", "sip.peers[0].networks[0]",
+		"sip.peers[0].domains[0]", "xmpp.components[0].name", "xmpp.components[0]", "xmpp.components[0].server",
+		"xmpp.components[0].domain", "xmpp.components[0].serves", "routes[0].via", "routes[0].next_hops[0]", "admin.listen",
+		"log.level", "limits.drain", "",
+	}
+	var got []string
+	for _, f := range faults {
+		got = append(got, f.Path)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("paths of faults (-want +got):\n%s\n%v", diff, err)
+	}
+}
+
+// Each example file is right, and each of its keys is in the reference, which is right as well.
+func TestExampleFiles(t *testing.T) {
+	files, err := filepath.Glob("*.yaml")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("example files: %v, %v", files, err)
+	}
+	known := keys(t, Reference())
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := Parse(name, text)
+		if err != nil {
+			t.Errorf("%s:\n%v", name, err)
+			continue
+		}
+		for path := range keys(t, string(text)) {
+			if !known[path] {
+				t.Errorf("%s: the key %s is not in the reference", name, path)
+			}
+		}
+		_ = c
+	}
+}
+
+// keys is every path that a text gives a value, the indexes of lists left out. Keys shown as comments count as well.
+func keys(t *testing.T, text string) map[string]bool {
+	t.Helper()
+	text = strings.ReplaceAll(strings.ReplaceAll(text, "# secret_env: I", "secret_env: I"), "# advertise: g", "advertise: g")
+	root, fault := readDocument([]byte(text))
+	if fault != nil {
+		t.Fatal(fault)
+	}
+	d := decoder{origin: origin{at: make(map[string]position)}}
+	d.config(root, &Config{})
+	set := make(map[string]bool)
+	for path := range d.at {
+		for {
+			before, after, ok := strings.Cut(path, "[")
+			if !ok {
+				break
+			}
+			_, after, _ = strings.Cut(after, "]")
+			path = before + after
+		}
+		set[path] = true
+	}
+	return set
+}
+
+// The reference says what an empty file means: its defaults are the defaults.
+func TestReferenceTellsDefaults(t *testing.T) {
+	c, err := Parse("reference.yaml", []byte(Reference()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, _ := parse("empty.yaml", nil)
+	if diff := cmp.Diff(d.Limits, c.Limits); diff != "" {
+		t.Errorf("limits (-default +reference):\n%s", diff)
+	}
+	if c.Log != d.Log || c.SIP.T1 != d.SIP.T1 || c.SIP.T2 != d.SIP.T2 || c.SIP.T4 != d.SIP.T4 {
+		t.Error("log level or timers of the reference are not the defaults")
+	}
+}
+
+func TestLoad(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "c.yaml")
+	if _, err := Load(file, noEnvironment); err == nil || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	if err := os.WriteFile(file, []byte(right), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(file, environment("SECRET", "s3cret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.XMPP.Components[0].Secret.Reveal(); got != "s3cret" {
+		t.Errorf("secret = %q", got)
+	}
+	// Faults of the file and of the secrets come together.
+	if err := os.WriteFile(file, []byte(strings.Replace(right, "level: warn", "level: loud", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Load(file, noEnvironment)
+	var faults Faults
+	if !errors.As(err, &faults) || len(faults) != 2 || faults[0].Line != 15 || faults[1].Line != 20 {
+		t.Errorf("faults = %v", err)
+	}
+}
+
+// T-OV-07: ten thousand domains are read in well under the five seconds of a start.
+func BenchmarkParseTenThousandRoutes(b *testing.B) {
+	var text strings.Builder
+	text.WriteString("sip: {listeners: [{transport: udp, address: '127.0.0.1:5060'}]}\nroutes:\n")
+	for i := range 10_000 {
+		text.WriteString("  - {domain: d")
+		text.WriteString(Count(i).String())
+		text.WriteString(".example.net, via: sip, next_hops: ['sip:127.0.0.1:5070;transport=udp']}\n")
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Parse("f", []byte(text.String())); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
