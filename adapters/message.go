@@ -1,0 +1,145 @@
+package adapters
+
+import (
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/cpim"
+)
+
+// Party is one end of an operation: whose, and which of its devices.
+type Party struct {
+	// Address is the im: or pres: address, the canonical identity.
+	Address cpim.Address
+	// Instance is the device: an XMPP resourcepart, a SIP GRUU ("gr"), unescaped (RFC 7247 §6.3). "" when not given.
+	Instance string
+}
+
+// Peer is the proven identity of the link over which an operation came. It is never taken from a header.
+type Peer struct {
+	// Adapter is the name of the adapter it came through.
+	Adapter string
+	// Name is the configured name of the peer: a component, a trunk. From a fixed set, so it may label a metric.
+	Name string
+}
+
+// LangText is a text with the language it is tagged with (RFC 5646); Lang "" means none was given.
+type LangText struct {
+	Lang string
+	Text string
+}
+
+// MessageKind is the XMPP message type where one was given; SIP pager mode has none (RFC 7572 §5).
+type MessageKind uint8
+
+// The message kinds (RFC 6121 §5.2.2). An error is never a MessageOp.
+const (
+	KindNormal MessageKind = iota // a single message; also what SIP MESSAGE is
+	KindChat
+	KindHeadline
+)
+
+// Dispositions is the set of notices that the sender asked for (RFC 5438 §6.2, XEP-0184, XEP-0333).
+type Dispositions uint8
+
+// The notices.
+const (
+	WantDelivered Dispositions = 1 << iota // positive-delivery
+	WantFailed                             // negative-delivery
+	WantDisplayed                          // display
+)
+
+// Content is what a message carries: a MIME type and octets.
+type Content struct {
+	// Type is the media type as it came, with parameters: "text/plain;charset=UTF-8". Never empty.
+	Type string
+	// Language is the RFC 5646 tag of the content, "" when not given (SIP Content-Language, xml:lang).
+	Language string
+	// Octets is the content itself, never changed on its way: "CPIM gateways MUST be capable of relaying the content
+	// ... without needing to modify or inspect the content" (RFC 3860 §3.3).
+	Octets []byte
+}
+
+// MessageOp is the message operation of RFC 3860 §3.4 with its envelope.
+//
+// An adapter fills it, the gateway routes it, another adapter writes it out; nobody changes it on the way but the gateway
+// the fields that say so.
+type MessageOp struct {
+	// ID names this operation in logs. The gateway sets it.
+	ID string
+	// Peer is the link it came over.
+	Peer Peer
+	// From is the authenticated sender, To the recipient that it was routed by (the Request-URI, the stanza's 'to').
+	From, To Party
+	Kind     MessageKind
+	// Thread is the conversation: SIP Call-ID, XMPP <thread/> (RFC 7572 §4, §5). "" when none was given.
+	Thread string
+	// ParentThread is the XMPP thread's parent attribute; no counterpart in SIP.
+	ParentThread string
+	// TransID identifies the message to its sender: the SIP transaction identifier, the XMPP stanza id (RFC 7572
+	// §4, §5), the TransID of RFC 3860 §3.4.1. "" when the sender gave none.
+	TransID string
+	// Subjects by language, in the order given; the first is the default.
+	Subjects []LangText
+	// Alternatives are further bodies in other languages, in the order given, beside Content.
+	Alternatives []LangText
+	Content      Content
+	// Object holds the octets of a relayed message/cpim when that is what came, else nil. It is immutable: RFC 3862 §6.
+	Object []byte
+	// Sent is when the sender wrote it, as far as it said (SIP Date, CPIM DateTime, XEP-0203 delay); zero if not.
+	Sent time.Time
+	// Hops is MaxForwards (RFC 3860 §3.4.2). The source adapter sets what it received, or DefaultHops where its protocol
+	// carries none; the gateway decrements it.
+	Hops int
+	// Wants is what the sender asked to be told later.
+	Wants Dispositions
+	// Expires is the end of its useful life (SIP Expires); zero means the configured life.
+	Expires time.Time
+	// Deadline is when the sender's side stops waiting for an answer. The gateway sets it on the way out.
+	Deadline time.Time
+}
+
+// DefaultHops is the hop count of a message whose protocol carries none: SIP's own initial value (RFC 3261 §8.1.1.6). RFC
+// 3860 §3.4.2 recommends one that is "reasonably large (over one hundred)", but SIP proxies expect theirs.
+const DefaultHops = 70
+
+// ReportKind is what a Report says of a message.
+type ReportKind uint8
+
+// The report kinds. Delivered and Failed are terminal: a message gets one of them at most.
+const (
+	ReportDelivered ReportKind = iota + 1
+	ReportDisplayed
+	ReportFailed
+	ReportDelayed
+)
+
+// String returns the kind's name for logs and metrics.
+func (k ReportKind) String() string {
+	switch k {
+	case ReportDelivered:
+		return "delivered"
+	case ReportDisplayed:
+		return "displayed"
+	case ReportFailed:
+		return "failed"
+	case ReportDelayed:
+		return "delayed"
+	default:
+		return "none"
+	}
+}
+
+// Report is the late outcome of a message whose operation was already answered. Nothing ever answers a Report.
+type Report struct {
+	Kind ReportKind
+	// Sender sent the message and is told; Recipient is whom it was for.
+	Sender, Recipient Party
+	// TransID and Thread are those of the message. An adapter that makes a Report fills in the TransID that it put on
+	// the wire; the gateway puts the sender's own in its place before it passes the Report on.
+	TransID string
+	Thread  string
+	// Status says why, for ReportFailed.
+	Status Status
+	// Time is when it happened.
+	Time time.Time
+}
