@@ -1,0 +1,241 @@
+// Package gateway routes operations between adapters: it admits or refuses them, keeps them in order, hands them to the
+// adapter of the recipient's domain, brings the outcome back, and runs the watches. It knows no socket and no wire format.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// Resolver finds the next hops of an address whose route names none.
+type Resolver interface {
+	// NextHops returns the targets in the order in which they are to be tried, never an empty list without an error.
+	NextHops(ctx context.Context, to cpim.Address, protocol resolver.Protocol) ([]resolver.Target, error)
+}
+
+// Config is what New needs. Everything is copied; nothing may be changed afterwards.
+type Config struct {
+	// Adapters are joined by the gateway, started in this order and stopped in the reverse order.
+	Adapters []adapters.Adapter
+	// Routes say which domain lives behind which adapter. A domain without a route is refused: default closed.
+	Routes []Route
+	// Resolver finds next hops for routes without static ones; nil if every route has its own.
+	Resolver Resolver
+	Limits   Limits
+	// Logger gets one line at the end of each operation.
+	Logger zerolog.Logger
+	// Registerer takes the gateway's metrics; nil means none are kept.
+	Registerer prometheus.Registerer
+	// Observe sees each operation as it is handed on: the canonical form in the middle, for the demo. nil costs nothing.
+	// It is called from many goroutines, must not block and must not change what it is given.
+	Observe func(Observation)
+}
+
+// Observation is one operation on its way through the core; exactly one of the pointers is set.
+type Observation struct {
+	From, To string // adapters' names
+	Message  *adapters.MessageOp
+	Watch    *adapters.WatchOp
+	Notify   *adapters.NotifyOp
+	Report   *adapters.Report
+}
+
+// Limits bounds the gateway. A zero field means its default; a negative one is refused by New.
+type Limits struct {
+	// DirectWait is how long a message may wait for its outcome while its sender still holds it. Default 25 s, which
+	// leaves time to answer within the 32 s of a SIP non-INVITE transaction (RFC 3261 §17.1.2.2). At most 30 s.
+	DirectWait time.Duration
+	// LaneMessages is how many messages may wait in one lane. Default 100. The next is refused: overloaded.
+	LaneMessages int
+	// Messages is how many messages may be under way in all. Default 20,000. The next is refused: overloaded.
+	Messages int
+	// Origins is how many answered messages are remembered, so that a late outcome finds its sender. Default 100,000;
+	// when full the oldest are forgotten, and a late outcome of theirs is counted and dropped.
+	Origins int
+	// OriginLife is how long they are remembered. Default 1 h.
+	OriginLife time.Duration
+	// Watches is how many (watcher, presentity) pairs are kept. Default 100,000. The next is refused: overloaded.
+	Watches int
+	// WatchSessions is how many watches of one pair may be open at once. Default 10. The next is refused.
+	WatchSessions int
+	// Devices is how many devices of one presentity a watcher is told of. Default 20; the ones that come later are
+	// left out and counted.
+	Devices int
+	// WatchDuration is the duration asked for on behalf of watchers whose protocol has none. Default 1 h (RFC 3856
+	// §6.4).
+	WatchDuration time.Duration
+	// FetchWait is how long a fetch waits for the presentity's side to answer. Default 2 s.
+	FetchWait time.Duration
+}
+
+func (l *Limits) setDefaults() error {
+	for _, n := range []struct {
+		name  string
+		value *int
+		def   int
+	}{
+		{"LaneMessages", &l.LaneMessages, 100},
+		{"Messages", &l.Messages, 20_000},
+		{"Origins", &l.Origins, 100_000},
+		{"Watches", &l.Watches, 100_000},
+		{"WatchSessions", &l.WatchSessions, 10},
+		{"Devices", &l.Devices, 20},
+	} {
+		if *n.value < 0 {
+			return fmt.Errorf("gateway: limit %s is negative", n.name)
+		}
+		if *n.value == 0 {
+			*n.value = n.def
+		}
+	}
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		def   time.Duration
+	}{
+		{"DirectWait", &l.DirectWait, 25 * time.Second},
+		{"OriginLife", &l.OriginLife, time.Hour},
+		{"WatchDuration", &l.WatchDuration, time.Hour},
+		{"FetchWait", &l.FetchWait, 2 * time.Second},
+	} {
+		if *d.value < 0 {
+			return fmt.Errorf("gateway: limit %s is negative", d.name)
+		}
+		if *d.value == 0 {
+			*d.value = d.def
+		}
+	}
+	if l.DirectWait > 30*time.Second {
+		return errors.New("gateway: limit DirectWait is over 30 s, which a SIP transaction does not wait (RFC 3261 §17.1.2.2)")
+	}
+	return nil
+}
+
+// Gateway is the core. Make it with New, then Start, Wait, Shutdown, each once.
+type Gateway struct {
+	limits  Limits
+	routes  map[string]*route
+	order   []*side
+	sides   map[string]*side
+	lookup  Resolver
+	log     zerolog.Logger
+	metrics *metrics
+	observe func(Observation)
+
+	ids     idSource
+	lanes   *lanes
+	origins *origins
+	watches *watches
+
+	draining atomic.Bool
+	stopped  chan struct{}
+	fault    error
+	once     sync.Once
+}
+
+// side is one adapter as the core sees it.
+type side struct {
+	name    string
+	adapter adapters.Adapter
+	caps    adapters.Capabilities
+	index   int
+}
+
+// New checks cfg and makes a gateway; nothing is started.
+func New(cfg Config) (*Gateway, error) {
+	limits := cfg.Limits
+	if err := limits.setDefaults(); err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		limits:  limits,
+		sides:   make(map[string]*side, len(cfg.Adapters)),
+		lookup:  cfg.Resolver,
+		log:     cfg.Logger,
+		observe: cfg.Observe,
+		stopped: make(chan struct{}),
+	}
+	for _, a := range cfg.Adapters {
+		if _, twice := g.sides[a.Name()]; twice {
+			return nil, fmt.Errorf("gateway: two adapters are named %q", a.Name())
+		}
+		s := &side{name: a.Name(), adapter: a, caps: a.Capabilities(), index: len(g.order)}
+		g.sides[s.name] = s
+		g.order = append(g.order, s)
+	}
+	var err error
+	if g.routes, err = newRoutes(cfg.Routes, g.sides, cfg.Resolver != nil); err != nil {
+		return nil, err
+	}
+	if g.metrics, err = newMetrics(cfg.Registerer, g); err != nil {
+		return nil, err
+	}
+	g.ids = newIDSource()
+	g.origins = newOrigins(limits.Origins, limits.OriginLife)
+	g.lanes = newLanes(limits.LaneMessages, limits.Messages)
+	g.watches = newWatches(g)
+	return g, nil
+}
+
+// Start starts the adapters in order. If one fails, those already started are shut down again, and the error says which.
+func (g *Gateway) Start(ctx context.Context) error {
+	g.watches.start()
+	for i, s := range g.order {
+		if err := s.adapter.Start(ctx, &handler{gateway: g, side: s}); err != nil {
+			for j := i - 1; j >= 0; j-- {
+				err = errors.Join(err, g.order[j].adapter.Shutdown(ctx))
+			}
+			g.watches.stop()
+			return fmt.Errorf("start adapter %s: %w", s.name, err)
+		}
+	}
+	for _, s := range g.order {
+		go func() {
+			err := s.adapter.Wait()
+			if err != nil {
+				err = fmt.Errorf("adapter %s: %w", s.name, err)
+			}
+			g.stop(err)
+		}()
+	}
+	return nil
+}
+
+func (g *Gateway) stop(err error) {
+	g.once.Do(func() {
+		g.fault = err
+		close(g.stopped)
+	})
+}
+
+// Wait returns when an adapter has stopped by itself, with its fault, or when Shutdown has been called, with nil.
+func (g *Gateway) Wait() error {
+	<-g.stopped
+	return g.fault
+}
+
+// Shutdown refuses new operations, lets those under way finish within ctx, and stops the adapters in reverse order.
+// Every error is reported.
+func (g *Gateway) Shutdown(ctx context.Context) error {
+	g.draining.Store(true)
+	g.stop(nil)
+	errs := []error{g.lanes.drain(ctx)}
+	for i := len(g.order) - 1; i >= 0; i-- {
+		if err := g.order[i].adapter.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("adapter %s: %w", g.order[i].name, err))
+		}
+	}
+	g.watches.stop()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,217 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// handler is what the gateway is to one adapter.
+type handler struct {
+	gateway *Gateway
+	side    *side
+}
+
+var _ adapters.Handler = (*handler)(nil)
+
+// Message implements adapters.Handler: it admits op and puts it into its lane, or refuses it at once.
+func (h *handler) Message(_ context.Context, op *adapters.MessageOp, respond func(adapters.Status)) {
+	g := h.gateway
+	op.ID = g.ids.operation()
+	d := &delivery{gateway: g, from: h.side, op: op, respond: respond, began: time.Now()}
+	refused := g.admitMessage(d)
+	if refused.Outcome != 0 {
+		d.end(refused)
+		return
+	}
+	key := laneKey{kind: laneMessages, side: d.route.side.index, to: op.To.Address}
+	if !d.route.side.caps.OnePerRecipient {
+		key.from = op.From.Address
+	}
+	if !g.lanes.add(key, d) {
+		d.end(adapters.Failed(adapters.ReasonOverloaded, "Too many messages are under way"))
+	}
+}
+
+// admitMessage finds the route of a message, or the reason to refuse it. It may be called from any goroutine.
+func (g *Gateway) admitMessage(d *delivery) adapters.Status {
+	op := d.op
+	var refused adapters.Status
+	if d.route, refused = g.admitAddresses(d.from, op.From.Address, op.To.Address); refused.Outcome != 0 {
+		return refused
+	}
+	if g.draining.Load() {
+		return adapters.Failed(adapters.ReasonOverloaded, "The gateway is shutting down")
+	}
+	// "If a CPIM gateway receives an instant message operation that has a MaxForwards attribute of 0, it discards the
+	// message and invokes a failure operation", and "When a CPIM gateway relays an instant message, it decrements the
+	// value of the MaxForwards attribute" (RFC 3860 §3.4.2).
+	if op.Hops <= 0 {
+		return adapters.Failed(adapters.ReasonLoop, "No hops left")
+	}
+	op.Hops--
+	if limit := d.route.side.caps.MaxContent; limit > 0 && len(op.Content.Octets) > limit {
+		return adapters.Failed(adapters.ReasonTooLarge, fmt.Sprintf("The content is over %d octets", limit))
+	}
+	if !op.Expires.IsZero() && !op.Expires.After(d.began) {
+		return adapters.Failed(adapters.ReasonExpired, "")
+	}
+	return adapters.Status{}
+}
+
+// delivery is one message on its way. The lane's goroutine owns it once it has been added to the lane.
+type delivery struct {
+	gateway *Gateway
+	from    *side
+	route   *route
+	op      *adapters.MessageOp
+	respond func(adapters.Status)
+	began   time.Time
+}
+
+// run implements task: it hands the message to the recipient's adapter and answers.
+func (d *delivery) run(ctx context.Context) {
+	d.end(d.deliver(ctx))
+}
+
+func (d *delivery) deliver(ctx context.Context) (status adapters.Status) {
+	g, op, to := d.gateway, d.op, d.route.side
+	defer func() {
+		if g.recovered(op.ID, "a message", recover()) {
+			status = adapters.Failed(adapters.ReasonInternal, "")
+		}
+	}()
+	now := time.Now()
+	op.Deadline = d.began.Add(g.limits.DirectWait)
+	if !op.Expires.IsZero() && op.Expires.Before(op.Deadline) {
+		op.Deadline = op.Expires
+	}
+	if !op.Deadline.After(now) {
+		// It waited in its lane behind others to the same recipient until its sender's patience ended.
+		if !op.Expires.IsZero() && !op.Expires.After(now) {
+			return adapters.Failed(adapters.ReasonExpired, "")
+		}
+		return adapters.Failed(adapters.ReasonDomainTimeout, "")
+	}
+	hops, failed := g.nextHops(ctx, d.route, op.To.Address, op.Deadline)
+	if failed.Outcome != 0 {
+		return failed
+	}
+	given := op.TransID
+	if op.TransID == "" {
+		op.TransID = g.ids.transaction()
+	}
+	// Kept before the message leaves: a late outcome may overtake the adapter's own answer.
+	late := op.Wants != 0 || !to.caps.PositiveAnswer
+	if late {
+		g.origins.remember(now, d.from, to, op, given)
+	}
+	if g.observe != nil {
+		g.observe(Observation{From: d.from.name, To: to.name, Message: op})
+	}
+	status = to.adapter.Message(ctx, hops, op)
+	if status.Outcome == 0 {
+		status = adapters.Failed(adapters.ReasonInternal, "")
+	}
+	if late && status.Outcome == adapters.Failure {
+		g.origins.forget(to, op)
+	}
+	return status
+}
+
+// end answers the sender, once, and writes the operation's line.
+func (d *delivery) end(s adapters.Status) {
+	d.respond(s)
+	g, op := d.gateway, d.op
+	r := result{
+		operation: opMessage, id: op.ID, from: d.from, began: d.began, status: s,
+		sender: op.From.Address, recipient: op.To.Address, transID: op.TransID, peer: op.Peer.Name,
+	}
+	if d.route != nil {
+		r.to = d.route.side
+	}
+	g.finish(&r)
+}
+
+// nextHops returns where r's traffic goes: its static next hops, or what the resolver finds before deadline.
+func (g *Gateway) nextHops(ctx context.Context, r *route, to cpim.Address, deadline time.Time) ([]resolver.Target, adapters.Status) {
+	if len(r.hops) > 0 {
+		return r.hops, adapters.Status{}
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	hops, err := g.lookup.NextHops(ctx, to, r.side.caps.Protocol)
+	if err == nil && len(hops) > 0 {
+		return hops, adapters.Status{}
+	}
+	s := adapters.Failed(adapters.ReasonDomainNotFound, "")
+	if err != nil {
+		s.Remote = clip(err.Error())
+		if ctx.Err() != nil {
+			s.Reason = adapters.ReasonDomainTimeout
+		}
+	}
+	return nil, s
+}
+
+// Report implements adapters.Handler: a late outcome goes to the sender of its message, if that is known, and only once.
+func (h *handler) Report(_ context.Context, r *adapters.Report) {
+	g := h.gateway
+	now := time.Now()
+	res := result{
+		operation: opReport, id: g.ids.operation(), from: h.side, began: now,
+		sender: r.Recipient.Address, recipient: r.Sender.Address, transID: r.TransID, report: r.Kind,
+	}
+	o := g.origins.settle(now, h.side, r)
+	if o == nil {
+		// Unknown, already settled, or not asked for: nothing leaves (T-LP-06), and it is counted.
+		res.status = adapters.Failed(adapters.ReasonUnexpectedRequest, "")
+		g.finish(&res)
+		return
+	}
+	out := *r
+	out.Sender, out.TransID, out.Thread = o.sender, o.transID, o.thread
+	out.Recipient.Address = o.recipient.Address
+	res.to = o.side
+	t := &reporting{gateway: g, to: o.side, report: &out, result: res}
+	if !g.lanes.add(laneKey{kind: laneReports, side: o.side.index, from: o.recipient.Address, to: o.sender.Address}, t) {
+		t.result.status = adapters.Failed(adapters.ReasonOverloaded, "")
+		g.finish(&t.result)
+	}
+}
+
+// reporting is one Report on its way to the sender of its message.
+type reporting struct {
+	gateway *Gateway
+	to      *side
+	report  *adapters.Report
+	result  result
+}
+
+// run implements task.
+func (t *reporting) run(ctx context.Context) {
+	g := t.gateway
+	t.result.status = adapters.Failed(adapters.ReasonInternal, "")
+	defer func() {
+		g.recovered(t.result.id, "a report", recover())
+		g.finish(&t.result)
+	}()
+	r := g.routes[t.report.Sender.Address.Domain()]
+	if r == nil || r.side != t.to {
+		t.result.status = adapters.Failed(adapters.ReasonDomainNotFound, "")
+		return
+	}
+	hops, failed := g.nextHops(ctx, r, t.report.Sender.Address, time.Now().Add(g.limits.DirectWait))
+	if failed.Outcome != 0 {
+		t.result.status = failed
+		return
+	}
+	if g.observe != nil {
+		g.observe(Observation{From: t.result.from.name, To: t.to.name, Report: t.report})
+	}
+	t.result.status = t.to.adapter.Report(ctx, hops, t.report)
+}

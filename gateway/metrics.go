@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+)
+
+// metrics counts operations. Every label comes from a fixed set (T-SK-03): operation, the adapters' names, outcome and
+// reason; the series of a combination exists from the first time it happens.
+type metrics struct {
+	sides    int
+	names    []string
+	ops      *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	panics   prometheus.Counter
+	dropped  *prometheus.CounterVec
+	counters []atomic.Pointer[prometheus.Counter]
+	timers   []atomic.Pointer[prometheus.Observer]
+}
+
+// reasonSlots covers every Reason and ReasonNone.
+var reasonSlots = len(adapters.Reasons()) + 1
+
+const outcomeSlots = int(adapters.Indeterminate) + 1
+
+func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
+	m := &metrics{
+		sides: len(g.order) + 1,
+		ops: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_operations_total",
+			Help: "Operations that ended, by kind, adapters, outcome and reason.",
+		}, []string{"operation", "from", "to", "outcome", "reason"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "isthmus_operation_seconds",
+			Help:    "Time from an operation's arrival to its answer, by kind and adapters.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 25},
+		}, []string{"operation", "from", "to"}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "isthmus_panics_total",
+			Help: "Operations that made the gateway panic; each was answered as an internal fault.",
+		}),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_notifications_dropped_total",
+			Help: "Presence that was passed on to nobody, by why.",
+		}, []string{"why"}),
+	}
+	for _, s := range g.order {
+		m.names = append(m.names, s.name)
+	}
+	m.names = append(m.names, "none")
+	m.counters = make([]atomic.Pointer[prometheus.Counter], int(operations)*m.sides*m.sides*outcomeSlots*reasonSlots)
+	m.timers = make([]atomic.Pointer[prometheus.Observer], int(operations)*m.sides*m.sides)
+	if reg == nil {
+		return m, nil
+	}
+	gauge := func(name, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
+	}
+	for _, c := range []prometheus.Collector{
+		m.ops, m.seconds, m.panics, m.dropped,
+		gauge("isthmus_lane_tasks", "Operations waiting in lanes or under way.", func() float64 {
+			n, _ := g.lanes.count()
+			return float64(n)
+		}),
+		gauge("isthmus_lanes", "Lanes that have work.", func() float64 {
+			_, n := g.lanes.count()
+			return float64(n)
+		}),
+		gauge("isthmus_origins", "Answered messages remembered for a late outcome.", func() float64 {
+			n, _ := g.origins.count()
+			return float64(n)
+		}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "isthmus_origins_forgotten_total",
+			Help: "Answered messages forgotten before their time because the table was full.",
+		}, func() float64 {
+			_, n := g.origins.count()
+			return float64(n)
+		}),
+		gauge("isthmus_watches", "Pairs of watcher and presentity that are kept.", func() float64 {
+			return float64(g.watches.count())
+		}),
+	} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("gateway: register metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) index(s *side) int {
+	if s == nil {
+		return m.sides - 1
+	}
+	return s.index
+}
+
+// ended counts one operation. The counter of a combination is looked up by its labels once and kept.
+func (m *metrics) ended(r *result, took time.Duration) {
+	from, to := m.index(r.from), m.index(r.to)
+	pair := (int(r.operation)*m.sides+from)*m.sides + to
+	reason := r.status.Reason
+	if r.status.Outcome != adapters.Failure {
+		reason = adapters.ReasonNone
+	}
+	slot := &m.counters[(pair*outcomeSlots+int(r.status.Outcome))*reasonSlots+int(reason)]
+	c := slot.Load()
+	if c == nil {
+		made := m.ops.WithLabelValues(operationNames[r.operation], m.names[from], m.names[to],
+			r.status.Outcome.String(), reason.String())
+		c = &made
+		slot.Store(c)
+	}
+	(*c).Inc()
+	t := m.timers[pair].Load()
+	if t == nil {
+		made := m.seconds.WithLabelValues(operationNames[r.operation], m.names[from], m.names[to])
+		t = &made
+		m.timers[pair].Store(t)
+	}
+	(*t).Observe(took.Seconds())
+}

@@ -1,0 +1,169 @@
+package gateway
+
+import (
+	"hash/maphash"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+)
+
+// origins remembers where answered messages came from, so that a late outcome (an XMPP error stanza or receipt, a SIP
+// IMDN) finds the sender, and finds it once.
+//
+// It is bounded by two generations: the young one takes new entries, and becomes the old one when it holds half of the
+// limit or has lived half of the life; the former old one is forgotten whole. An entry therefore lives at least half
+// and at most the whole of its life, unless the limit cuts it short.
+//
+// Safe for use from many goroutines.
+type origins struct {
+	seeds  [2]maphash.Seed
+	shards [originShards]originShard
+	half   int
+	life   time.Duration
+}
+
+const originShards = 16
+
+type originShard struct {
+	mu         sync.Mutex
+	young, old map[originKey]*origin
+	born       time.Time
+	forgotten  uint64 // entries lost to the limit before their life ended
+}
+
+// originKey is 128 bits of keyed hash, so that the table holds no copy of the attacker's strings twice.
+type originKey [2]uint64
+
+// origin is what a late outcome needs.
+type origin struct {
+	side              *side
+	sender, recipient adapters.Party
+	transID, thread   string
+	wants             adapters.Dispositions
+	ended             bool // a terminal notice was passed on
+}
+
+func newOrigins(limit int, life time.Duration) *origins {
+	o := &origins{half: max(1, limit/2/originShards), life: life}
+	o.seeds[0], o.seeds[1] = maphash.MakeSeed(), maphash.MakeSeed()
+	return o
+}
+
+// key names the message that went to the adapter to, with the identifier that it has there.
+func (o *origins) key(to *side, transID string, sender, recipient adapters.Party) originKey {
+	var k originKey
+	for i := range k {
+		var h maphash.Hash
+		h.SetSeed(o.seeds[i])
+		for _, s := range [...]string{
+			to.name, transID, sender.Address.Local(), sender.Address.Domain(), recipient.Address.Local(), recipient.Address.Domain(),
+		} {
+			h.WriteString(s)
+			h.WriteByte(0) // none of the parts can hold a NUL
+		}
+		k[i] = h.Sum64()
+	}
+	return k
+}
+
+// remember keeps the origin of op, which came from side from and was handed to side to as op.TransID; transID is what
+// its sender calls it.
+func (o *origins) remember(now time.Time, from, to *side, op *adapters.MessageOp, transID string) {
+	entry := &origin{
+		side:      from,
+		sender:    op.From,
+		recipient: op.To,
+		// The strings may be parts of the received octets, which must not be kept alive for an hour by their parts.
+		transID: strings.Clone(transID),
+		thread:  strings.Clone(op.Thread),
+		wants:   op.Wants,
+	}
+	entry.sender.Instance = strings.Clone(op.From.Instance)
+	entry.recipient.Instance = strings.Clone(op.To.Instance)
+	k := o.key(to, op.TransID, op.From, op.To)
+	s := &o.shards[k[0]%originShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turn(now, o.half, o.life)
+	if s.young == nil {
+		s.young = make(map[originKey]*origin)
+	}
+	s.young[k] = entry
+}
+
+func (s *originShard) turn(now time.Time, half int, life time.Duration) {
+	if s.born.IsZero() {
+		s.born = now
+	}
+	full, aged := len(s.young) >= half, now.Sub(s.born) >= life/2
+	if !full && !aged {
+		return
+	}
+	if !aged {
+		s.forgotten += uint64(len(s.old))
+	}
+	s.old, s.young, s.born = s.young, nil, now
+}
+
+// settle finds the origin of a late outcome of kind k, and notes it: a message gets one terminal notice at most. It
+// returns nil when there is none, when it had its terminal notice, or when its sender did not ask for this kind.
+func (o *origins) settle(now time.Time, reporter *side, r *adapters.Report) *origin {
+	k := o.key(reporter, r.TransID, r.Sender, r.Recipient)
+	s := &o.shards[k[0]%originShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turn(now, o.half, o.life)
+	entry := s.young[k]
+	if entry == nil {
+		entry = s.old[k]
+	}
+	if entry == nil {
+		return nil
+	}
+	switch r.Kind {
+	case adapters.ReportDelivered:
+		if entry.ended || entry.wants&adapters.WantDelivered == 0 {
+			return nil
+		}
+		entry.ended = true
+	case adapters.ReportFailed:
+		if entry.ended {
+			return nil
+		}
+		entry.ended = true
+	case adapters.ReportDisplayed:
+		if entry.wants&adapters.WantDisplayed == 0 {
+			return nil
+		}
+		entry.wants &^= adapters.WantDisplayed
+	default:
+		if entry.ended {
+			return nil
+		}
+	}
+	return entry
+}
+
+// forget drops what remember kept, for a message that failed while its sender still waited.
+func (o *origins) forget(to *side, op *adapters.MessageOp) {
+	k := o.key(to, op.TransID, op.From, op.To)
+	s := &o.shards[k[0]%originShards]
+	s.mu.Lock()
+	delete(s.young, k)
+	delete(s.old, k)
+	s.mu.Unlock()
+}
+
+// count returns the entries held and those that the limit cut short, for metrics.
+func (o *origins) count() (held int, forgotten uint64) {
+	for i := range o.shards {
+		s := &o.shards[i]
+		s.mu.Lock()
+		held += len(s.young) + len(s.old)
+		forgotten += s.forgotten
+		s.mu.Unlock()
+	}
+	return held, forgotten
+}

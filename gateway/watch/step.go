@@ -1,0 +1,266 @@
+package watch
+
+import (
+	"slices"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+)
+
+// Step takes one event at time now and returns what to do. now must not go back further than the timers can bear: it is
+// the monotonic time of the process.
+func (s *State) Step(now time.Time, e Event) []Effect {
+	t := turn{State: s, now: now}
+	switch {
+	case e.Asked != nil:
+		t.asked(e.Asked)
+	case e.Told != nil:
+		t.told(e.Told)
+	case e.Answered != nil:
+		t.answered(e.Answered)
+	case e.Heard != nil:
+		t.heard(e.Heard)
+	case e.Tick:
+		t.tick()
+	}
+	return t.effects
+}
+
+// turn is one Step.
+type turn struct {
+	*State
+	now     time.Time
+	effects []Effect
+}
+
+func (t *turn) respond(o adapters.Outcome, r adapters.Reason, state adapters.WatchState, d time.Duration) {
+	t.effects = append(t.effects, Effect{Respond: &adapters.WatchStatus{
+		Status: adapters.Status{Outcome: o, Reason: r}, State: state, Duration: d,
+	}})
+}
+
+func (t *turn) request(r Request) { t.effects = append(t.effects, Effect{Request: &r}) }
+
+func (t *turn) drop(why Drop) { t.effects = append(t.effects, Effect{Dropped: why}) }
+
+// tell says n to the session id.
+func (t *turn) tell(id string, n adapters.NotifyOp) {
+	n.Watch = adapters.WatchID{Watcher: t.watcher, Presentity: t.presentity, Session: id}
+	n.Whole = true
+	t.effects = append(t.effects, Effect{Tell: &n})
+}
+
+// tellPresent tells one session how the watch stands: its state, what is left of it and what is known of the presentity.
+// "if the SIP-to-XMPP gateway does not have meaningful information ... the NOTIFY MUST be empty" (RFC 8048 §5.3.2):
+// Presence is nil then.
+func (t *turn) tellPresent(w Session, n adapters.NotifyOp) {
+	n.State = adapters.WatchPending
+	if t.auth == Granted {
+		n.State = adapters.WatchActive
+		n.Presence = t.known()
+	}
+	if !w.Until.IsZero() {
+		n.Duration = w.Until.Sub(t.now)
+	}
+	if w.Fetch {
+		n.State, n.End, n.Duration = adapters.WatchTerminated, adapters.EndTimeout, 0
+	}
+	t.tell(w.ID, n)
+}
+
+// asked is a wish of the watcher's side.
+func (t *turn) asked(op *adapters.WatchOp) {
+	switch op.Verb {
+	case adapters.WatchAsk:
+		t.ask(op)
+	case adapters.WatchOpen:
+		t.open(op)
+	case adapters.WatchClose:
+		t.close(op)
+	case adapters.WatchCancel:
+		t.cancel(op)
+	case adapters.WatchFetch:
+		t.fetch(op)
+	default:
+		t.respond(adapters.Failure, adapters.ReasonBadRequest, adapters.WatchNeutral, 0)
+	}
+}
+
+// ask is an explicit request for an authorization (RFC 8048 §5.2.1).
+func (t *turn) ask(op *adapters.WatchOp) {
+	w, ok := t.enter(op)
+	if !ok {
+		return
+	}
+	if t.auth == Granted {
+		// Asked again for what it has: the answer is the same as the first time (RFC 6121 §3.1.3).
+		t.respond(adapters.Success, 0, adapters.WatchActive, op.Duration)
+		t.tellPresent(w, adapters.NotifyOp{Change: adapters.AuthorizationGranted})
+		t.reach(op, false)
+		return
+	}
+	t.auth = Asked
+	t.respond(adapters.Indeterminate, 0, adapters.WatchPending, op.Duration)
+	t.reach(op, false)
+}
+
+// open starts or refreshes a watch.
+func (t *turn) open(op *adapters.WatchOp) {
+	existed := t.session(op.Watch.Session) >= 0
+	w, ok := t.enter(op)
+	if !ok {
+		return
+	}
+	state := adapters.WatchPending
+	switch {
+	case t.auth == Granted:
+		state = adapters.WatchActive
+	case t.auth == None && op.Watch.Session == "":
+		// A watcher whose protocol asks in words opens without asking: its server holds the authorization (an XMPP
+		// server probes for a roster item that is "to" or "both", RFC 6121 §4.3.1), and we have lost ours. If the
+		// presentity's side thinks otherwise, it says so.
+		t.auth = Granted
+		state = adapters.WatchActive
+	case t.auth == None:
+		t.auth = Asked
+		t.respond(adapters.Indeterminate, 0, state, op.Duration)
+		t.tellPresent(w, adapters.NotifyOp{})
+		t.reach(op, true)
+		return
+	}
+	t.respond(adapters.Success, 0, state, op.Duration)
+	if op.Watch.Session != "" || t.known() != nil {
+		t.tellPresent(w, adapters.NotifyOp{})
+	}
+	if !existed || op.Watch.Session == "" {
+		t.reach(op, false)
+	}
+}
+
+// enter adds or refreshes the session that op speaks of, and answers op if that cannot be.
+func (t *turn) enter(op *adapters.WatchOp) (Session, bool) {
+	w := Session{ID: op.Watch.Session}
+	if op.Duration > 0 {
+		w.Until = t.now.Add(op.Duration)
+	}
+	if i := t.session(w.ID); i >= 0 {
+		t.sessions[i] = w
+		return w, true
+	}
+	if len(t.sessions) >= t.rules.Sessions {
+		t.respond(adapters.Failure, adapters.ReasonOverloaded, adapters.WatchNeutral, 0)
+		return w, false
+	}
+	t.sessions = append(t.sessions, w)
+	return w, true
+}
+
+// reach makes the presentity's side be watched. New tells that the user there has not been asked yet.
+func (t *turn) reach(op *adapters.WatchOp, isNew bool) {
+	r := Request{Verb: adapters.WatchOpen, Duration: t.rules.Duration, Note: op.Note, Instance: op.Instance}
+	switch {
+	case t.rules.AsksExplicitly && t.auth == Asked:
+		if !isNew && op.Verb != adapters.WatchAsk {
+			return // asked before, no second request is shown to the user
+		}
+		r.Verb = adapters.WatchAsk
+	case t.upstream == Opening:
+		return
+	}
+	t.upstream = Opening
+	t.retryAt = time.Time{}
+	t.request(r)
+}
+
+// close ends one watch; the authorization stays.
+func (t *turn) close(op *adapters.WatchOp) {
+	i := t.session(op.Watch.Session)
+	t.respond(adapters.Success, 0, adapters.WatchTerminated, 0)
+	if i < 0 {
+		return
+	}
+	t.end(i, adapters.EndTimeout)
+}
+
+// end ends the session at i for reason why, and stops watching the presentity's side with the last one.
+//
+// "Sending a SIP NOTIFY request to the SIP User Agent containing a PIDF document specifying that the XMPP contact now has
+// a basic status of 'closed', including a Subscription-State header of 'terminated' with a reason of 'timeout'" and "an
+// XMPP <presence/> stanza of type 'unavailable' to the XMPP contact" (RFC 8048 §5.3.3).
+func (t *turn) end(i int, why adapters.EndReason) {
+	n := adapters.NotifyOp{State: adapters.WatchTerminated, End: why}
+	if t.auth == Granted {
+		n.Presence = t.knownClosed()
+	}
+	id := t.sessions[i].ID
+	t.sessions = slices.Delete(t.sessions, i, i+1)
+	t.tell(id, n)
+	t.leave()
+}
+
+// leave stops watching the presentity's side when nobody watches any more.
+func (t *turn) leave() {
+	if len(t.sessions) > 0 {
+		return
+	}
+	t.retryAt, t.attempt = time.Time{}, 0
+	if t.upstream != Closed {
+		t.upstream = Closed
+		t.request(Request{Verb: adapters.WatchClose})
+	}
+	t.unknow()
+}
+
+// cancel gives the authorization back (RFC 8048 §5.2.3).
+func (t *turn) cancel(op *adapters.WatchOp) {
+	t.respond(adapters.Success, 0, adapters.WatchTerminated, 0)
+	had := t.auth != None || len(t.sessions) > 0
+	t.auth = None
+	withdrawn := t.instances()
+	if t.upstream != Closed || had {
+		verb := adapters.WatchClose
+		if t.rules.AsksExplicitly {
+			verb = adapters.WatchCancel
+		}
+		t.upstream = Closed
+		t.request(Request{Verb: verb})
+	}
+	told := t.sessions
+	if t.session(op.Watch.Session) < 0 {
+		told = append([]Session{{ID: op.Watch.Session}}, told...)
+	}
+	for _, w := range told {
+		t.tell(w.ID, adapters.NotifyOp{
+			State: adapters.WatchTerminated, End: adapters.EndRejected,
+			Change: adapters.AuthorizationRefused, Withdrawn: withdrawn,
+		})
+	}
+	t.sessions, t.retryAt, t.attempt = nil, time.Time{}, 0
+	t.unknow()
+}
+
+// fetch asks once (RFC 8048 §7).
+func (t *turn) fetch(op *adapters.WatchOp) {
+	if i := t.session(op.Watch.Session); i >= 0 && !t.sessions[i].Fetch {
+		// A watch is open, so what is known is as fresh as it gets.
+		t.respond(adapters.Success, 0, adapters.WatchActive, 0)
+		t.tellPresent(t.sessions[i], adapters.NotifyOp{})
+		return
+	}
+	if len(t.sessions) >= t.rules.Sessions {
+		t.respond(adapters.Failure, adapters.ReasonOverloaded, adapters.WatchNeutral, 0)
+		return
+	}
+	w := Session{ID: op.Watch.Session, Fetch: true, Until: t.now.Add(t.rules.FetchWait)}
+	t.respond(adapters.Success, 0, adapters.WatchNeutral, 0)
+	if t.auth == Granted && t.upstream == Open && t.known() != nil {
+		t.tellPresent(w, adapters.NotifyOp{})
+		return
+	}
+	if i := t.session(w.ID); i >= 0 {
+		t.sessions[i] = w
+	} else {
+		t.sessions = append(t.sessions, w)
+	}
+	t.request(Request{Verb: adapters.WatchFetch, Instance: op.Instance})
+}

@@ -1,0 +1,275 @@
+package watch
+
+import (
+	"slices"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+)
+
+// told is something that the presentity's side said.
+func (t *turn) told(op *adapters.NotifyOp) {
+	switch {
+	case op.Change == adapters.AuthorizationRefused:
+		t.refused()
+	case op.Change == adapters.AuthorizationGranted:
+		t.granted(op)
+	case op.State == adapters.WatchTerminated:
+		t.terminated(op)
+	case op.State == adapters.WatchPending:
+		// "it MUST respond to them on the SIP side but refrain from sending any presence stanzas" (RFC 8048 §5.2.1). What
+		// the document says, if there is one, is not kept either.
+		if op.Presence != nil {
+			t.drop(DropPending)
+		}
+		if t.upstream == Opening {
+			t.upstream = Open
+		}
+	case op.State == adapters.WatchActive && t.auth != Granted:
+		// The first that is active is the approval: "The XMPP-to-SIP gateway also generates a <presence/> stanza of type
+		// 'subscribed'" (RFC 8048 §5.2.1).
+		if t.auth == None && !t.fetching() {
+			t.drop(DropUnasked)
+			return
+		}
+		t.granted(op)
+	default:
+		t.news(op)
+	}
+}
+
+// fetching tells whether somebody waits for the answer to a fetch.
+func (t *turn) fetching() bool {
+	return slices.ContainsFunc(t.sessions, func(w Session) bool { return w.Fetch })
+}
+
+// granted is the approval.
+func (t *turn) granted(op *adapters.NotifyOp) {
+	if t.auth == None && len(t.sessions) == 0 {
+		// Nobody asked. An approval beforehand is not kept: the request that comes later will be answered again.
+		t.drop(DropUnasked)
+		return
+	}
+	change := adapters.AuthorizationUnchanged
+	if t.auth == Asked {
+		change = adapters.AuthorizationGranted
+		t.auth = Granted
+	}
+	t.upstream, t.attempt, t.retryAt = Open, 0, time.Time{}
+	withdrawn, _ := t.learn(op)
+	t.tellAll(adapters.NotifyOp{Change: change, Withdrawn: withdrawn})
+}
+
+// refused is the refusal, at once or later: "permanently cancelled" (RFC 8048 §5.2.2), and every watcher is told.
+func (t *turn) refused() {
+	told := t.sessions
+	if len(told) == 0 && t.auth != None {
+		told = []Session{{}}
+	}
+	withdrawn := t.instances()
+	t.auth, t.upstream, t.sessions, t.retryAt, t.attempt = None, Closed, nil, time.Time{}, 0
+	t.unknow()
+	for _, w := range told {
+		t.tell(w.ID, adapters.NotifyOp{
+			State: adapters.WatchTerminated, End: adapters.EndRejected,
+			Change: adapters.AuthorizationRefused, Withdrawn: withdrawn,
+		})
+	}
+}
+
+// terminated is the end of the watch on the presentity's side. Only a rejection speaks of the authorization; after any
+// other reason the watcher still has it, what was known is no longer, and the watch is opened again in its time
+// (RFC 6665 §4.1.3).
+func (t *turn) terminated(op *adapters.NotifyOp) {
+	if op.End == adapters.EndRejected {
+		t.refused()
+		return
+	}
+	t.upstream = Closed
+	if t.fetching() {
+		t.learn(op)
+		t.endFetches()
+	}
+	withdrawn := t.instances()
+	t.unknow()
+	if t.auth == Granted && len(withdrawn) > 0 {
+		t.tellAll(adapters.NotifyOp{Withdrawn: withdrawn})
+	}
+	if len(t.sessions) == 0 {
+		return
+	}
+	switch op.End {
+	case adapters.EndDeactivated, adapters.EndTimeout:
+		// "The subscriber SHOULD retry immediately with a new subscription" and "MAY re-subscribe immediately" (RFC 6665
+		// §4.1.3).
+		t.retryAt = t.now.Add(op.RetryAfter)
+	case adapters.EndNoResource, adapters.EndInvariant:
+		// "Clients SHOULD NOT attempt to re-subscribe": the next wish of the watcher's side will.
+		t.retryAt = time.Time{}
+	default:
+		t.later(op.RetryAfter)
+	}
+}
+
+// later sets the time of the next attempt: what the far side asked for, or a wait that doubles.
+func (t *turn) later(asked time.Duration) {
+	wait := t.rules.RetryFirst << min(t.attempt, 16)
+	if wait <= 0 || wait > t.rules.RetryMost {
+		wait = t.rules.RetryMost
+	}
+	t.attempt++
+	t.retryAt = t.now.Add(max(wait, asked))
+}
+
+// news is presence without a change of the watch.
+func (t *turn) news(op *adapters.NotifyOp) {
+	switch {
+	case t.auth == Asked && !t.fetching():
+		t.drop(DropPending)
+		return
+	case len(t.sessions) == 0 || t.auth == None && !t.fetching():
+		t.drop(DropUnasked)
+		return
+	}
+	if t.upstream == Opening {
+		t.upstream = Open
+	}
+	withdrawn, changed := t.learn(op)
+	if !changed {
+		return
+	}
+	if t.auth != Granted {
+		// Only a fetch is open: it is answered with what its server lets it see, and nothing is kept.
+		t.endFetches()
+		t.unknow()
+		return
+	}
+	t.tellAll(adapters.NotifyOp{Withdrawn: withdrawn})
+	t.settleDevices()
+}
+
+// tellAll tells every session how things stand; fetches end with it.
+func (t *turn) tellAll(n adapters.NotifyOp) {
+	for _, w := range t.sessions {
+		t.tellPresent(w, n)
+	}
+	t.sessions = slices.DeleteFunc(t.sessions, func(w Session) bool { return w.Fetch })
+}
+
+// endFetches answers the open fetches with what is known, whether or not the watcher has an authorization: the
+// presentity's own side decided what to tell.
+func (t *turn) endFetches() {
+	for _, w := range t.sessions {
+		if w.Fetch {
+			t.tell(w.ID, adapters.NotifyOp{State: adapters.WatchTerminated, End: adapters.EndTimeout, Presence: t.known()})
+		}
+	}
+	t.sessions = slices.DeleteFunc(t.sessions, func(w Session) bool { return w.Fetch })
+}
+
+// answered is the outcome of a request to the presentity's side.
+func (t *turn) answered(a *Answer) {
+	switch a.Verb {
+	case adapters.WatchAsk, adapters.WatchOpen:
+	case adapters.WatchFetch:
+		if a.Status.Outcome == adapters.Failure {
+			t.endFetches()
+		}
+		return
+	default:
+		return // closing is done whatever the other side says of it
+	}
+	if t.upstream != Opening {
+		return // overtaken by a notification or by the watcher's leaving
+	}
+	if a.Status.Outcome != adapters.Failure {
+		// Taken. The state stays neutral until the presentity's side says "active" (RFC 8048 §5.2.1).
+		t.upstream = Open
+		t.attempt = 0
+		return
+	}
+	t.upstream = Closed
+	switch {
+	case a.Status.End == adapters.EndRejected:
+		t.refused()
+	case impossible(a.Status.Reason):
+		t.failed(a.Status.Status)
+	default:
+		t.later(a.Status.RetryAfter)
+	}
+}
+
+// impossible tells that trying again changes nothing.
+func impossible(r adapters.Reason) bool {
+	switch r {
+	case adapters.ReasonNotFound, adapters.ReasonGone, adapters.ReasonAddressMalformed, adapters.ReasonBadRequest,
+		adapters.ReasonNotImplemented, adapters.ReasonNotAllowed, adapters.ReasonLoop, adapters.ReasonUnsupportedContent:
+		return true
+	default:
+		return false
+	}
+}
+
+// failed ends the watches for a reason that will not pass. The authorization that was there before stays: a server that
+// is set up wrong for an hour must not cost its users their contacts.
+func (t *turn) failed(why adapters.Status) {
+	told := t.sessions
+	t.sessions, t.retryAt, t.attempt = nil, time.Time{}, 0
+	asked := t.auth == Asked
+	if asked {
+		t.auth = None
+	}
+	withdrawn := t.instances()
+	t.unknow()
+	for _, w := range told {
+		t.tell(w.ID, adapters.NotifyOp{
+			State: adapters.WatchTerminated, End: adapters.EndNoResource, Withdrawn: withdrawn, Failure: why,
+		})
+	}
+}
+
+// heard is the outcome of telling the watcher's side. A session that is not there any more is over (SIP 481), and so is
+// one that cannot be told.
+func (t *turn) heard(h *Hearing) {
+	i := t.session(h.Session)
+	if i < 0 || h.Status.Outcome != adapters.Failure || h.Session == "" {
+		return
+	}
+	t.sessions = slices.Delete(t.sessions, i, i+1)
+	t.leave()
+}
+
+// tick ends what has expired and does again what is due.
+func (t *turn) tick() {
+	for i := 0; i < len(t.sessions); {
+		w := t.sessions[i]
+		if w.Until.IsZero() || w.Until.After(t.now) {
+			i++
+			continue
+		}
+		if w.Fetch {
+			// Nobody answered: an empty notification is the truth (RFC 8048 §5.3.2).
+			t.sessions = slices.Delete(t.sessions, i, i+1)
+			t.tell(w.ID, adapters.NotifyOp{State: adapters.WatchTerminated, End: adapters.EndTimeout})
+			t.leaveQuietly()
+			continue
+		}
+		t.end(i, adapters.EndTimeout)
+	}
+	if !t.retryAt.IsZero() && !t.retryAt.After(t.now) && len(t.sessions) > 0 && t.upstream == Closed {
+		t.retryAt = time.Time{}
+		verb := adapters.WatchOpen
+		if t.rules.AsksExplicitly && t.auth == Asked {
+			verb = adapters.WatchAsk
+		}
+		t.upstream = Opening
+		t.request(Request{Verb: verb, Duration: t.rules.Duration})
+	}
+}
+
+// leaveQuietly is leave for a fetch, which opened nothing on the presentity's side.
+func (t *turn) leaveQuietly() {
+	if len(t.sessions) == 0 && t.upstream == Closed {
+		t.unknow()
+	}
+}

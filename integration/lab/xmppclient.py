@@ -1,0 +1,95 @@
+"""An XMPP user for the tests: logs in with slixmpp and does what lines of JSON on standard input say; what it receives goes
+out as lines of JSON on standard output. Arguments: JID, password, port."""
+import asyncio
+import json
+import sys
+
+import slixmpp
+from slixmpp.xmlstream import ET
+
+
+def out(**fields):
+    sys.stdout.write(json.dumps(fields) + "\n")
+    sys.stdout.flush()
+
+
+class User(slixmpp.ClientXMPP):
+    def __init__(self, jid, password):
+        super().__init__(jid, password)
+        self.auto_authorize = None
+        self.auto_subscribe = False
+        self["feature_mechanisms"].unencrypted_plain = True
+        self.add_event_handler("session_start", self.started)
+        self.add_event_handler("failed_auth", lambda _: out(event="failed_auth"))
+        self.add_event_handler("disconnected", lambda _: out(event="disconnected"))
+        self.register_handler(slixmpp.xmlstream.handler.Callback(
+            "message", slixmpp.xmlstream.matcher.MatchXPath("{jabber:client}message"), self.message))
+        self.register_handler(slixmpp.xmlstream.handler.Callback(
+            "presence", slixmpp.xmlstream.matcher.MatchXPath("{jabber:client}presence"), self.presence))
+
+    async def started(self, _):
+        await self.get_roster()
+        self.send_presence()
+        out(event="online", jid=str(self.boundjid))
+
+    def stanza(self, event, stanza):
+        xml = stanza.xml
+        ns = "{jabber:client}"
+        error = xml.find(ns + "error")
+        condition = None
+        if error is not None:
+            for child in error:
+                if child.tag.startswith("{urn:ietf:params:xml:ns:xmpp-stanzas}") and not child.tag.endswith("}text"):
+                    condition = child.tag.split("}")[1]
+        body = xml.find(ns + "body")
+        subject = xml.find(ns + "subject")
+        out(event=event, id=xml.get("id"), type=xml.get("type"),
+            lang=xml.get("{http://www.w3.org/XML/1998/namespace}lang"),
+            to=xml.get("to"), condition=condition,
+            body=None if body is None else (body.text or ""),
+            subject=None if subject is None else (subject.text or ""),
+            thread=xml.findtext(ns + "thread"), show=xml.findtext(ns + "show"),
+            status=xml.findtext(ns + "status"), priority=xml.findtext(ns + "priority"),
+            **{"from": xml.get("from")})
+
+    def message(self, stanza):
+        self.stanza("message", stanza)
+
+    def presence(self, stanza):
+        if stanza["from"].bare != self.boundjid.bare:
+            self.stanza("presence", stanza)
+
+    async def commands(self):
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=1 << 24)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while line := await reader.readline():
+            command = json.loads(line)
+            # The stanza is built element by element, so that the text arrives as it was given.
+            kind = command.pop("stanza")
+            element = ET.Element("{jabber:client}" + kind)
+            for name in ("to", "type", "id"):
+                if command.get(name) is not None:
+                    element.set(name, command[name])
+            if command.get("lang"):
+                element.set("{http://www.w3.org/XML/1998/namespace}lang", command["lang"])
+            for name in ("subject", "body", "thread", "show", "status", "priority"):
+                if command.get(name) is not None:
+                    ET.SubElement(element, "{jabber:client}" + name).text = command[name]
+            self.send_raw(serialize(element))
+        self.disconnect()
+
+
+def serialize(element):
+    text = ET.tostring(element, encoding="unicode").replace("ns0:", "").replace("xmlns:ns0=", "xmlns=")
+    return text.replace("\r", "&#13;")
+
+
+async def main():
+    user = User(sys.argv[1], sys.argv[2])
+    user.connect(("127.0.0.1", int(sys.argv[3])), disable_starttls=True)
+    await user.commands()
+
+
+asyncio.get_event_loop_policy().set_event_loop(loop := asyncio.new_event_loop())
+loop.run_until_complete(main())
