@@ -1,0 +1,225 @@
+package gateway_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/gateway"
+	"github.com/isthmus-gateway/isthmus/pidf"
+)
+
+var (
+	romeoSeen  = romeo.Address.WithScheme(cpim.Pres)
+	julietSeen = juliet.Address.WithScheme(cpim.Pres)
+)
+
+// watch offers op on behalf of a watcher behind f and returns the one answer.
+func (s *strait) watch(f interface{ Handler() adapters.Handler }, op *adapters.WatchOp) adapters.WatchStatus {
+	s.t.Helper()
+	if op.Hops == 0 {
+		op.Hops = adapters.DefaultHops
+	}
+	answers := make(chan adapters.WatchStatus, 2)
+	f.Handler().Watch(s.t.Context(), op, func(st adapters.WatchStatus) { answers <- st })
+	synctest.Wait()
+	if len(answers) != 1 {
+		s.t.Fatalf("%d answers to %v", len(answers), op.Verb)
+	}
+	return <-answers
+}
+
+func romeoWatchesJuliet(verb adapters.WatchVerb, session string, d time.Duration) *adapters.WatchOp {
+	return &adapters.WatchOp{
+		Verb: verb, Duration: d, Watch: adapters.WatchID{Watcher: romeoSeen, Presentity: julietSeen, Session: session},
+	}
+}
+
+// presence is a stanza of one of Juliet's devices, for Romeo.
+func presence(instance string, basic pidf.Basic) *adapters.NotifyOp {
+	return &adapters.NotifyOp{
+		Watch:    adapters.WatchID{Watcher: romeoSeen, Presentity: julietSeen},
+		Instance: instance,
+		Presence: &pidf.Presence{
+			Entity: pidf.MustParseURI(julietSeen.String()),
+			Tuples: []pidf.Tuple{{ID: pidf.TupleID(instance), Status: pidf.Status{Basic: basic}}},
+		},
+	}
+}
+
+func subscribed() *adapters.NotifyOp {
+	return &adapters.NotifyOp{
+		Watch:  adapters.WatchID{Watcher: romeoSeen, Presentity: julietSeen},
+		Change: adapters.AuthorizationGranted,
+	}
+}
+
+func notices(ops []*adapters.NotifyOp) string {
+	var all string
+	for _, n := range ops {
+		all += fmt.Sprintf("%s:%s", n.Watch.Session, n.State)
+		if n.Presence != nil {
+			for _, u := range n.Presence.Tuples {
+				all += fmt.Sprintf(" %s=%s", u.ID, u.Status.Basic)
+			}
+		}
+		for _, id := range n.Withdrawn {
+			all += " -" + id.String()
+		}
+		all += "\n"
+	}
+	return all
+}
+
+// A SIP user's watch of an XMPP user, through the core: RFC 8048 §5.3 and §6.2.
+func TestWatchCrosses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, nil)
+		defer s.shutdown()
+		if got := s.watch(s.sip, romeoWatchesJuliet(adapters.WatchOpen, "d", time.Hour)); got.Outcome != adapters.Indeterminate || got.State != adapters.WatchPending || got.Duration != time.Hour {
+			t.Errorf("SUBSCRIBE: %+v", got)
+		}
+		s.xmpp.Handler().Notify(t.Context(), subscribed())
+		s.xmpp.Handler().Notify(t.Context(), presence("balcony", pidf.BasicOpen))
+		synctest.Wait()
+		if got := s.xmpp.Watches(); len(got) != 1 || got[0].Verb != adapters.WatchAsk || got[0].Watch.Watcher != romeoSeen {
+			t.Errorf("asked of the XMPP side: %+v", got)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		want := "d:pending\nd:active\nd:active ID-balcony=open\nd:terminated ID-balcony=closed\n"
+		if got := notices(s.sip.Notifies()); got != want {
+			t.Errorf("told:\n%swant:\n%s", got, want)
+		}
+		if got := s.xmpp.Watches(); len(got) != 2 || got[1].Verb != adapters.WatchClose {
+			t.Errorf("the last watch expired, and the XMPP side was told %+v", got)
+		}
+	})
+}
+
+// Presence keeps the newest: while one notification is under way, those behind it become one; what tells of the authorization
+// or of the end is never left out.
+func TestPresenceKeepsTheNewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, nil)
+		defer s.shutdown()
+		var mu sync.Mutex
+		underWay := 0
+		s.sip.OnNotify = func(context.Context, *adapters.NotifyOp) adapters.Status {
+			mu.Lock()
+			underWay++
+			if underWay > 1 {
+				t.Error("two NOTIFY requests under way in one watch")
+			}
+			mu.Unlock()
+			time.Sleep(time.Second)
+			mu.Lock()
+			underWay--
+			mu.Unlock()
+			return adapters.Succeeded()
+		}
+		s.watch(s.sip, romeoWatchesJuliet(adapters.WatchOpen, "d", time.Hour))
+		s.xmpp.Handler().Notify(t.Context(), subscribed())
+		for i := range 100 {
+			basic := pidf.BasicOpen
+			if i%2 == 1 {
+				basic = pidf.BasicClosed
+			}
+			s.xmpp.Handler().Notify(t.Context(), presence("balcony", basic))
+		}
+		time.Sleep(time.Minute)
+		s.watch(s.sip, romeoWatchesJuliet(adapters.WatchClose, "d", 0))
+		time.Sleep(time.Minute)
+		want := "d:pending\nd:active\nd:active ID-balcony=closed\nd:terminated ID-balcony=closed\n"
+		if got := notices(s.sip.Notifies()); got != want {
+			t.Errorf("told:\n%swant:\n%s", got, want)
+		}
+	})
+}
+
+// T-PR-15: nobody asks or cancels in another's name: the watcher's domain must live on the side that the request came from.
+func TestT_PR_15_ForgedWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, nil)
+		defer s.shutdown()
+		for _, verb := range []adapters.WatchVerb{adapters.WatchAsk, adapters.WatchOpen, adapters.WatchCancel} {
+			if got := s.watch(s.xmpp, romeoWatchesJuliet(verb, "", 0)); got.Reason != adapters.ReasonForbidden {
+				t.Errorf("%v in the name of a user of the other side: %+v", verb, got)
+			}
+		}
+		s.sip.Handler().Notify(t.Context(), subscribed()) // the watcher's own side approves itself
+		synctest.Wait()
+		if n := len(s.sip.Notifies()) + len(s.xmpp.Watches()); n != 0 {
+			t.Errorf("%d operations crossed", n)
+		}
+	})
+}
+
+func TestWatchesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, func(c *gateway.Config) { c.Limits.Watches = 2 })
+		defer s.shutdown()
+		for i := range 3 {
+			op := romeoWatchesJuliet(adapters.WatchOpen, "d", time.Hour)
+			op.Watch.Watcher = cpim.MustParseAddress(fmt.Sprintf("pres:user%d@example.net", i))
+			want := adapters.ReasonNone
+			if i == 2 {
+				want = adapters.ReasonOverloaded
+			}
+			if got := s.watch(s.sip, op); got.Reason != want {
+				t.Errorf("watch %d: %+v, want %v", i, got, want)
+			}
+		}
+		// What nobody asked for takes no room.
+		for i := range 1000 {
+			n := presence("x", pidf.BasicOpen)
+			n.Watch.Watcher = cpim.MustParseAddress(fmt.Sprintf("pres:stranger%d@example.net", i))
+			s.xmpp.Handler().Notify(t.Context(), n)
+		}
+		if held := s.metric("isthmus_watches"); held != 2 {
+			t.Errorf("%v pairs are kept", held)
+		}
+	})
+}
+
+// An XMPP user watches a SIP user whose server is away for a while: the wish stays, and is carried out when it is back.
+func TestWatchIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, nil)
+		defer s.shutdown()
+		away := true
+		s.sip.OnWatch = func(_ context.Context, op *adapters.WatchOp) adapters.WatchStatus {
+			if away {
+				return adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonDomainTimeout, "")}
+			}
+			return adapters.WatchStatus{Status: adapters.Succeeded(), Duration: op.Duration}
+		}
+		s.watch(s.xmpp, &adapters.WatchOp{Verb: adapters.WatchAsk, Watch: adapters.WatchID{Watcher: julietSeen, Presentity: romeoSeen}})
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		tried := len(s.sip.Watches())
+		if tried < 3 || tried > 10 {
+			t.Errorf("tried %d times in ten minutes", tried)
+		}
+		away = false
+		time.Sleep(30 * time.Minute)
+		synctest.Wait()
+		s.sip.Handler().Notify(t.Context(), &adapters.NotifyOp{
+			Watch: adapters.WatchID{Watcher: julietSeen, Presentity: romeoSeen}, State: adapters.WatchActive, Whole: true,
+			Presence: &pidf.Presence{
+				Entity: pidf.MustParseURI(romeoSeen.String()),
+				Tuples: []pidf.Tuple{{ID: pidf.MustParseID("t1"), Status: pidf.Status{Basic: pidf.BasicOpen}}},
+			},
+		})
+		synctest.Wait()
+		got := s.xmpp.Notifies()
+		if len(got) != 1 || got[0].Change != adapters.AuthorizationGranted || got[0].Presence == nil {
+			t.Errorf("told: %+v", got)
+		}
+	})
+}
