@@ -46,6 +46,12 @@ func (c *Config) check() Faults {
 	k.sip()
 	k.xmpp()
 	k.routes()
+	if l := c.Limits.SIP; l.MaxExpires < l.MinExpires {
+		k.fault("limits.sip.max_expires", "less than min_expires", "write at least "+l.MinExpires.String())
+	}
+	if l := c.Limits.SIP; l.Body > l.Message {
+		k.fault("limits.sip.body", "more than limits.sip.message", "write at most "+l.Message.String())
+	}
 	return k.faults
 }
 
@@ -67,11 +73,20 @@ func (k *checker) sip() {
 		k.fault("sip.peers", "there are peers, but nothing listens for them", "write sip.listeners")
 	}
 	names := make(map[Name]string)
-	networks := make(map[netip.Prefix]string)
+	type identity struct {
+		network netip.Prefix
+		domain  Domain
+	}
+	identities := make(map[identity]string)
 	for i, p := range k.SIP.Peers {
 		unique(k, names, p.Name, index("sip.peers", i, "name"), "the same name", "give each peer a name of its own")
 		for j, n := range p.Networks {
-			unique(k, networks, n.Prefix, index(index("sip.peers", i, "networks"), j), "the same network", "an address can belong to one peer only")
+			for _, d := range p.Domains {
+				if d != "" && n.IsValid() {
+					unique(k, identities, identity{n.Prefix, d}, index(index("sip.peers", i, "networks"), j),
+						"the same network for the same domain", "an address can be one peer only for each domain")
+				}
+			}
 		}
 		k.senders(index("sip.peers", i, "domains"), p.Domains, "sip")
 	}

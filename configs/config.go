@@ -37,10 +37,6 @@ type SIP struct {
 	Advertise Host `yaml:"advertise" example:"gateway.example.net"`
 	// T1 of RFC 3261 §17.1.2.1, the round trip that retransmissions over UDP start from. A transaction ends after 64*T1.
 	T1 Duration `yaml:"t1" default:"500ms" min:"50ms" max:"500ms"`
-	// T2 of RFC 3261 §17.1.2.2: the longest wait between two retransmissions.
-	T2 Duration `yaml:"t2" default:"4s" min:"100ms" max:"10s"`
-	// T4 of RFC 3261 §17.1.2.2: how long the network may keep a message.
-	T4 Duration `yaml:"t4" default:"5s" min:"100ms" max:"10s"`
 }
 
 // Listener is one socket for SIP.
@@ -61,6 +57,19 @@ type Peer struct {
 	// The domains it may send as: the domain of the From address must be one of them, else 403. Each needs a route, because
 	// answers, reports and presence go back to it.
 	Domains []Domain `yaml:"domains" required:"true" example:"example.net"`
+	// What is known of its software. Capitals in the user part of its SIP URIs mean nothing, so they are folded. Without it an
+	// address with capitals is refused, because XMPP cannot tell it from the one without (RFC 7622 §3.3).
+	FoldCase Switch `yaml:"fold_case" default:"false"`
+	// It writes its port into From, where it is no part of the address: the port is left out.
+	IgnorePort Switch `yaml:"ignore_port" default:"false"`
+	// A MESSAGE of over 1300 octets may be sent to it, over TCP: all hops behind it are known to be congestion-safe (RFC 3428
+	// §8). Without it such a message is refused as too large.
+	LargeMessages Switch `yaml:"large_messages" default:"false"`
+	// Requests to it have no "gr" parameter in From, because it compares the whole URI. RFC 7572 §4 wants the parameter.
+	OmitInstance Switch `yaml:"omit_instance" default:"false"`
+	// It understands message/cpim and the notices of RFC 5438: a message whose sender asked for notices is sent to it as
+	// message/cpim. Without it all messages are sent as text/plain.
+	Dispositions Switch `yaml:"dispositions" default:"false"`
 }
 
 // XMPP is the XMPP side.

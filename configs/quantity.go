@@ -107,6 +107,18 @@ func (c *Count) parse(s string) *valueFault {
 
 func (c Count) quantity() int64 { return int64(c) }
 
+// Switch is on or off: true or false in the file.
+type Switch bool
+
+func (w *Switch) parse(s string) *valueFault {
+	switch s {
+	case "true", "false":
+		*w = s == "true"
+		return nil
+	}
+	return &valueFault{quoted(s) + " is neither on nor off", "write true or false"}
+}
+
 func isNumber(s string) bool {
 	_, err := strconv.ParseFloat(s, 64)
 	return err == nil
