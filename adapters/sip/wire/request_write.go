@@ -1,0 +1,120 @@
+package wire
+
+// Request is a request to write. AppendRequest adds Via and Content-Length.
+type Request struct {
+	Method      string
+	URI         string // Request-URI, as AppendURI writes it
+	From        string // complete value, as AppendAddr writes it
+	To          string // complete value, as AppendAddr writes it
+	CallID      string
+	CSeq        uint32   // below 2**31
+	MaxForwards int      // hops left, 1 to 255; 0 means 70 (RFC 3261 §8.1.1.6)
+	Headers     []Header // any but those that have a field of their own here, and but Via and Content-Length
+	ContentType string   // required with a body
+	Body        []byte
+	// BranchHint is appended to the random branch where it is a token, so that the far side's log names what ours does (RFC 7572
+	// §4: the stanza's id). It is cut at 64 octets, and left out where it is no token. Optional.
+	BranchHint string
+}
+
+// ViaSpec is the Via of this hop.
+type ViaSpec struct {
+	Transport string // token: "UDP"
+	SentBy    string // host [ ":" port ]
+	Branch    string // token, from NewBranch
+	RPort     bool   // ask for RFC 3581
+}
+
+// AppendRequest writes r. It fails with a *SyntaxError, and leaves dst as it was, if any value is not what its place demands, so that
+// what comes out is one message which Parse accepts. Nothing is allocated if dst has room.
+func AppendRequest(dst []byte, r *Request, via ViaSpec) ([]byte, error) {
+	start := len(dst)
+	dst, f := appendRequestHead(dst, r, via)
+	if f != nil {
+		return dst[:start], f.at(0)
+	}
+	dst, err := appendHeaders(dst, r.Headers)
+	if err == nil {
+		dst, err = appendBody(dst, r.ContentType, r.Body)
+	}
+	if err != nil {
+		return dst[:start], err
+	}
+	return dst, nil
+}
+
+func appendRequestHead(dst []byte, r *Request, via ViaSpec) ([]byte, *fault) {
+	if !isToken(r.Method) {
+		return dst, faultMethod
+	}
+	u, _, f := parseURI(r.URI, DefaultLimits().URI)
+	if f != nil {
+		return dst, f
+	}
+	if u.HeaderFields() != "" {
+		return dst, faultURIHeaders
+	}
+	dst = append(append(append(dst, r.Method...), ' '), r.URI...)
+	dst = append(append(dst, " SIP/2.0\r\nVia: SIP/2.0/"...), via.Transport...)
+	dst = append(append(dst, ' '), via.SentBy...)
+	if !isToken(via.Transport) || !isSentBy(via.SentBy) || !isToken(via.Branch) {
+		return dst, faultVia
+	}
+	dst = append(append(dst, ";branch="...), via.Branch...)
+	if via.RPort {
+		dst = append(dst, ";rport"...)
+	}
+	hops := r.MaxForwards
+	if hops == 0 {
+		hops = 70
+	}
+	if hops < 0 || hops > 255 {
+		return dst, faultMaxForwards
+	}
+	dst = appendUint(append(dst, "\r\nMax-Forwards: "...), uint64(hops))
+	for _, p := range [...]struct{ prefix, value string }{{"\r\nFrom: ", r.From}, {"\r\nTo: ", r.To}} {
+		if checkText(p.value) != nil {
+			return dst, faultWriteValue
+		}
+		var a Addr
+		if _, f := parseAddr(&a, p.value, DefaultLimits().URI); f != nil {
+			return dst, f
+		}
+		dst = append(append(dst, p.prefix...), p.value...)
+	}
+	if !isCallID(r.CallID) {
+		return dst, faultCallID
+	}
+	if r.CSeq >= 1<<31 {
+		return dst, faultCSeq
+	}
+	dst = append(append(dst, "\r\nCall-ID: "...), r.CallID...)
+	dst = appendUint(append(dst, "\r\nCSeq: "...), uint64(r.CSeq))
+	dst = append(append(append(dst, ' '), r.Method...), "\r\n"...)
+	return dst, nil
+}
+
+// isSentBy checks host [ ":" port ].
+func isSentBy(s string) bool {
+	i := len(s)
+	for i > 0 && isDigit(s[i-1]) {
+		i--
+	}
+	if i > 0 && s[i-1] == ':' && (s[0] != '[' || s[i-2] == ']') {
+		if _, ok := parsePort(s[i:]); !ok {
+			return false
+		}
+		s = s[:i-1]
+	}
+	return isHost(s)
+}
+
+// isCallID checks callid = word [ "@" word ].
+func isCallID(s string) bool {
+	n := outside(s, inWord)
+	if n > 0 && n < len(s) && s[n] == '@' {
+		rest := outside(s[n+1:], inWord)
+		return rest > 0 && n+1+rest == len(s)
+	}
+	return n > 0 && n == len(s)
+}
