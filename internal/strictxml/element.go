@@ -151,7 +151,7 @@ func (e *Element) qname() string {
 // by hand is written out with a Writer.
 func (e *Element) AppendSelfContained(dst []byte) []byte {
 	if e.Raw == "" {
-		w := NewWriter(dst)
+		w := NewStanzaWriter(dst, anySpace)
 		w.Element(e)
 		return w.Bytes()
 	}
