@@ -26,7 +26,8 @@ const (
 	BareNumber
 	// JoinedContentHeaders forgives content headers that follow the message
 	// headers without a blank line between.
-	// COMPAT(ZTE RCS IM server 2015; Android TestRcsApp).
+	// COMPAT(ZTE RCS IM server 2015; Android TestRcsApp): and all that follow
+	// the examples of RFC 5438, each of which has this fault.
 	JoinedContentHeaders
 	// ExtraSpace forgives more than one space after the colon.
 	// COMPAT(CPM-serv/OMA2.2 RCS-serv/UP_2.3).
