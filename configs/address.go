@@ -195,10 +195,10 @@ func ParseAdminAddress(s string) (AdminAddress, error) {
 
 func (a *AdminAddress) parse(s string) *valueFault {
 	if p, ok := strings.CutPrefix(s, "unix:"); ok {
-		// sun_path has 108 octets on Linux, 104 elsewhere, one of them the NUL at the end.
-		const most = 103
+		// sun_path has 108 octets on Linux and 104 elsewhere; the admin port needs some for a temporary name.
+		const most = 90
 		if !path.IsAbs(p) || path.Clean(p) != p || len(p) > most || strings.IndexByte(p, 0) >= 0 {
-			return &valueFault{quoted(s) + " is no socket", "write unix: and an absolute path of at most 103 octets, as in unix:/run/isthmus/admin.sock"}
+			return &valueFault{quoted(s) + " is no socket", "write unix: and an absolute path of at most 90 octets, as in unix:/run/isthmus/admin.sock"}
 		}
 		a.socket = p
 		return nil

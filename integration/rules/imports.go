@@ -42,7 +42,7 @@ var foreign = []struct {
 	{"github.com/nats-io", []string{"gateway/store"}, []string{"integration"}, "the engine is the store's alone"},
 	{"go.yaml.in/yaml", []string{"configs"}, []string{"integration", "cmd"}, "only the configuration is YAML"},
 	{"github.com/alecthomas/kong", []string{"cmd"}, nil, "flags belong to the command line"},
-	{"log", nil, nil, "a zerolog.Logger comes in the constructor"},
+	{"log", []string{"internal/admin"}, nil, "a zerolog.Logger comes in the constructor"},
 	{"log/slog", []string{"integration", "cmd"}, []string{"adapters/sip"}, "a zerolog.Logger comes in the constructor"},
 	{"github.com/rs/zerolog/log", nil, nil, "a zerolog.Logger comes in the constructor"},
 	{"encoding/xml", []string{"integration"}, []string{"adapters", "cpim", "pidf", "gateway", "internal"}, "XML is read by internal/strictxml"},
