@@ -1,0 +1,119 @@
+package pidf
+
+import (
+	"slices"
+	"strconv"
+)
+
+// Merge puts several documents about one presentity into one: all tuples, persons, devices, notes and extensions, in the order of
+// the documents. RFC 4479 §3.5 leaves it to the watcher to resolve what contradicts itself, and demands that the occurrence
+// identifiers differ: an id that was there before gets a hyphen and a number, the same one each time if the documents come in the
+// same order. An element, note or extension that is the same as one before is left out; an 'id' of an RPID element that was there
+// before is dropped. The entities of the documents are not looked at: whether they mean one presentity is for the caller to know.
+func Merge(entity URI, docs ...*Presence) *Presence {
+	p := &Presence{Entity: entity}
+	var seen idSet
+	for _, d := range docs {
+		for _, t := range d.Tuples {
+			if !slices.ContainsFunc(p.Tuples, func(u Tuple) bool { return printsSame(&Presence{Tuples: []Tuple{t}}, &Presence{Tuples: []Tuple{u}}) }) {
+				t.ID, t.Rich = another(t.ID, &seen), t.Rich.withFreeIDs(&seen)
+				p.Tuples = append(p.Tuples, t)
+			}
+		}
+		for _, m := range d.Persons {
+			if !slices.ContainsFunc(p.Persons, func(n Person) bool {
+				return printsSame(&Presence{Persons: []Person{m}}, &Presence{Persons: []Person{n}})
+			}) {
+				m.ID, m.Rich = another(m.ID, &seen), m.Rich.withFreeIDs(&seen)
+				p.Persons = append(p.Persons, m)
+			}
+		}
+		for _, m := range d.Devices {
+			if !slices.ContainsFunc(p.Devices, func(n Device) bool {
+				return printsSame(&Presence{Devices: []Device{m}}, &Presence{Devices: []Device{n}})
+			}) {
+				m.ID, m.Rich = another(m.ID, &seen), m.Rich.withFreeIDs(&seen)
+				p.Devices = append(p.Devices, m)
+			}
+		}
+		for _, n := range d.Notes {
+			if !slices.Contains(p.Notes, n) {
+				p.Notes = append(p.Notes, n)
+			}
+		}
+		for _, x := range d.Extensions {
+			if !slices.Contains(p.Extensions, x) {
+				p.Extensions = append(p.Extensions, x)
+			}
+		}
+	}
+	return p
+}
+
+func printsSame(a, b *Presence) bool {
+	a.Entity, b.Entity = URI{"pres:x"}, URI{"pres:x"}
+	return a.Equal(b)
+}
+
+// another gives the id, or if it is taken the first free one that begins with it.
+func another(id ID, seen *idSet) ID {
+	if seen.add(id) {
+		return id
+	}
+	for n := 2; ; n++ {
+		if next := (ID{id.s + "-" + strconv.Itoa(n)}); seen.add(next) {
+			return next
+		}
+	}
+}
+
+// withFreeIDs gives the elements without those ids that are taken; r itself is not changed.
+func (r *Rich) withFreeIDs(seen *idSet) *Rich {
+	if r == nil {
+		return nil
+	}
+	c := *r
+	free := func(id *ID) {
+		if !id.IsZero() && !seen.add(*id) {
+			*id = ID{}
+		}
+	}
+	c.Activities = slices.Clone(r.Activities)
+	for i := range c.Activities {
+		free(&c.Activities[i].ID)
+	}
+	c.Moods = slices.Clone(r.Moods)
+	for i := range c.Moods {
+		free(&c.Moods[i].ID)
+	}
+	c.PlaceIs = slices.Clone(r.PlaceIs)
+	for i := range c.PlaceIs {
+		free(&c.PlaceIs[i].ID)
+	}
+	c.PlaceTypes = slices.Clone(r.PlaceTypes)
+	for i := range c.PlaceTypes {
+		free(&c.PlaceTypes[i].ID)
+	}
+	c.Privacy = slices.Clone(r.Privacy)
+	for i := range c.Privacy {
+		free(&c.Privacy[i].ID)
+	}
+	c.Spheres = slices.Clone(r.Spheres)
+	for i := range c.Spheres {
+		free(&c.Spheres[i].ID)
+	}
+	c.StatusIcons = slices.Clone(r.StatusIcons)
+	for i := range c.StatusIcons {
+		free(&c.StatusIcons[i].ID)
+	}
+	c.TimeOffsets = slices.Clone(r.TimeOffsets)
+	for i := range c.TimeOffsets {
+		free(&c.TimeOffsets[i].ID)
+	}
+	if r.UserInput != nil {
+		u := *r.UserInput
+		free(&u.ID)
+		c.UserInput = &u
+	}
+	return &c
+}
