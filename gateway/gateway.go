@@ -14,14 +14,15 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
-	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
-// Resolver finds the next hops of an address whose route names none.
+// Resolver finds next hops: *resolver.Resolver, or a fake in tests.
 type Resolver interface {
-	// NextHops returns the targets in the order in which they are to be tried, never an empty list without an error.
-	NextHops(ctx context.Context, to cpim.Address, protocol resolver.Protocol) ([]resolver.Target, error)
+	// Resolve finds the next hops of an address's domain (RFC 3861).
+	Resolve(ctx context.Context, q resolver.Query) ([]resolver.Target, error)
+	// Static finds the addresses of a configured next hop that is a name.
+	Static(ctx context.Context, st resolver.Static, domain string) ([]resolver.Target, error)
 }
 
 // Config is what New needs. Everything is copied; nothing may be changed afterwards.
@@ -30,7 +31,8 @@ type Config struct {
 	Adapters []adapters.Adapter
 	// Routes say which domain lives behind which adapter. A domain without a route is refused: default closed.
 	Routes []Route
-	// Resolver finds next hops for routes without static ones; nil if every route has its own.
+	// Resolver finds next hops for routes without static ones, and the addresses of static ones that are names; nil if every
+	// route has static next hops that are addresses.
 	Resolver Resolver
 	Limits   Limits
 	// Logger gets one line at the end of each operation.

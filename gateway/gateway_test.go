@@ -562,11 +562,57 @@ func TestNewRefusesNonsense(t *testing.T) {
 }
 
 // hops is a static next hop of the configuration.
-func hops(t *testing.T, text string) []resolver.Target {
+func hops(t *testing.T, text string) []resolver.Static {
 	t.Helper()
-	target, ok := resolver.MustParseStatic(text).Target("example.net")
-	if !ok {
-		t.Fatalf("%s is not an address", text)
+	st, err := resolver.ParseStatic(text)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return []resolver.Target{target}
+	return []resolver.Static{st}
+}
+
+// fakeResolver answers each domain with what the test gives.
+type fakeResolver struct {
+	targets []resolver.Target
+	err     error
+}
+
+func (f fakeResolver) Resolve(context.Context, resolver.Query) ([]resolver.Target, error) {
+	return f.targets, f.err
+}
+
+func (f fakeResolver) Static(context.Context, resolver.Static, string) ([]resolver.Target, error) {
+	return f.targets, f.err
+}
+
+// Next hops come from the route, from the names in it, or from DNS; what cannot be found is told apart from what does not
+// exist (RFC 7247 §7.1 note 4).
+func TestNextHops(t *testing.T) {
+	sip, _ := resolver.MustParseStatic("sip:192.0.2.1:5060;transport=tcp").Target("example.net")
+	xmpp, _ := resolver.MustParseStatic("component:192.0.2.1:5347").Target("example.net")
+	for _, c := range []struct {
+		name   string
+		static []resolver.Static
+		lookup fakeResolver
+		reason adapters.Reason
+	}{
+		{"found by DNS", nil, fakeResolver{targets: []resolver.Target{xmpp, sip}}, adapters.ReasonNone},
+		{"only for another protocol", nil, fakeResolver{targets: []resolver.Target{xmpp}}, adapters.ReasonDomainNotFound},
+		{"a name, found", hops(t, "sip:proxy.example.net:5060;transport=udp"), fakeResolver{targets: []resolver.Target{sip}}, adapters.ReasonNone},
+		{"not found", nil, fakeResolver{err: &resolver.Error{Reason: resolver.ErrNotFound}}, adapters.ReasonDomainNotFound},
+		{"no answer", nil, fakeResolver{err: &resolver.Error{Reason: resolver.ErrTemporary}}, adapters.ReasonDomainTimeout},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStrait(t, func(cfg *gateway.Config) {
+					cfg.Routes[0].NextHops = c.static
+					cfg.Resolver = c.lookup
+				})
+				defer s.shutdown()
+				if got := <-s.send(s.xmpp, message(juliet, romeo, "x")); got.Reason != c.reason {
+					t.Errorf("%+v, want %v", got, c.reason)
+				}
+			})
+		})
+	}
 }

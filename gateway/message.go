@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
-	"github.com/isthmus-gateway/isthmus/cpim"
-	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
 // handler is what the gateway is to one adapter.
@@ -135,27 +133,6 @@ func (d *delivery) end(s adapters.Status) {
 		r.to = d.route.side
 	}
 	g.finish(&r)
-}
-
-// nextHops returns where r's traffic goes: its static next hops, or what the resolver finds before deadline.
-func (g *Gateway) nextHops(ctx context.Context, r *route, to cpim.Address, deadline time.Time) ([]resolver.Target, adapters.Status) {
-	if len(r.hops) > 0 {
-		return r.hops, adapters.Status{}
-	}
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	hops, err := g.lookup.NextHops(ctx, to, r.side.caps.Protocol)
-	if err == nil && len(hops) > 0 {
-		return hops, adapters.Status{}
-	}
-	s := adapters.Failed(adapters.ReasonDomainNotFound, "")
-	if err != nil {
-		s.Remote = clip(err.Error())
-		if ctx.Err() != nil {
-			s.Reason = adapters.ReasonDomainTimeout
-		}
-	}
-	return nil, s
 }
 
 // Report implements adapters.Handler: a late outcome goes to the sender of its message, if that is known, and only once.

@@ -1,8 +1,11 @@
 package gateway
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/cpim"
@@ -16,13 +19,14 @@ type Route struct {
 	// Adapter is the name of the adapter that serves it.
 	Adapter string
 	// NextHops are tried in this order. Empty: the resolver finds them.
-	NextHops []resolver.Target
+	NextHops []resolver.Static
 }
 
 type route struct {
 	domain string
 	side   *side
-	hops   []resolver.Target
+	static []resolver.Static
+	hops   []resolver.Target // what static stands for, when all of it is addresses; else nil
 }
 
 func newRoutes(list []Route, sides map[string]*side, canResolve bool) (map[string]*route, error) {
@@ -40,7 +44,19 @@ func newRoutes(list []Route, sides map[string]*side, canResolve bool) (map[strin
 		case len(r.NextHops) == 0 && !canResolve:
 			return nil, fmt.Errorf("gateway: the route of %s has no next hop, and there is no resolver", domain)
 		}
-		routes[domain] = &route{domain: domain, side: s, hops: append([]resolver.Target(nil), r.NextHops...)}
+		x := &route{domain: domain, side: s, static: append([]resolver.Static(nil), r.NextHops...)}
+		for _, st := range x.static {
+			target, isAddress := st.Target(domain)
+			if !isAddress {
+				x.hops = nil
+				break
+			}
+			x.hops = append(x.hops, target)
+		}
+		if len(x.static) > 0 && x.hops == nil && !canResolve {
+			return nil, fmt.Errorf("gateway: the route of %s has a next hop that is a name, and there is no resolver", domain)
+		}
+		routes[domain] = x
 	}
 	return routes, nil
 }
@@ -66,4 +82,48 @@ func (g *Gateway) admitAddresses(from *side, sender, recipient cpim.Address) (*r
 		return nil, adapters.Failed(adapters.ReasonLoop, "The recipient's domain is on the sender's own network")
 	}
 	return to, adapters.Status{}
+}
+
+// nextHops returns where r's traffic for to goes: its static next hops, or what the resolver finds before deadline.
+func (g *Gateway) nextHops(ctx context.Context, r *route, to cpim.Address, deadline time.Time) ([]resolver.Target, adapters.Status) {
+	if len(r.hops) > 0 {
+		return r.hops, adapters.Status{}
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	hops, err := g.resolve(ctx, r, to)
+	if len(hops) > 0 {
+		return hops, adapters.Status{}
+	}
+	s := adapters.Failed(adapters.ReasonDomainNotFound, "")
+	if err != nil {
+		s.Remote = clip(err.Error())
+		var why *resolver.Error
+		if ctx.Err() != nil || errors.As(err, &why) && why.Temporary() {
+			// RFC 7247 §7.1 note 4: a domain that cannot be resolved is not one that does not exist.
+			s.Reason = adapters.ReasonDomainTimeout
+		}
+	}
+	return nil, s
+}
+
+func (g *Gateway) resolve(ctx context.Context, r *route, to cpim.Address) ([]resolver.Target, error) {
+	var hops []resolver.Target
+	var errs []error
+	for _, st := range r.static {
+		found, err := g.lookup.Static(ctx, st, r.domain)
+		hops = append(hops, found...)
+		errs = append(errs, err)
+	}
+	if len(r.static) > 0 {
+		return hops, errors.Join(errs...)
+	}
+	found, err := g.lookup.Resolve(ctx, resolver.QueryFor(to))
+	for _, t := range found {
+		// The route says which side serves the domain; what its DNS offers for other protocols is not asked for.
+		if t.Protocol() == r.side.caps.Protocol {
+			hops = append(hops, t)
+		}
+	}
+	return hops, err
 }

@@ -1,0 +1,188 @@
+package lab
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Gateway is a running isthmus serve, between example.net on SIP and example.com on XMPP.
+type Gateway struct {
+	// Port is its SIP port, UDP and TCP; Admin the port of its administration listener.
+	Port, Admin int
+	// Config is the path of its configuration.
+	Config string
+
+	dir     string
+	process *process
+}
+
+// GatewayConfig is what a scenario chooses of the gateway's configuration.
+type GatewayConfig struct {
+	// Component is the component port of the XMPP server, Secret what it is given (ComponentSecret by default).
+	Component int
+	Secret    string
+	// NextHop is where SIP requests for example.net go.
+	NextHop string
+	// Peers are the addresses that may send SIP; 127.0.0.1/32 by default.
+	Peers string
+	// Port is its SIP port; 0 takes a free one.
+	Port int
+	// Extra is appended to the configuration.
+	Extra string
+}
+
+const gatewayConfig = `sip:
+  listeners:
+    - {transport: udp, address: "127.0.0.1:PORT"}
+    - {transport: tcp, address: "127.0.0.1:PORT"}
+  peers:
+    - {name: lab, networks: ["PEERS"], domains: [example.net]}
+xmpp:
+  components:
+    - {name: server, server: "127.0.0.1:COMPONENT", domain: example.net, serves: [example.com], secret_file: secret, backoff_first: 100ms, backoff_longest: 1s}
+routes:
+  - {domain: example.net, via: sip, next_hops: ["NEXTHOP"]}
+  - {domain: example.com, via: xmpp, next_hops: ["component:server"]}
+admin: {listen: "127.0.0.1:ADMIN"}
+EXTRA`
+
+var build struct {
+	once sync.Once
+	path string
+	err  error
+}
+
+// Binary builds the command once for all tests of the process and returns its path.
+func Binary(t testing.TB) string {
+	t.Helper()
+	build.once.Do(func() {
+		dir, err := os.MkdirTemp("", "isthmus-lab-")
+		if err != nil {
+			build.err = err
+			return
+		}
+		build.path = filepath.Join(dir, "isthmus")
+		cmd := exec.Command("go", "build", "-o", build.path, "./cmd/isthmus")
+		cmd.Dir = root()
+		if out, err := cmd.CombinedOutput(); err != nil {
+			build.err = fmt.Errorf("go build: %w\n%s", err, out)
+		}
+	})
+	if build.err != nil {
+		t.Fatal(build.err)
+	}
+	return build.path
+}
+
+// StartGateway starts isthmus serve and waits until it is ready.
+func StartGateway(t testing.TB, c GatewayConfig) *Gateway {
+	t.Helper()
+	g := newGateway(t, c)
+	g.Start(t)
+	Eventually(t, 20*time.Second, "isthmus is ready", g.Ready)
+	return g
+}
+
+func newGateway(t testing.TB, c GatewayConfig) *Gateway {
+	t.Helper()
+	ports := FreePorts(t, 2)
+	g := &Gateway{Port: ports[0], Admin: ports[1], dir: t.TempDir()}
+	if c.Port != 0 {
+		g.Port = c.Port
+	}
+	if c.Secret == "" {
+		c.Secret = ComponentSecret
+	}
+	if c.Peers == "" {
+		c.Peers = "127.0.0.1/32"
+	}
+	write(t, g.dir, "secret", c.Secret+"\n")
+	g.Config = write(t, g.dir, "isthmus.yaml", expand(gatewayConfig, "PORT", strconv.Itoa(g.Port), "ADMIN", strconv.Itoa(g.Admin),
+		"COMPONENT", strconv.Itoa(c.Component), "NEXTHOP", c.NextHop, "PEERS", c.Peers, "EXTRA", c.Extra))
+	return g
+}
+
+// Start starts it, again with the same configuration after Kill or Stop. It does not wait until it is ready.
+func (g *Gateway) Start(t testing.TB) {
+	t.Helper()
+	g.process = start(t, g.dir, "isthmus", exec.Command(Binary(t), "serve", "-c", g.Config))
+}
+
+// Kill ends it as kill -9 does.
+func (g *Gateway) Kill() { g.process.kill() }
+
+// Stop ends it as an operator does, with SIGTERM.
+func (g *Gateway) Stop(t testing.TB) { g.process.stop(t, 40*time.Second) }
+
+// ExitCode waits for it to end by itself and returns its exit code.
+func (g *Gateway) ExitCode(t testing.TB, patience time.Duration) int {
+	t.Helper()
+	select {
+	case <-g.process.done:
+		return g.process.cmd.ProcessState.ExitCode()
+	case <-time.After(patience):
+		t.Fatalf("isthmus did not end within %v", patience)
+		return 0
+	}
+}
+
+// RunGateway starts isthmus serve without waiting for it to be ready, for faults at the start.
+func RunGateway(t testing.TB, c GatewayConfig) *Gateway {
+	t.Helper()
+	g := newGateway(t, c)
+	g.Start(t)
+	return g
+}
+
+// Get asks the administration listener and returns the code and the answer.
+func (g *Gateway) Get(path string) (int, string) {
+	client := http.Client{Timeout: 5 * time.Second}
+	r, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d%s", g.Admin, path))
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return r.StatusCode, string(b)
+}
+
+// Ready tells whether it says that all its links are up.
+func (g *Gateway) Ready() bool {
+	code, _ := g.Get("/readyz")
+	return code == http.StatusOK
+}
+
+// Log returns the lines of its log.
+func (g *Gateway) Log(t testing.TB) []map[string]any {
+	t.Helper()
+	b, err := os.ReadFile(g.process.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []map[string]any
+	for line := range strings.Lines(string(b)) {
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			t.Errorf("a line of the log is not JSON: %q: %v", line, err)
+			continue
+		}
+		lines = append(lines, fields)
+	}
+	return lines
+}
+
+// RawLog returns its log as text.
+func (g *Gateway) RawLog() string { return tail(g.process.log, 1<<24) }
