@@ -1,6 +1,9 @@
 package strictxml
 
-import "bytes"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 // Kind is the kind of a token.
 type Kind uint8
@@ -387,8 +390,8 @@ func (c *Cursor) endTag() bool {
 		return c.fail(faultEnd, end)
 	}
 	if c.raw[end] != '>' {
-		if end == i {
-			return c.fail(faultMismatch, c.pos+2)
+		if b := c.raw[end]; end == i && (b == ':' || b >= utf8.RuneSelf || classes[b]&clsName != 0) {
+			return c.fail(faultMismatch, c.pos+2) // the name goes on
 		}
 		return c.fail(faultEndTag, end)
 	}

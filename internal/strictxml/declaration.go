@@ -36,20 +36,20 @@ func scanDeclaration(b []byte, inStream bool) (next int, f fault, ok bool) {
 		return i, faultDeclaration, false
 	}
 	if string(value) != "1.0" {
-		return i, faultVersion, false
+		return i - 1 - len(value), faultVersion, false
 	}
 	if next, value, ok := scanPseudoAttribute(b, i, "encoding"); ok {
 		if !isUTF8Name(value) {
-			return next, faultEncoding, false
+			return next - 1 - len(value), faultEncoding, false
 		}
 		i = next
 	}
 	if next, value, ok := scanPseudoAttribute(b, i, "standalone"); ok {
 		if inStream {
-			return next, faultStandalone, false
+			return skipSpace(b, i), faultStandalone, false
 		}
 		if s := string(value); s != "yes" && s != "no" {
-			return next, faultDeclaration, false
+			return next - 1 - len(value), faultDeclaration, false
 		}
 		i = next
 	}

@@ -101,7 +101,11 @@ func (w *Writer) note(err error) {
 // default one in force, it is declared as such.
 func (w *Writer) Start(name Name) {
 	space := name.Space
-	if space == XMLNamespace || space == xmlnsNamespace || !isChars(space) {
+	if space == XMLNamespace { // has a prefix of its own, and can have no other
+		w.begin("xml", name.Local, w.defaultSpace())
+		return
+	}
+	if space == xmlnsNamespace || !isChars(space) {
 		w.note(ErrWriteNamespace)
 		space = ""
 	}
