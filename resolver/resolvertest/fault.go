@@ -18,7 +18,7 @@ type Fault struct {
 	Spoofs     int           // before the answer, send so many forged ones over UDP, with SpoofAddr in them
 	SpoofKind  SpoofKind
 	SpoofAddr  string // an IPv4 address; empty means 198.51.100.66
-	OnlySpoofs bool   // and no true answer
+	OnlySpoofs bool   // and over UDP no true answer
 }
 
 // The response codes for Fault.Rcode.

@@ -178,11 +178,13 @@ func (s *Server) serve(w dns.ResponseWriter, req *dns.Msg) {
 	if d := s.opts.Latency + fault.Delay; d > 0 {
 		time.Sleep(d)
 	}
-	for range fault.Spoofs {
-		s.spoof(w, req, fault)
-	}
-	if fault.OnlySpoofs {
-		return
+	if !isTCP {
+		for range fault.Spoofs {
+			s.spoof(w, req, fault)
+		}
+		if fault.OnlySpoofs {
+			return
+		}
 	}
 	m := s.answer(req, name, fault)
 	if !isTCP {
