@@ -1,0 +1,235 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// Name is the adapter's name in configuration, logs and metrics.
+const Name = "sip"
+
+// Adapter speaks SIP SIMPLE. Make it with New, then Start, Wait, Shutdown, each once.
+type Adapter struct {
+	limits   Limits
+	sentBy   string
+	peers    *peers
+	content  int
+	log      zerolog.Logger
+	layer    *transaction.Layer
+	handler  adapters.Handler // set by Start, before the layer calls Request
+	refusals *refusals
+	plain    *plainOnly
+	cseq     atomic.Uint32
+
+	bound       []transaction.BoundListener // set by Start
+	notifiers   *notifiers
+	subscribers *subscribers
+
+	// base ends when Shutdown ends; the adapter's own requests live in it.
+	base    context.Context
+	stop    context.CancelFunc
+	closing atomic.Bool
+	own     sync.WaitGroup // goroutines of the adapter's own requests
+}
+
+var _ adapters.Adapter = (*Adapter)(nil)
+
+// New checks cfg and makes an adapter; nothing is opened. The error names every fault of cfg.
+func New(cfg Config) (*Adapter, error) {
+	limits := cfg.Limits
+	known, peersErr := newPeers(cfg.Peers)
+	if err := errors.Join(limits.setDefaults(), peersErr); err != nil {
+		return nil, err
+	}
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "isthmus_sip_refused_total",
+		Help: "SIP requests answered without reaching the core, by why.",
+	}, []string{"why"})
+	a := &Adapter{
+		limits:   limits,
+		sentBy:   cfg.SentBy,
+		peers:    known,
+		content:  cfg.maxContent(),
+		log:      cfg.Logger,
+		refusals: newRefusals(cfg.Logger, refused),
+		plain:    newPlainOnly(),
+	}
+	a.base, a.stop = context.WithCancel(context.Background())
+	a.notifiers, a.subscribers = newNotifiers(a), newSubscribers(a)
+	var tap transaction.Tap
+	if cfg.Tap != nil {
+		tap = func(dir transaction.Direction, octets []byte) {
+			d := adapters.Inbound
+			if dir == transaction.Outbound {
+				d = adapters.Outbound
+			}
+			cfg.Tap(Name, d, octets)
+		}
+	}
+	layer, err := transaction.New(transaction.Config{
+		Listeners: cfg.Listeners, SentBy: cfg.SentBy, Limits: cfg.Wire, Bounds: cfg.Transactions, T1: cfg.T1,
+		Logger: cfg.Logger, Registerer: cfg.Registerer, Tap: tap, DialControl: cfg.DialControl,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.layer = layer
+	if cfg.Registerer == nil {
+		return a, nil
+	}
+	for _, c := range []prometheus.Collector{
+		refused,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "isthmus_sip_dialogs_notifier", Help: "Event dialogs in which SIP watchers are notified.",
+		}, func() float64 { return float64(a.notifiers.count()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "isthmus_sip_dialogs_subscriber", Help: "Event dialogs in which SIP presentities are watched.",
+		}, func() float64 { return float64(a.subscribers.count()) }),
+	} {
+		if err := cfg.Registerer.Register(c); err != nil {
+			return nil, fmt.Errorf("sip: register metrics: %w", err)
+		}
+	}
+	return a, nil
+}
+
+// Name implements adapters.Adapter.
+func (a *Adapter) Name() string { return Name }
+
+// Capabilities implements adapters.Adapter.
+func (a *Adapter) Capabilities() adapters.Capabilities {
+	return adapters.Capabilities{
+		Protocol: resolver.SIP, MaxContent: a.content, CarriesHops: true, PositiveAnswer: true, OnePerRecipient: true,
+	}
+}
+
+// Start implements adapters.Adapter.
+func (a *Adapter) Start(ctx context.Context, h adapters.Handler) error {
+	a.handler = h
+	if err := a.layer.Start(ctx, (*server)(a)); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Wait implements adapters.Adapter.
+func (a *Adapter) Wait() error { return a.layer.Wait() }
+
+// Shutdown implements adapters.Adapter. Dialogs are left as they are: those who export them before may restore them (see Dialogs);
+// the far side notices the end of the others when they expire, or by a 481.
+func (a *Adapter) Shutdown(ctx context.Context) error {
+	if a.closing.Swap(true) {
+		return nil
+	}
+	a.notifiers.stop()
+	a.subscribers.stop()
+	err := a.layer.Shutdown(ctx)
+	a.stop()
+	done := make(chan struct{})
+	go func() {
+		a.own.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = errors.Join(err, fmt.Errorf("sip: requests were still under way: %w", ctx.Err()))
+	}
+	return err
+}
+
+// Addrs returns the open sockets, once Start has returned.
+func (a *Adapter) Addrs() []transaction.BoundListener { return a.layer.Addrs() }
+
+// spawn runs f in a goroutine that Shutdown waits for; not at all if the adapter is closing.
+func (a *Adapter) spawn(f func(context.Context)) {
+	if a.closing.Load() {
+		return
+	}
+	a.own.Add(1)
+	go func() {
+		defer a.own.Done()
+		f(a.base)
+	}()
+}
+
+// nextCSeq is the sequence number of the next request outside of a dialog. It rises from 1 and starts again before 2**31; since each
+// of these requests has a From tag of its own, no two can be taken for one (RFC 3261 §8.2.2.2).
+func (a *Adapter) nextCSeq() uint32 {
+	for {
+		if n := a.cseq.Add(1); n < maxCSeq {
+			return n
+		} else if a.cseq.CompareAndSwap(n, 1) {
+			return 1
+		}
+	}
+}
+
+// viaHost is about what will stand in Via, for measuring.
+func (a *Adapter) viaHost() string {
+	if a.sentBy != "" {
+		return a.sentBy + ":65535"
+	}
+	return "[2001:0db8:0000:0000:0000:0000:0000:0000]:65535"
+}
+
+// contactHost is where peers reach us over transport t: its own listener's, or another's if it has none. UDP comes first, which every
+// peer has (RFC 3261 §18). ok is false without any listener.
+func (a *Adapter) contactHost(t resolver.Transport) (host string, port uint16, via resolver.Transport, ok bool) {
+	bound := a.Addrs()
+	for _, t := range []resolver.Transport{t, resolver.UDP, resolver.TCP} {
+		if host, port, ok = hostFor(a.sentBy, bound, t); ok {
+			return host, port, t, true
+		}
+	}
+	return "", 0, 0, false
+}
+
+// plainOnly remembers next hops that refused message/cpim with 415, so that they are not asked again for a while. It is bounded; when
+// full it forgets all, which costs one refused request each. Safe for use from many goroutines.
+type plainOnly struct {
+	mu    sync.Mutex
+	until map[netip.AddrPort]time.Time
+}
+
+const (
+	plainOnlyLimit = 1024
+	plainOnlyLife  = 24 * time.Hour
+)
+
+func newPlainOnly() *plainOnly { return &plainOnly{until: make(map[netip.AddrPort]time.Time)} }
+
+func (p *plainOnly) add(hop netip.AddrPort) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.until) >= plainOnlyLimit {
+		clear(p.until)
+	}
+	p.until[hop] = time.Now().Add(plainOnlyLife)
+}
+
+func (p *plainOnly) has(hop netip.AddrPort) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	end, ok := p.until[hop]
+	return ok && time.Now().Before(end)
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+
+// trimHost is a host of a URI without the dot that may end a name, in lower case.
+func trimHost(host string) string { return strings.ToLower(strings.TrimSuffix(host, ".")) }

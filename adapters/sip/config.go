@@ -1,0 +1,137 @@
+package sip
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// Config is what New needs. It is copied; nothing in it may be changed afterwards.
+type Config struct {
+	// Listeners are the sockets to open: UDP, TCP. At least one.
+	Listeners []transaction.Listener
+	// SentBy is the host that peers reach this adapter under: it stands in Via and Contact. Empty means the address of the
+	// listener, which must then be neither 0.0.0.0 nor [::].
+	SentBy string
+	// Peers may send through this adapter; nobody else may. Empty: nobody.
+	Peers []Peer
+	// Limits bounds the adapter's own tables.
+	Limits Limits
+	// Wire and Transactions bound the layers below; see there for units and defaults.
+	Wire         wire.Limits
+	Transactions transaction.Bounds
+	// Logger gets what the gateway cannot see: refused requests and faults.
+	Logger zerolog.Logger
+	// Registerer takes the adapter's metrics; nil means none are kept.
+	Registerer prometheus.Registerer
+	// Tap sees every message that crosses a socket; nil costs nothing.
+	Tap adapters.Tap
+	// DialControl may refuse addresses before an outgoing connection is opened; nil allows all.
+	DialControl func(network, address string, c syscall.RawConn) error
+	// T1 is the round-trip time estimate of RFC 3261 §17.1.1.1. Zero: 500 ms. Tests shorten it.
+	T1 time.Duration
+}
+
+// Limits bounds the tables of watches and the durations that are granted. A zero field means its default; a negative one is
+// refused by New.
+type Limits struct {
+	// Watches is how many dialogs are kept in each role. Default 100,000. The next SUBSCRIBE is answered 503, the next
+	// Adapter.Watch fails as overloaded.
+	Watches int
+	// WatchesPerWatcher is how many dialogs one watcher may have as a subscriber to us. Default 200. The next is answered
+	// 403.
+	WatchesPerWatcher int
+	// Refreshes is how many refreshes of our own watches may be under way at once. Default 64; more wait.
+	Refreshes int
+	// MinExpires is the shortest watch that is granted, but 0. Default 60 s, at most 1 h (RFC 6665 §4.2.1.1). A shorter
+	// one is answered 423.
+	MinExpires time.Duration
+	// MaxExpires is the longest watch that is granted or asked for. Default 24 h. A longer one is cut to it.
+	MaxExpires time.Duration
+	// Expires is the duration of a watch that is asked for without one. Default 1 h (RFC 3856 §6.4).
+	Expires time.Duration
+}
+
+func (l *Limits) setDefaults() error {
+	var errs []error
+	for _, n := range []struct {
+		name  string
+		value *int
+		def   int
+	}{
+		{"Watches", &l.Watches, 100_000},
+		{"WatchesPerWatcher", &l.WatchesPerWatcher, 200},
+		{"Refreshes", &l.Refreshes, 64},
+	} {
+		if *n.value < 0 {
+			errs = append(errs, fmt.Errorf("sip: limit %s is negative", n.name))
+		}
+		if *n.value == 0 {
+			*n.value = n.def
+		}
+	}
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		def   time.Duration
+	}{
+		{"MinExpires", &l.MinExpires, time.Minute},
+		{"MaxExpires", &l.MaxExpires, 24 * time.Hour},
+		{"Expires", &l.Expires, time.Hour},
+	} {
+		if *d.value < 0 {
+			errs = append(errs, fmt.Errorf("sip: limit %s is negative", d.name))
+		}
+		if *d.value == 0 {
+			*d.value = d.def
+		}
+	}
+	if l.MinExpires > time.Hour {
+		errs = append(errs, errors.New("sip: limit MinExpires is over 1 h, which RFC 6665 §4.2.1.1 does not allow"))
+	}
+	if l.MaxExpires < l.MinExpires {
+		errs = append(errs, errors.New("sip: limit MaxExpires is under MinExpires"))
+	}
+	return errors.Join(errs...)
+}
+
+// maxContent is the largest message content that can fit into a request at all, in octets.
+func (c *Config) maxContent() int {
+	if c.Wire.Body > 0 {
+		return c.Wire.Body
+	}
+	return wire.DefaultLimits().Body
+}
+
+// hostFor is the host and port that a peer reaches this adapter under over transport t; false if there is no such listener.
+func hostFor(sentBy string, bound []transaction.BoundListener, t resolver.Transport) (host string, port uint16, ok bool) {
+	for _, b := range bound {
+		if b.Transport != t {
+			continue
+		}
+		host = sentBy
+		if host == "" {
+			host = bracketed(b.Address.Addr())
+		}
+		return host, b.Address.Port(), true
+	}
+	return "", 0, false
+}
+
+// bracketed is an address as a URI's host.
+func bracketed(a netip.Addr) string {
+	if a = a.Unmap(); a.Is6() {
+		return "[" + a.String() + "]"
+	}
+	return a.String()
+}

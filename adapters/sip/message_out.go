@@ -1,0 +1,282 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// WriteOptions says how a MESSAGE to one peer is written.
+type WriteOptions struct {
+	// OmitInstance leaves "gr" out of From; see Peer.
+	OmitInstance bool
+	// CPIM wraps the content into message/cpim, with a request for the notices that the sender wants (RFC 5438).
+	CPIM bool
+	// Unwrap sends the content of a relayed message/cpim instead of the object itself, to a peer known not to take it.
+	Unwrap bool
+	// CallID is used when the message has no thread that can be one. FromTag and CSeq are those of this request: a thread's
+	// messages all have its Call-ID, so each must have a tag of its own.
+	CallID, FromTag string
+	CSeq            uint32
+	// Now is when the message is written.
+	Now time.Time
+}
+
+// The errors of WriteMessage that say more than that a value cannot be written.
+var (
+	// ErrContent says that a message's content has no form that the peer takes.
+	ErrContent = errors.New("sip: the content cannot be carried")
+	// ErrHops says that a message may go no further.
+	ErrHops = errors.New("sip: no hops left")
+)
+
+// WriteMessage translates a message into a MESSAGE request: RFC 7572 §4, Table 1. From is the sender with the device as "gr"; the
+// Request-URI is the recipient's address or device; Subject is the first subject, in one line; there is no Contact (RFC 3428 §4).
+// What SIP's pager mode has no place for is left out: the kind, the parent thread, further subjects and alternative bodies.
+func WriteMessage(op *adapters.MessageOp, o WriteOptions) (*wire.Request, error) {
+	if op.Hops <= 0 {
+		return nil, ErrHops
+	}
+	req, err := newMessage(op.From, op.To, op.Thread, o)
+	if err != nil {
+		return nil, err
+	}
+	req.MaxForwards = min(op.Hops, 255)
+	req.BranchHint = op.TransID
+	if len(op.Subjects) > 0 {
+		req.Headers = append(req.Headers, wire.Header{Name: "Subject", Value: oneLine(op.Subjects[0].Text)})
+	}
+	req.Headers = appendTimes(req.Headers, op, o.Now)
+	if op.Object != nil && !o.Unwrap {
+		req.ContentType, req.Body = "message/cpim", op.Object
+		return req, nil
+	}
+	if lang := op.Content.Language; lang != "" && isLanguage(lang) {
+		req.Headers = append(req.Headers, wire.Header{Name: "Content-Language", Value: lang})
+	}
+	if req.ContentType, err = contentTypeOf(op.Content); err != nil {
+		return nil, err
+	}
+	req.Body = op.Content.Octets
+	if o.CPIM {
+		return req, wrapCPIM(req, op, o.Now)
+	}
+	return req, nil
+}
+
+// newMessage makes the parts of a MESSAGE that do not depend on its content.
+func newMessage(from, to adapters.Party, thread string, o WriteOptions) (*wire.Request, error) {
+	if from.Address.IsZero() || to.Address.IsZero() {
+		return nil, errors.New("sip: a message without sender or recipient")
+	}
+	if o.OmitInstance {
+		from.Instance = ""
+	}
+	uri, err := URIOf(to)
+	if err != nil {
+		return nil, err
+	}
+	fromURI, err := URIOf(from)
+	if err != nil {
+		return nil, err
+	}
+	toURI := uri
+	if to.Instance != "" {
+		if toURI, err = URIOf(adapters.Party{Address: to.Address}); err != nil {
+			return nil, err
+		}
+	}
+	req := &wire.Request{Method: "MESSAGE", URI: uri, CSeq: o.CSeq, CallID: callIDOf(thread)}
+	if req.CallID == "" {
+		req.CallID = o.CallID
+	}
+	if req.From, err = wire.FormatAddr(wire.AddrSpec{URI: fromURI, Tag: o.FromTag}); err != nil {
+		return nil, err
+	}
+	if req.To, err = wire.FormatAddr(wire.AddrSpec{URI: toURI}); err != nil {
+		return nil, err
+	}
+	return req, nil
+}
+
+// oneLine is text as a header field's value: what would end the line, or is no character to show, becomes a space; white space at
+// both ends goes, as TEXT-UTF8-TRIM has it (RFC 3261 §25.1). Invalid UTF-8 becomes U+FFFD.
+func oneLine(text string) string {
+	clean := true
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c >= 0x7F {
+			clean = false
+			break
+		}
+	}
+	if !clean {
+		text = strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) || r == 0x2028 || r == 0x2029 {
+				return ' '
+			}
+			return r
+		}, strings.ToValidUTF8(text, "\uFFFD"))
+	}
+	return strings.TrimSpace(text)
+}
+
+// appendTimes adds Date and Expires: "If the UAC adds an Expires header field with a non-zero value, it SHOULD also add a Date header
+// field containing the time the message is sent" (RFC 3428 §4).
+func appendTimes(h []wire.Header, op *adapters.MessageOp, now time.Time) []wire.Header {
+	sent := op.Sent
+	if sent.IsZero() {
+		if op.Expires.IsZero() {
+			return h
+		}
+		sent = now
+	}
+	// A SIP-date has whole seconds; what is cut off here is part of the life that Expires counts.
+	sent = sent.UTC().Truncate(time.Second)
+	if y := sent.Year(); y < 1 || y > 9999 {
+		return h
+	}
+	h = append(h, wire.Header{Name: "Date", Value: sent.Format(sipDate)})
+	if !op.Expires.IsZero() {
+		h = append(h, wire.Header{Name: "Expires", Value: itoa(min(maxSeconds, seconds(op.Expires.Sub(sent))))})
+	}
+	return h
+}
+
+// contentTypeOf is the Content-Type of what is sent: text/plain always names its charset.
+func contentTypeOf(c adapters.Content) (string, error) {
+	if isPlainUTF8(c.Type) {
+		if !utf8.Valid(c.Octets) {
+			return "", ErrContent
+		}
+		return plainText, nil
+	}
+	t, err := cpim.ParseContentType(c.Type)
+	if err != nil {
+		return "", ErrContent
+	}
+	if t.Is("text/plain") {
+		if _, named := t.Param("charset"); !named {
+			if t, err = t.WithParam("charset", "UTF-8"); err != nil {
+				return "", ErrContent
+			}
+		}
+		if t.IsUTF8() && !utf8.Valid(c.Octets) {
+			return "", ErrContent
+		}
+	}
+	return t.String(), nil
+}
+
+// maxPager is the largest MESSAGE in octets outside of a media session (RFC 3428 §8); RFC 7572 §6 answers a larger one with
+// policy-violation.
+const maxPager = 1300
+
+// Message implements adapters.Adapter.
+func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapters.MessageOp) adapters.Status {
+	ctx, cancel := withDeadline(ctx, op.Deadline)
+	defer cancel()
+	if !op.Expires.IsZero() && !op.Expires.After(time.Now()) {
+		return adapters.Failed(adapters.ReasonExpired, "")
+	}
+	s := adapters.Failed(adapters.ReasonDomainNotFound, "")
+	for _, hop := range hops {
+		if hop.Protocol() != resolver.SIP {
+			continue
+		}
+		var another bool
+		if s, another = a.messageTo(ctx, hop, op); !another || ctx.Err() != nil {
+			break
+		}
+	}
+	return s
+}
+
+// messageTo sends op to one next hop, in the richest form that the peer takes. A form that was refused for its content type was not
+// delivered (RFC 3428 §7: "A 4xx or 5xx response indicates that the message was not delivered successfully"), nor was one too large
+// to be sent, so another form is no second copy.
+func (a *Adapter) messageTo(ctx context.Context, hop resolver.Target, op *adapters.MessageOp) (adapters.Status, bool) {
+	peer := a.peers.toward(hop.Addr().Addr(), op.To.Address.Domain())
+	knows := !a.plain.has(hop.Addr())
+	plainInside := op.Content.Type != "" && isPlainUTF8(op.Content.Type)
+	o := WriteOptions{
+		CPIM:   op.Object == nil && op.Wants != 0 && knows && peer != nil && peer.Dispositions,
+		Unwrap: op.Object != nil && !knows && plainInside,
+	}
+	large := false
+	if peer != nil {
+		o.OmitInstance, large = peer.OmitInstance, peer.LargeMessages
+	}
+	s, another := a.sendMessage(ctx, hop, op, o, large)
+	wrapped := o.CPIM || op.Object != nil && !o.Unwrap
+	if !wrapped || s.Reason != adapters.ReasonUnsupportedContent && s.Reason != adapters.ReasonTooLarge {
+		return s, another
+	}
+	if s.Code == 415 {
+		a.plain.add(hop.Addr())
+	}
+	switch {
+	case o.CPIM:
+		o.CPIM = false
+	case plainInside:
+		o.Unwrap = true
+	default:
+		return s, another
+	}
+	return a.sendMessage(ctx, hop, op, o, large)
+}
+
+func (a *Adapter) sendMessage(ctx context.Context, hop resolver.Target, op *adapters.MessageOp, o WriteOptions, large bool) (adapters.Status, bool) {
+	o.FromTag, o.CSeq, o.Now = wire.NewTag(), a.nextCSeq(), time.Now()
+	if op.Thread == "" || callIDOf(op.Thread) == "" {
+		o.CallID = wire.NewCallID("")
+	}
+	req, err := WriteMessage(op, o)
+	if errors.Is(err, ErrContent) {
+		return adapters.Failed(adapters.ReasonUnsupportedContent, ""), false
+	}
+	if errors.Is(err, ErrHops) {
+		return adapters.Failed(adapters.ReasonLoop, ""), false
+	}
+	if err != nil {
+		a.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a message could not be written")
+		return adapters.Failed(adapters.ReasonAddressMalformed, ""), false
+	}
+	if !large && a.overPager(req) {
+		return adapters.Failed(adapters.ReasonTooLarge, "Over 1300 octets as a SIP request"), false
+	}
+	return outcome(a.layer.Do(ctx, hop, req))
+}
+
+// overPager tells whether req will have over maxPager octets. Only a request that comes near is written out to be measured.
+func (a *Adapter) overPager(req *wire.Request) bool {
+	if len(req.Body) > maxPager {
+		return true
+	}
+	n := len(req.Body) + len(req.URI) + len(req.From) + len(req.To) + len(req.CallID) + len(req.BranchHint) + len(req.ContentType)
+	for _, h := range req.Headers {
+		n += len(h.Name) + len(h.Value) + 4
+	}
+	if n < maxPager-400 {
+		return false
+	}
+	b, err := wire.AppendRequest(make([]byte, 0, 2*maxPager), req, wire.ViaSpec{
+		Transport: "TCP", SentBy: a.viaHost(), Branch: wire.NewBranch(req.BranchHint), RPort: true,
+	})
+	return err == nil && len(b) > maxPager // what cannot be written is refused by the transaction layer
+}
+
+// withDeadline bounds ctx by a deadline that may be none.
+func withDeadline(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
+	if deadline.IsZero() {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline)
+}

@@ -1,0 +1,101 @@
+package sip
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// dialogHops is where the next request within d goes: first to what the dialog itself names, the topmost Route or the remote target
+// (RFC 3261 §12.2.1.1), if that is an address of the peer's own networks; then to the next hops that the core found for the domain.
+// A dialog can so not be used to make us send to an address of the far side's choice (RFC 6665 §6.3, SSRF).
+//
+// given may be empty, for requests that nobody asked for but time: then, if all else fails, a Notifier's request goes where the
+// SUBSCRIBE came from.
+func (a *Adapter) dialogHops(d *Dialog, peer *Peer, given []resolver.Target) []resolver.Target {
+	hops := make([]resolver.Target, 0, len(given)+1)
+	if t, ok := a.ownHop(d, peer); ok {
+		hops = append(hops, t)
+	}
+	for _, t := range given {
+		if t.Protocol() == resolver.SIP && (len(hops) == 0 || hops[0].Addr() != t.Addr() || hops[0].Transport() != t.Transport()) {
+			hops = append(hops, t)
+		}
+	}
+	if len(hops) == 0 && d.Source != "" {
+		if addr, err := netip.ParseAddrPort(d.Source); err == nil {
+			t, err := resolver.NewTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: transportNamed(d.Transport), Addr: addr})
+			if err == nil {
+				hops = append(hops, t)
+			}
+		}
+	}
+	return hops
+}
+
+// ownHop is the address that the dialog itself names, if it is one of the peer's.
+func (a *Adapter) ownHop(d *Dialog, peer *Peer) (resolver.Target, bool) {
+	text := d.RemoteTarget
+	var u wire.URI
+	var err error
+	if len(d.RouteSet) > 0 {
+		var r wire.Addr
+		if r, err = wire.ParseAddr(d.RouteSet[0]); err == nil {
+			u = r.URI()
+		}
+	} else {
+		u, err = wire.ParseURI(text)
+	}
+	if err != nil || peer == nil || u.Scheme() != "sip" {
+		return resolver.Target{}, false
+	}
+	ip, err := netip.ParseAddr(strings.Trim(u.Host(), "[]"))
+	if err != nil || !peer.covers(ip) {
+		return resolver.Target{}, false
+	}
+	port := u.Port()
+	if port == 0 {
+		port = 5060
+	}
+	// "if the TARGET is a numeric IP address, the client SHOULD use UDP for a SIP URI" (RFC 3263 §4.1), unless the URI says
+	// otherwise, or the dialog already runs over a connection and we have no UDP.
+	t := resolver.UDP
+	if name, ok := u.Param("transport"); ok {
+		if t = transportNamed(name); t == 0 {
+			return resolver.Target{}, false
+		}
+	} else if _, _, via, ok := a.contactHost(resolver.UDP); ok && via != resolver.UDP {
+		t = via
+	}
+	target, err := resolver.NewTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: t, Addr: netip.AddrPortFrom(ip, port)})
+	return target, err == nil
+}
+
+// transportNamed is the transport of a "transport" parameter (RFC 3261 §19.1.1), zero for one that is not served.
+func transportNamed(name string) resolver.Transport {
+	switch strings.ToLower(name) {
+	case "udp":
+		return resolver.UDP
+	case "tcp":
+		return resolver.TCP
+	}
+	return 0
+}
+
+// contact is our Contact URI in a dialog for this user part, towards a peer over transport t: "a SIP or SIPS URI that can be used to
+// contact that specific instance of the UA for subsequent requests" (RFC 3261 §8.1.1.8). It names this gateway and not the domain,
+// so that the far side's requests within the dialog come to it.
+func (a *Adapter) contact(user string, t resolver.Transport) (string, bool) {
+	host, port, via, ok := a.contactHost(t)
+	if !ok {
+		return "", false
+	}
+	spec := wire.URISpec{User: user, Host: host, Port: port}
+	if via != resolver.UDP {
+		spec.Params = []wire.Param{{Name: "transport", Value: via.String()}}
+	}
+	b, err := wire.AppendURI(nil, spec)
+	return string(b), err == nil
+}

@@ -1,0 +1,206 @@
+package sip
+
+import (
+	"context"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// turn is a NOTIFY that waits until the one before it in its dialog is answered.
+type turn struct {
+	state watchState
+	body  []byte // a presence document, or nil
+	// mine is closed when the turn has come; over when a newer one took its place.
+	mine, over chan struct{}
+}
+
+// Notify implements adapters.Adapter: one NOTIFY in the dialog that op.Watch.Session names. One at a time is under way in a dialog; of
+// those that wait the newest goes, with what only an older one carried, and the older ones are answered as indeterminate.
+//
+// What must not leave does not: no presence goes out while the watch is pending (RFC 8048 §5.2.1 in our direction; RFC 3856 §6.6.2).
+func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapters.NotifyOp) adapters.Status {
+	n := a.notifiers.find(op.Watch.Session)
+	if n == nil || n.d.watchID() != op.Watch {
+		return adapters.Failed(adapters.ReasonNotFound, "There is no such watch")
+	}
+	var body []byte
+	if op.Presence != nil {
+		var err error
+		if body, err = op.Presence.Append(nil); err != nil {
+			a.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a presence document could not be written")
+			return adapters.Failed(adapters.ReasonInternal, "")
+		}
+	}
+	ctx, cancel := withDeadline(ctx, op.Deadline)
+	defer cancel()
+	return n.notify(ctx, hops, watchState{
+		state: op.State, end: op.End, expires: op.Duration, hasExpires: op.Duration > 0, retryAfter: op.RetryAfter,
+	}, body)
+}
+
+// notify queues one NOTIFY, waits for its turn, and sends it.
+func (n *notifying) notify(ctx context.Context, hops []resolver.Target, s watchState, body []byte) adapters.Status {
+	t, first := n.queue(hops, s, body)
+	if t == nil {
+		return adapters.Failed(adapters.ReasonNotFound, "The watch is over")
+	}
+	if !first {
+		select {
+		case <-t.mine:
+		case <-t.over:
+			return adapters.Accepted()
+		case <-ctx.Done():
+			if n.giveUp(t) {
+				return adapters.Failed(adapters.ReasonDomainTimeout, "")
+			}
+			select { // it was decided in this moment
+			case <-t.mine:
+			case <-t.over:
+				return adapters.Accepted()
+			}
+		}
+	}
+	st := n.send(ctx, t)
+	n.pass()
+	return st
+}
+
+// queue notes what s says of the watch and makes its turn; first tells that it may be sent at once. It returns nil when the watch is
+// over.
+func (n *notifying) queue(hops []resolver.Target, s watchState, body []byte) (t *turn, first bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ended {
+		return nil, false
+	}
+	stopTimers(n.grace)
+	if len(hops) > 0 {
+		n.hops = hops
+	}
+	now := time.Now()
+	switch {
+	case s.state == adapters.WatchTerminated:
+	case n.last:
+		// A poll's NOTIFY "will contain a "Subscription-State" value of "terminated" and a "reason" parameter of
+		// "timeout"" (RFC 6665 §4.4.3), whatever state the presentity's side gives the watch.
+		if s.state == adapters.WatchPending {
+			body = nil
+		}
+		s = watchState{state: adapters.WatchTerminated, end: adapters.EndTimeout}
+	case s.state == adapters.WatchNeutral:
+		s.state = n.d.State
+	default:
+		n.d.State = s.state
+	}
+	if s.state == adapters.WatchTerminated {
+		n.ended = true
+		n.d.State = s.state
+		stopTimers(n.expiry)
+	} else if s.hasExpires && now.Add(s.expires).Before(n.d.Expires) {
+		n.d.Expires = now.Add(s.expires) // "MUST NOT be used to lengthen a subscription" (RFC 6665 §4.2.2)
+		stopTimers(n.expiry)
+		n.expiry = n.after(s.expires, n.expire)
+	}
+	if s.state == adapters.WatchPending {
+		body = nil
+	}
+	t = &turn{state: s, body: body, mine: make(chan struct{}), over: make(chan struct{})}
+	if !n.sending {
+		n.sending = true
+		return t, true
+	}
+	if old := n.next; old != nil {
+		if t.body == nil && s.state == adapters.WatchActive {
+			t.body = old.body
+		}
+		close(old.over)
+	}
+	n.next = t
+	return t, false
+}
+
+// giveUp takes a waiting turn back, and tells whether it was still waiting.
+func (n *notifying) giveUp(t *turn) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.next != t {
+		return false
+	}
+	n.next = nil
+	return true
+}
+
+// pass gives the turn to the one that waits.
+func (n *notifying) pass() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.next != nil {
+		close(n.next.mine)
+		n.next = nil
+		return
+	}
+	n.sending = false
+}
+
+// send sends one NOTIFY (RFC 6665 §4.2.2) and draws the conclusions of its answer.
+func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
+	a := n.table.a
+	n.mu.Lock()
+	t.state.expires = time.Until(n.d.Expires)
+	req, err := n.d.request("NOTIFY")
+	hops := a.dialogHops(&n.d, n.peer, n.hops)
+	n.mu.Unlock()
+	if err != nil {
+		n.end()
+		return adapters.Failed(adapters.ReasonInternal, "")
+	}
+	req.Headers = append(req.Headers, wire.Header{Name: "Subscription-State", Value: t.state.String()})
+	if t.body != nil {
+		req.ContentType, req.Body = acceptedNotify, t.body
+	}
+	r, st := a.try(ctx, hops, req)
+	// "If the NOTIFY request fails due to expiration of SIP Timer F, the notifier SHOULD remove the subscription"; for some
+	// codes it "MUST remove the corresponding subscription" (RFC 6665 §4.2.2).
+	timeout := r.Response == nil && r.Sent && ctx.Err() == nil
+	if t.state.state == adapters.WatchTerminated || endsUsage(st.Code) || timeout {
+		n.end()
+	}
+	return st
+}
+
+// try sends a request to the first of hops that can take it.
+func (a *Adapter) try(ctx context.Context, hops []resolver.Target, req *wire.Request) (r transaction.Result, s adapters.Status) {
+	s = adapters.Failed(adapters.ReasonDomainNotFound, "")
+	for _, hop := range hops {
+		r = a.layer.Do(ctx, hop, req)
+		var another bool
+		if s, another = outcome(r); !another || ctx.Err() != nil {
+			break
+		}
+	}
+	return r, s
+}
+
+// speak sends the NOTIFY that is due and that the core did not ask for: empty, with the state as it is. If the watcher is gone, the
+// core is told.
+func (n *notifying) speak() {
+	n.table.a.spawn(func(ctx context.Context) {
+		n.mu.Lock()
+		s := watchState{state: n.d.State}
+		n.mu.Unlock()
+		st := n.notify(ctx, nil, s, nil)
+		if st.Outcome != adapters.Failure {
+			return
+		}
+		n.mu.Lock()
+		told := n.last
+		n.mu.Unlock()
+		if !told && n.table.find(n.d.LocalTag) == nil {
+			n.tellClosed()
+		}
+	})
+}

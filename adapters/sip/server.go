@@ -1,0 +1,178 @@
+package sip
+
+import (
+	"strings"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// server is the Adapter as the transaction layer calls it: from the goroutine that reads a socket, so nothing here waits.
+type server Adapter
+
+var _ transaction.Handler = (*server)(nil)
+
+// inbound is one request on its way through the checks.
+type inbound struct {
+	req  *wire.Message
+	src  transaction.Source
+	tx   *transaction.ServerTx
+	peer *Peer
+	opts ReadOptions
+}
+
+// Request implements transaction.Handler: the general rules for user agent servers (RFC 3261 §8.2), in the order of that section, and
+// then the method's own.
+func (s *server) Request(req *wire.Message, src transaction.Source, tx *transaction.ServerTx) {
+	a := (*Adapter)(s)
+	in := &inbound{req: req, src: src, tx: tx}
+	if ref := a.admit(in); ref != nil {
+		a.refuse(in, ref)
+		return
+	}
+	var ref *Refusal
+	switch req.Method() {
+	case "MESSAGE":
+		ref = a.takeMessage(in)
+	case "SUBSCRIBE":
+		ref = a.notifiers.take(in)
+	case "NOTIFY":
+		ref = a.subscribers.take(in)
+	case "OPTIONS":
+		a.takeOptions(in)
+	}
+	if ref != nil {
+		a.refuse(in, ref)
+	}
+}
+
+// admit finds the peer and checks what does not depend on the method's own rules.
+func (a *Adapter) admit(in *inbound) *Refusal {
+	req, source := in.req, in.src.Remote.Addr()
+	// Authentication first (RFC 3261 §8.2, S1, S9): a stranger learns nothing.
+	if in.peer = a.peers.at(source); in.peer == nil {
+		return refuse(WhyStranger, 403, phraseOf(403))
+	}
+	method := req.Method()
+	switch method {
+	case "MESSAGE", "SUBSCRIBE", "NOTIFY":
+		// Only now may the From be believed, and only as far as the domain goes (S2).
+		peer := a.peers.speaking(source, fromDomain(req.From().URI()))
+		if peer == nil {
+			return refuse(WhyFromDomain, 403, "Forbidden: From is not in a domain of this peer")
+		}
+		in.peer = peer
+	case "OPTIONS":
+	case "INVITE", "BYE", "CANCEL", "REGISTER", "PRACK", "UPDATE", "INFO", "REFER", "PUBLISH":
+		return refuse(WhyMethod, 405, phraseOf(405), wire.Header{Name: "Allow", Value: allow("")})
+	default:
+		return refuse(WhyMethod, 501, phraseOf(501), wire.Header{Name: "Allow", Value: allow("")})
+	}
+	in.opts = ReadOptions{FoldCase: in.peer.FoldCase, IgnorePort: in.peer.IgnorePort, Now: time.Now()}
+	switch req.RequestURI().Scheme() {
+	case "sips":
+		return refuseSIPS()
+	case "sip", "im", "pres":
+	default:
+		return refuse(WhyScheme, 416, phraseOf(416))
+	}
+	if unknown, any := requiredExtensions(req); any {
+		return refuse(WhyExtension, 420, phraseOf(420), wire.Header{Name: "Unsupported", Value: unknown})
+	}
+	// "If the Max-Forwards value is 0 ... the element MUST NOT forward the request" (RFC 3261 §16.3 step 3); only OPTIONS
+	// is for ourselves.
+	if n, ok := req.MaxForwards(); ok && n == 0 && method != "OPTIONS" {
+		return refuse(WhyHops, 483, phraseOf(483))
+	}
+	if a.closing.Load() {
+		return refuse(WhyOverload, 503, phraseOf(503))
+	}
+	return nil
+}
+
+// fromDomain is the domain of a From URI in the form of Peer.Domains, "" if it has none.
+func fromDomain(u wire.URI) string {
+	host := u.Host()
+	if s := u.Scheme(); s == "im" || s == "pres" {
+		_, host, _ = strings.Cut(u.String(), "@")
+	}
+	d, err := resolver.ParseDomain(host)
+	if err != nil {
+		return ""
+	}
+	return d
+}
+
+// requiredExtensions is the value of Unsupported: every option tag of Require, since none is supported (RFC 3261 §8.2.2.3), as far as
+// it is a token; any tells that there was one.
+func requiredExtensions(req *wire.Message) (tags string, any bool) {
+	var list []string
+	for v := range req.Headers("Require") {
+		any = true
+		if isToken(v) && len(list) < 16 {
+			list = append(list, v)
+		}
+	}
+	return strings.Join(list, ", "), any
+}
+
+// refuse answers with a Refusal, counts and logs it.
+func (a *Adapter) refuse(in *inbound, ref *Refusal) {
+	a.respond(in, answer{code: ref.Code, phrase: ref.Phrase, headers: ref.Headers}, "")
+	name := ""
+	if in.peer != nil {
+		name = in.peer.Name
+	}
+	a.refusals.note(ref, in.req.Method(), name, in.src.Remote.String())
+}
+
+// respond sends the final response. A failure to do so is not the peer's business: it will retransmit, or has gone.
+func (a *Adapter) respond(in *inbound, r answer, toTag string) {
+	err := in.tx.Respond(r.code, r.phrase, transaction.RespondOptions{ToTag: toTag, Headers: r.headers})
+	if err != nil {
+		a.log.Debug().Str("method", in.req.Method()).Int("code", r.code).Str("fault", clip(err.Error())).Msg("a response was not sent")
+	}
+}
+
+// peerOf is the identity that goes with an operation.
+func (in *inbound) peerOf() adapters.Peer { return adapters.Peer{Adapter: Name, Name: in.peer.Name} }
+
+// takeMessage hands a MESSAGE to the core and answers when the core does.
+func (a *Adapter) takeMessage(in *inbound) *Refusal {
+	got, ref := ReadMessage(in.req, in.opts)
+	if ref != nil {
+		return ref
+	}
+	if got.Report != nil {
+		// "an endpoint will send a SIP response to the MESSAGE request regardless of the type of message" (RFC 5438
+		// §12.1.2); nothing else ever answers a notice.
+		a.respond(in, answer{code: 200, phrase: phraseOf(200)}, "")
+		a.handler.Report(a.base, got.Report)
+		return nil
+	}
+	if got.Message == nil {
+		a.respond(in, answer{code: 200, phrase: phraseOf(200)}, "")
+		a.refusals.note(refuse(WhyNotice, 200, phraseOf(200)), "MESSAGE", in.peer.Name, in.src.Remote.String())
+		return nil
+	}
+	op := got.Message
+	op.Peer = in.peerOf()
+	to := op.To
+	a.handler.Message(a.base, op, func(s adapters.Status) { a.respond(in, answerFor(s, to, "MESSAGE"), "") })
+	return nil
+}
+
+// takeOptions answers truly (RFC 3261 §11.2): what a request of each kind may have.
+func (a *Adapter) takeOptions(in *inbound) {
+	a.respond(in, answer{code: 200, phrase: phraseOf(200), headers: []wire.Header{
+		{Name: "Allow", Value: allow("")},
+		{Name: "Accept", Value: acceptedContent + ", " + acceptedNotify},
+		{Name: "Accept-Encoding", Value: "identity"},
+		{Name: "Accept-Language", Value: "*"},
+		{Name: "Allow-Events", Value: eventPresence},
+		{Name: "Supported", Value: ""},
+	}}, "")
+}

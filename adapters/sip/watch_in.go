@@ -1,0 +1,377 @@
+package sip
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/pidf"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// acceptedNotify is what a NOTIFY carries, both ways: "All subscribers and notifiers MUST support the "application/pidf+xml"" (RFC
+// 3856 §6.5).
+const acceptedNotify = pidf.MediaType
+
+// notifiers holds the dialogs in which SIP watchers are notified: the notifier's role of RFC 6665 §4.2. Its lock guards the tables and
+// is never held while one of their entries' is asked for.
+type notifiers struct {
+	a *Adapter
+
+	mu         sync.Mutex
+	byTag      map[string]*notifying // by Dialog.LocalTag, which is the watch's Session too
+	perWatcher map[cpim.Address]int
+	stopped    bool
+}
+
+func newNotifiers(a *Adapter) *notifiers {
+	return &notifiers{a: a, byTag: make(map[string]*notifying), perWatcher: make(map[cpim.Address]int)}
+}
+
+func (t *notifiers) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.byTag)
+}
+
+func (t *notifiers) find(tag string) *notifying {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byTag[tag]
+}
+
+// add takes a new dialog in, or says why not.
+func (t *notifiers) add(n *notifying) *Refusal {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.stopped || len(t.byTag) >= t.a.limits.Watches:
+		return refuse(WhyOverload, 503, phraseOf(503))
+	case t.perWatcher[n.d.Watcher] >= t.a.limits.WatchesPerWatcher:
+		return refuse(WhyOverload, 403, "Forbidden: too many watches")
+	}
+	t.byTag[n.d.LocalTag] = n
+	t.perWatcher[n.d.Watcher]++
+	return nil
+}
+
+// remove forgets a dialog; once is enough.
+func (t *notifiers) remove(n *notifying) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byTag[n.d.LocalTag] != n {
+		return
+	}
+	delete(t.byTag, n.d.LocalTag)
+	if t.perWatcher[n.d.Watcher]--; t.perWatcher[n.d.Watcher] <= 0 {
+		delete(t.perWatcher, n.d.Watcher)
+	}
+}
+
+// all returns the dialogs there are.
+func (t *notifiers) all() []*notifying {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]*notifying, 0, len(t.byTag))
+	for _, n := range t.byTag {
+		list = append(list, n)
+	}
+	return list
+}
+
+// stop ends the timers; dialogs stay as they are, to be exported.
+func (t *notifiers) stop() {
+	t.mu.Lock()
+	t.stopped = true
+	t.mu.Unlock()
+	for _, n := range t.all() {
+		n.mu.Lock()
+		stopTimers(n.expiry, n.grace)
+		n.mu.Unlock()
+	}
+}
+
+func stopTimers(timers ...*time.Timer) {
+	for _, t := range timers {
+		if t != nil {
+			t.Stop()
+		}
+	}
+}
+
+// notifying is one dialog in which a SIP watcher is notified.
+type notifying struct {
+	table *notifiers
+	peer  *Peer
+
+	mu   sync.Mutex // guards all below
+	d    Dialog     // LocalTag, Watcher, Presentity and Session never change
+	hops []resolver.Target
+	// last tells that the next NOTIFY ends the watch (a fetch, or Expires 0); ended that it was queued, and nothing follows.
+	last, ended bool
+	// expiry ends the watch in its time; grace sends a NOTIFY if the core does not.
+	expiry, grace *time.Timer
+	sending       bool
+	next          *turn
+}
+
+// The waits for the core's own NOTIFY after a SUBSCRIBE was answered. "Upon successfully accepting or refreshing a subscription,
+// notifiers MUST send a NOTIFY request immediately" (RFC 6665 §4.2.1.2): if the core has nothing to say within the wait, an empty
+// one goes out. A fetch may have to ask another network first.
+const (
+	graceOpen  = 500 * time.Millisecond
+	graceFetch = 4 * time.Second
+)
+
+// subscribe is what a SUBSCRIBE says, once it is understood.
+type subscribe struct {
+	watcher, presentity adapters.Party
+	event               event
+	contact             string
+	expires             time.Duration
+}
+
+// readSubscribe checks a SUBSCRIBE by RFC 6665 §4.2.1.1 and RFC 3856 §6.
+func (a *Adapter) readSubscribe(in *inbound) (s subscribe, ref *Refusal) {
+	req := in.req
+	value, _ := req.Header("Event")
+	e, ok := parseEvent(value)
+	if !ok || e.kind != eventPresence {
+		return s, refuse(WhyEvent, 489, phraseOf(489), wire.Header{Name: "Allow-Events", Value: eventPresence})
+	}
+	s.event = e
+	if !acceptsPresence(req) {
+		return s, refuse(WhyAccept, 406, "Not Acceptable: only "+acceptedNotify+" is produced")
+	}
+	if len(req.Body()) > 0 {
+		// A filter (RFC 4660) that is not applied would give the watcher what it did not want; no format is accepted.
+		return s, refuse(WhyContent, 415, phraseOf(415), wire.Header{Name: "Accept", Value: ""})
+	}
+	s.expires = a.limits.Expires
+	if v, given := req.Header("Expires"); given {
+		if s.expires, ok = parseSeconds(v); !ok {
+			return s, refuse(WhySyntax, 400, "Bad Request: Expires is no number of seconds")
+		}
+	}
+	if s.expires > 0 && s.expires < a.limits.MinExpires {
+		return s, refuse(WhyInterval, 423, phraseOf(423),
+			wire.Header{Name: "Min-Expires", Value: itoa(seconds(a.limits.MinExpires))})
+	}
+	s.expires = min(s.expires, a.limits.MaxExpires)
+	if s.contact, ok = contactOf(req); !ok {
+		return s, refuse(WhySyntax, 400, "Bad Request: no usable Contact")
+	}
+	return s, nil
+}
+
+// acceptsPresence tells whether Accept, if there is one, has the type that we produce.
+func acceptsPresence(req *wire.Message) bool {
+	given := false
+	for v := range req.Headers("Accept") {
+		given = true
+		media, params := splitParams(v)
+		refused := false
+		for name, value := range params {
+			refused = refused || name == "q" && strings.Trim(value, "0.") == ""
+		}
+		switch strings.ToLower(media) {
+		case acceptedNotify, "application/*", "*/*":
+			if !refused {
+				return true
+			}
+		}
+	}
+	return !given
+}
+
+// take serves a SUBSCRIBE.
+func (t *notifiers) take(in *inbound) *Refusal {
+	s, ref := t.a.readSubscribe(in)
+	if ref != nil {
+		return ref
+	}
+	if tag, within := tagOf(in.req); within {
+		return t.refresh(in, s, tag)
+	}
+	if s.watcher, s.presentity, ref = readParties(in.req, in.opts, cpim.Pres); ref != nil {
+		return ref
+	}
+	n, ref := t.establish(in, s)
+	if ref != nil {
+		return ref
+	}
+	if ref = t.add(n); ref != nil {
+		return ref
+	}
+	verb := adapters.WatchOpen
+	if s.expires == 0 {
+		verb = adapters.WatchFetch
+	}
+	n.ask(in, verb, s, true)
+	return nil
+}
+
+// establish makes the dialog of a SUBSCRIBE (RFC 3261 §12.1.1).
+func (t *notifiers) establish(in *inbound, s subscribe) (*notifying, *Refusal) {
+	req := in.req
+	routes, ok := recordRoutes(req)
+	if !ok {
+		return nil, refuse(WhySyntax, 400, "Bad Request: Record-Route cannot be used")
+	}
+	if req.From().Tag() == "" {
+		return nil, refuse(WhySyntax, 400, "Bad Request: From has no tag")
+	}
+	contact, ok := t.a.contact(s.presentity.Address.Local(), in.src.Transport)
+	if !ok {
+		return nil, refuse(WhyOverload, 500, phraseOf(500))
+	}
+	cseq, _ := req.CSeq()
+	tag := wire.NewTag()
+	return &notifying{table: t, peer: in.peer, last: s.expires == 0, d: Dialog{
+		Role: Notifier, CallID: strings.Clone(req.CallID()), LocalTag: tag, RemoteTag: strings.Clone(req.From().Tag()),
+		LocalURI: strings.Clone(req.To().URI().String()), RemoteURI: strings.Clone(req.From().URI().String()),
+		RemoteCSeq: cseq, HasRemoteCSeq: true, RouteSet: routes, RemoteTarget: strings.Clone(s.contact), Contact: contact,
+		Event: s.event.String(), Peer: in.peer.Name, Source: in.src.Remote.String(), Transport: in.src.Transport.String(),
+		State: adapters.WatchPending, Watcher: s.watcher.Address, Presentity: s.presentity.Address, Session: tag,
+	}}, nil
+}
+
+// refresh serves a SUBSCRIBE within a dialog (RFC 6665 §4.2.1.4).
+func (t *notifiers) refresh(in *inbound, s subscribe, tag string) *Refusal {
+	gone := refuse(WhyNoDialog, 481, phraseOf(481))
+	n := t.find(tag)
+	if n == nil {
+		return gone
+	}
+	from, ref := partyOf(in.req.From(), in.opts.sender(cpim.Pres))
+	if ref != nil {
+		return ref
+	}
+	cseq, _ := in.req.CSeq()
+	n.mu.Lock()
+	switch {
+	case n.d.CallID != in.req.CallID() || n.d.RemoteTag != in.req.From().Tag() || n.ended || n.last || n.d.Event != s.event.String():
+		n.mu.Unlock()
+		return gone
+	case from.Address != n.d.Watcher || in.peer != n.peer:
+		// The identity of a dialog never changes (S2); nor does the link that it came over (S15).
+		n.mu.Unlock()
+		return refuse(WhyIdentity, 403, phraseOf(403))
+	case !n.d.received(cseq):
+		n.mu.Unlock()
+		return refuse(WhySequence, 500, "Server Internal Error: CSeq out of order")
+	}
+	n.d.RemoteTarget = strings.Clone(s.contact)
+	n.d.Source, n.d.Transport = in.src.Remote.String(), in.src.Transport.String()
+	n.mu.Unlock()
+	s.watcher, s.presentity = from, adapters.Party{Address: n.d.Presentity}
+	verb := adapters.WatchOpen
+	if s.expires == 0 {
+		verb = adapters.WatchClose
+	}
+	n.ask(in, verb, s, false)
+	return nil
+}
+
+// ask brings a SUBSCRIBE to the core and answers it when the core does.
+func (n *notifying) ask(in *inbound, verb adapters.WatchVerb, s subscribe, first bool) {
+	a := n.table.a
+	op := &adapters.WatchOp{
+		Peer: in.peerOf(), Verb: verb, Watch: n.d.watchID(), Instance: strings.Clone(s.watcher.Instance),
+		TransID: strings.Clone(in.req.TopVia().Branch()), Duration: s.expires, Hops: hopsOf(in.req),
+	}
+	a.handler.Watch(a.base, op, func(w adapters.WatchStatus) { n.answered(in, verb, s, first, w) })
+}
+
+// answered sends the response to a SUBSCRIBE. It is 200 also while the presentity's user is being asked: RFC 6665 §8.3.1 has done
+// away with the 202 of RFC 3856 §6.6.2, and the NOTIFY that follows says "pending".
+func (n *notifying) answered(in *inbound, verb adapters.WatchVerb, s subscribe, first bool, w adapters.WatchStatus) {
+	a := n.table.a
+	if w.Outcome == adapters.Failure || w.Outcome == 0 {
+		r := answerFor(w.Status, s.presentity, "SUBSCRIBE")
+		a.respond(in, r, n.d.LocalTag)
+		if first || endsUsage(r.code) {
+			n.end()
+		}
+		return
+	}
+	granted := s.expires
+	if w.Duration > 0 {
+		granted = min(granted, w.Duration) // "MAY shorten the interval but MUST NOT lengthen it" (RFC 6665 §4.2.1.1)
+	}
+	contact, err := wire.FormatAddr(wire.AddrSpec{URI: n.d.Contact})
+	if err != nil {
+		a.respond(in, answer{code: 500, phrase: phraseOf(500)}, n.d.LocalTag)
+		n.end()
+		return
+	}
+	a.respond(in, answer{code: 200, phrase: phraseOf(200), headers: []wire.Header{
+		{Name: "Contact", Value: contact}, {Name: "Expires", Value: itoa(seconds(granted))},
+	}}, n.d.LocalTag)
+
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ended {
+		return
+	}
+	if first && w.State != adapters.WatchNeutral && w.State != adapters.WatchTerminated && n.d.State == adapters.WatchPending {
+		n.d.State = w.State
+	}
+	n.d.Expires = in.opts.Now.Add(granted)
+	stopTimers(n.expiry, n.grace)
+	wait := graceOpen
+	switch {
+	case verb == adapters.WatchFetch:
+		wait = graceFetch
+	case granted == 0:
+		n.last = true
+	default:
+		n.expiry = n.after(granted, n.expire)
+	}
+	if n.next == nil && !n.sending || !first {
+		n.grace = n.after(wait, n.speak)
+	}
+}
+
+// after is time.AfterFunc, but not once the table is stopped. n.mu is held.
+func (n *notifying) after(d time.Duration, f func()) *time.Timer {
+	if n.table.a.closing.Load() {
+		return nil
+	}
+	return time.AfterFunc(d, f)
+}
+
+// expire ends a watch that was not refreshed: the core is told, and the watcher by a NOTIFY that is "terminated" with "reason=timeout"
+// (RFC 6665 §4.2.1.4), the core's own if it has one.
+func (n *notifying) expire() {
+	n.mu.Lock()
+	if n.ended || n.last || time.Now().Before(n.d.Expires) {
+		n.mu.Unlock()
+		return
+	}
+	n.last = true
+	n.grace = n.after(graceOpen, n.speak)
+	n.mu.Unlock()
+	n.tellClosed()
+}
+
+// tellClosed tells the core that the watch is over.
+func (n *notifying) tellClosed() {
+	a := n.table.a
+	a.handler.Watch(a.base, &adapters.WatchOp{
+		Peer: adapters.Peer{Adapter: Name, Name: n.peer.Name}, Verb: adapters.WatchClose, Watch: n.d.watchID(),
+		Hops: adapters.DefaultHops,
+	}, func(adapters.WatchStatus) {})
+}
+
+// end forgets the dialog without a word.
+func (n *notifying) end() {
+	n.mu.Lock()
+	n.ended = true
+	stopTimers(n.expiry, n.grace)
+	n.mu.Unlock()
+	n.table.remove(n)
+}

@@ -1,0 +1,511 @@
+package sip
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// subscribers holds the dialogs in which SIP presentities are watched: the subscriber's role of RFC 6665 §4.1. Its lock guards the
+// tables and is never held while one of their entries' is asked for.
+type subscribers struct {
+	a *Adapter
+	// slots bounds the refreshes under way.
+	slots chan struct{}
+
+	mu      sync.Mutex
+	byTag   map[string]*subscribing // by Dialog.LocalTag
+	byWatch map[adapters.WatchID]*subscribing
+	stopped bool
+}
+
+func newSubscribers(a *Adapter) *subscribers {
+	return &subscribers{
+		a: a, slots: make(chan struct{}, a.limits.Refreshes),
+		byTag: make(map[string]*subscribing), byWatch: make(map[adapters.WatchID]*subscribing),
+	}
+}
+
+func (t *subscribers) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.byTag)
+}
+
+func (t *subscribers) find(tag string) *subscribing {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byTag[tag]
+}
+
+// of returns the dialog of a watch, and makes one if there is none and that is wanted; nil if there is no room.
+func (t *subscribers) of(w adapters.WatchID, create func() *subscribing) *subscribing {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.byWatch[w]; s != nil || create == nil {
+		return s
+	}
+	if t.stopped || len(t.byTag) >= t.a.limits.Watches {
+		return nil
+	}
+	s := create()
+	t.byTag[s.d.LocalTag] = s
+	if !s.fetch {
+		t.byWatch[w] = s
+	}
+	return s
+}
+
+// leave takes s out of the watches, so that a new dialog can be made for its watch; it can still be notified.
+func (t *subscribers) leave(s *subscribing) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if id := s.watch; t.byWatch[id] == s {
+		delete(t.byWatch, id)
+	}
+}
+
+// remove forgets the dialog with this tag.
+func (t *subscribers) remove(s *subscribing, tag string) {
+	t.leave(s)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byTag[tag] == s {
+		delete(t.byTag, tag)
+	}
+}
+
+// rename makes s findable by its new tag.
+func (t *subscribers) rename(s *subscribing, from, to string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byTag[from] == s {
+		delete(t.byTag, from)
+		t.byTag[to] = s
+	}
+}
+
+func (t *subscribers) all() []*subscribing {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]*subscribing, 0, len(t.byTag))
+	for _, s := range t.byTag {
+		list = append(list, s)
+	}
+	return list
+}
+
+// stop ends the timers; dialogs stay as they are, to be exported.
+func (t *subscribers) stop() {
+	t.mu.Lock()
+	t.stopped = true
+	t.mu.Unlock()
+	for _, s := range t.all() {
+		s.mu.Lock()
+		stopTimers(s.timer)
+		s.mu.Unlock()
+	}
+}
+
+// subscribing is one dialog in which a SIP presentity is watched.
+type subscribing struct {
+	table *subscribers
+	watch adapters.WatchID // never changes
+	fetch bool             // a poll: one NOTIFY, and over
+	// busy is held while a SUBSCRIBE is under way: one at a time in a dialog.
+	busy chan struct{}
+
+	mu   sync.Mutex // guards all below
+	d    Dialog
+	peer *Peer
+	hops []resolver.Target
+	// want is the duration that is asked for.
+	want time.Duration
+	// closing tells that Expires 0 was sent; ended that nothing follows.
+	closing, ended bool
+	// The times that the one timer waits for; zero is none. noticeBy is the end of Timer N.
+	refreshAt, noticeBy time.Time
+	timer               *time.Timer
+}
+
+// Watch implements adapters.Adapter: the subscriber's side of a watch. A SIP watch is also the asking for an authorization (RFC 8048
+// §5.1), so WatchAsk is WatchOpen, and WatchCancel is WatchClose. Once open, a watch is refreshed by the adapter until it is closed
+// or ends; how it ends is told by Handler.Notify.
+func (a *Adapter) Watch(ctx context.Context, hops []resolver.Target, op *adapters.WatchOp) adapters.WatchStatus {
+	ctx, cancel := withDeadline(ctx, op.Deadline)
+	defer cancel()
+	t := a.subscribers
+	switch op.Verb {
+	case adapters.WatchAsk, adapters.WatchOpen:
+		want := op.Duration
+		if want <= 0 {
+			want = a.limits.Expires
+		}
+		want = min(max(want, a.limits.MinExpires), a.limits.MaxExpires)
+		return a.open(ctx, hops, op, want, false)
+	case adapters.WatchFetch:
+		return a.open(ctx, hops, op, 0, true)
+	case adapters.WatchClose, adapters.WatchCancel:
+		s := t.of(op.Watch, nil)
+		if s == nil {
+			return adapters.WatchStatus{Status: adapters.Succeeded(), State: adapters.WatchTerminated}
+		}
+		t.leave(s)
+		return s.close(ctx, hops)
+	}
+	return adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonBadRequest, "")}
+}
+
+// open makes or refreshes the dialog of a watch, or polls in one of its own (RFC 8048 §7.1: "in a new dialog").
+func (a *Adapter) open(ctx context.Context, hops []resolver.Target, op *adapters.WatchOp, want time.Duration, fetch bool) adapters.WatchStatus {
+	failed := func(r adapters.Reason) adapters.WatchStatus {
+		return adapters.WatchStatus{Status: adapters.Failed(r, "")}
+	}
+	if len(hops) == 0 {
+		return failed(adapters.ReasonDomainNotFound)
+	}
+	d, ok := a.newDialog(hops[0], op)
+	if !ok {
+		return failed(adapters.ReasonAddressMalformed)
+	}
+	create := func() *subscribing {
+		return &subscribing{
+			table: a.subscribers, watch: op.Watch, fetch: fetch, busy: make(chan struct{}, 1), d: d,
+			peer: a.peers.toward(hops[0].Addr().Addr(), op.Watch.Presentity.Domain()),
+		}
+	}
+	var s *subscribing
+	if fetch {
+		s = a.subscribers.poll(create)
+	} else {
+		s = a.subscribers.of(op.Watch, create)
+	}
+	if s == nil {
+		return failed(adapters.ReasonOverloaded)
+	}
+	s.mu.Lock()
+	s.hops, s.want = hops, want
+	s.mu.Unlock()
+	return s.subscribe(ctx, want, op.Hops)
+}
+
+// poll makes a dialog that is nobody's watch.
+func (t *subscribers) poll(create func() *subscribing) *subscribing {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopped || len(t.byTag) >= t.a.limits.Watches {
+		return nil
+	}
+	s := create()
+	t.byTag[s.d.LocalTag] = s
+	return s
+}
+
+// newDialog is a dialog before its first SUBSCRIBE.
+func (a *Adapter) newDialog(hop resolver.Target, op *adapters.WatchOp) (Dialog, bool) {
+	local, err := URIOf(adapters.Party{Address: op.Watch.Watcher})
+	if err != nil {
+		return Dialog{}, false
+	}
+	remote, err := URIOf(adapters.Party{Address: op.Watch.Presentity})
+	if err != nil {
+		return Dialog{}, false
+	}
+	contact, ok := a.contact(op.Watch.Watcher.Local(), hop.Transport())
+	if !ok {
+		return Dialog{}, false
+	}
+	return Dialog{
+		Role: Subscriber, CallID: wire.NewCallID(""), LocalTag: wire.NewTag(), LocalURI: local, RemoteURI: remote,
+		RemoteTarget: remote, Contact: contact, Event: eventPresence,
+		Watcher: op.Watch.Watcher, Presentity: op.Watch.Presentity, Session: op.Watch.Session,
+	}, true
+}
+
+// timerN is how long a NOTIFY may take after a SUBSCRIBE: 64*T1 (RFC 6665 §4.1.2.4).
+const timerN = 32 * time.Second
+
+// subscribe sends a SUBSCRIBE for want (0 ends or polls) and answers with what it says. It sends a second one where the first answer asks for
+// it: after 423 with the interval it names, after 481 in a dialog of its own (RFC 6665 §4.1.2.2).
+func (s *subscribing) subscribe(ctx context.Context, want time.Duration, maxForwards int) adapters.WatchStatus {
+	select {
+	case s.busy <- struct{}{}:
+		defer func() { <-s.busy }()
+	case <-ctx.Done():
+		return adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonDomainTimeout, "")}
+	}
+	var r transaction.Result
+	var st adapters.Status
+	for attempt := 0; ; attempt++ {
+		if r, st = s.ask(ctx, want, maxForwards); st.Outcome != adapters.Failure {
+			return s.granted(r, st, want)
+		}
+		if attempt > 0 || r.Response == nil {
+			break
+		}
+		if st.Code == 423 && want > 0 {
+			v, _ := r.Response.Header("Min-Expires")
+			if least, ok := parseSeconds(v); ok && least > want && least <= s.table.a.limits.MaxExpires {
+				want = least
+				s.mu.Lock()
+				s.want = want
+				s.mu.Unlock()
+				continue
+			}
+		}
+		if st.Code == 481 && want > 0 && s.restart() {
+			continue
+		}
+		break
+	}
+	return s.failed(r, st)
+}
+
+// ask sends one SUBSCRIBE in the dialog as it is.
+func (s *subscribing) ask(ctx context.Context, want time.Duration, maxForwards int) (transaction.Result, adapters.Status) {
+	a := s.table.a
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return transaction.Result{}, adapters.Failed(adapters.ReasonNotFound, "The watch is over")
+	}
+	req, err := s.d.request("SUBSCRIBE")
+	hops := s.hops
+	if s.d.RemoteTag != "" {
+		hops = a.dialogHops(&s.d, s.peer, s.hops)
+	}
+	s.noticeBy = time.Now().Add(timerN)
+	s.schedule()
+	s.mu.Unlock()
+	if err != nil {
+		return transaction.Result{}, adapters.Failed(adapters.ReasonInternal, "")
+	}
+	req.MaxForwards = maxForwards
+	req.Headers = append(req.Headers, wire.Header{Name: "Accept", Value: acceptedNotify},
+		wire.Header{Name: "Expires", Value: itoa(seconds(want))})
+	return a.try(ctx, hops, req)
+}
+
+// granted takes a 2xx: how long the watch lasts, and who answered, unless a NOTIFY has said so before (RFC 6665 §4.4.1).
+func (s *subscribing) granted(r transaction.Result, st adapters.Status, want time.Duration) adapters.WatchStatus {
+	out := adapters.WatchStatus{Status: adapters.Status{Outcome: adapters.Success, Code: st.Code, Remote: st.Remote}}
+	granted := want
+	if v, ok := r.Response.Header("Expires"); ok {
+		if d, ok := parseSeconds(v); ok {
+			granted = min(d, want) // "cannot be larger" (RFC 6665 §4.1.2.1)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		out.State = adapters.WatchTerminated
+		return out
+	}
+	if !s.d.Confirmed && s.d.RemoteTag == "" {
+		s.d.RemoteTag = r.Response.To().Tag()
+		if routes, ok := recordRoutes(r.Response); ok {
+			s.d.RouteSet = routes
+		}
+		s.d.retarget(r.Response)
+	} else if r.Response.To().Tag() == s.d.RemoteTag {
+		s.d.retarget(r.Response)
+	}
+	now := time.Now()
+	s.d.Expires = now.Add(granted)
+	if granted > 0 && !s.closing {
+		s.refreshAt = now.Add(refreshAfter(granted))
+	} else {
+		s.refreshAt = time.Time{}
+	}
+	s.schedule()
+	out.Duration = granted
+	out.State = s.d.State
+	if st.Code == 202 && out.State == adapters.WatchNeutral {
+		out.State = adapters.WatchPending // RFC 3856 §6.6.2
+	}
+	return out
+}
+
+// refreshAfter is when a watch of duration d is refreshed: between 75 and 85 percent of it, so that many that were opened together are
+// not refreshed together, and one lost transaction (32 s) leaves time for another where d has room for it.
+func refreshAfter(d time.Duration) time.Duration {
+	return d*3/4 + time.Duration(rand.Int64N(int64(d/10)+1))
+}
+
+// failed takes the final failure of a SUBSCRIBE: "Non-200-class final responses indicate that no subscription or new dialog usage has
+// been created" (RFC 6665 §4.1.2.1); a refresh that fails leaves the watch "valid for the duration of the most recently known
+// "Expires" value" but for the codes of endsUsage (RFC 6665 §4.1.2.2).
+//
+// "an XMPP-to-SIP gateway MUST consider the XMPP presence authorization to be permanently cancelled ... if it receives a SIP response
+// of 403, 489, or 603. By contrast, ... 423 or 481 ... a transient error" (RFC 8048 §5.2.2).
+func (s *subscribing) failed(r transaction.Result, st adapters.Status) adapters.WatchStatus {
+	out := adapters.WatchStatus{Status: st}
+	s.mu.Lock()
+	alive := s.d.Confirmed && !s.closing && !s.fetch && !endsUsage(st.Code) && !cancels(st.Code) && time.Now().Before(s.d.Expires)
+	if alive {
+		s.noticeBy = time.Time{}
+		s.retryRefresh(time.Now(), st.RetryAfter)
+		out.State = s.d.State
+		out.Duration = time.Until(s.d.Expires)
+		s.mu.Unlock()
+		return out
+	}
+	s.finish()
+	s.mu.Unlock()
+	out.State = adapters.WatchTerminated
+	if cancels(st.Code) {
+		out.End = adapters.EndRejected
+	}
+	return out
+}
+
+// cancels tells whether a response to SUBSCRIBE ends the authorization (RFC 8048 §5.2.2).
+func cancels(code int) bool { return code == 403 || code == 489 || code == 603 }
+
+// retryRefresh sets the time of the next attempt to refresh: half of what is left, but not under 5 s, and what the far side asked for.
+// s.mu is held.
+func (s *subscribing) retryRefresh(now time.Time, asked time.Duration) {
+	left := s.d.Expires.Sub(now)
+	s.refreshAt = now.Add(max(left/2, 5*time.Second, asked))
+	s.schedule()
+}
+
+// restart gives s a new dialog in place of one that the far side does not know: "composing an unrelated initial SUBSCRIBE request with
+// a freshly generated Call-ID and a new, unique "From" tag" (RFC 6665 §4.1.2.2).
+func (s *subscribing) restart() bool {
+	s.mu.Lock()
+	if s.d.RemoteTag == "" || s.ended || s.closing {
+		s.mu.Unlock()
+		return false
+	}
+	from := s.d.LocalTag
+	s.d.renew(wire.NewCallID(""), wire.NewTag())
+	to := s.d.LocalTag
+	s.mu.Unlock()
+	s.table.rename(s, from, to)
+	return true
+}
+
+// renew makes d a dialog before its first request again.
+func (d *Dialog) renew(callID, tag string) {
+	d.CallID, d.LocalTag, d.RemoteTag = callID, tag, ""
+	d.LocalCSeq, d.RemoteCSeq, d.HasRemoteCSeq = 0, 0, false
+	d.RouteSet, d.RemoteTarget = nil, d.RemoteURI
+	d.Expires, d.Confirmed, d.State = time.Time{}, false, adapters.WatchNeutral
+}
+
+// close ends the watch: SUBSCRIBE with Expires 0 in its dialog. The NOTIFY that follows is answered and told to nobody; we send none
+// ourselves, whatever RFC 8048 Example 10 shows: "Notifiers use the NOTIFY method" (RFC 6665 §4.2.2).
+func (s *subscribing) close(ctx context.Context, hops []resolver.Target) adapters.WatchStatus {
+	s.mu.Lock()
+	s.closing = true
+	s.refreshAt = time.Time{}
+	if len(hops) > 0 {
+		s.hops = hops
+	}
+	s.mu.Unlock()
+	st := s.subscribe(ctx, 0, 0)
+	if st.Outcome == adapters.Failure && (st.Code == 481 || st.Reason == adapters.ReasonNotFound) {
+		st.Status = adapters.Succeeded() // there is no watch, which is what was wanted
+	}
+	st.State, st.End, st.Duration = adapters.WatchTerminated, adapters.EndNone, 0
+	return st
+}
+
+// finish ends s: no timer, not found any more. s.mu is held.
+func (s *subscribing) finish() {
+	s.ended = true
+	stopTimers(s.timer)
+	s.table.remove(s, s.d.LocalTag)
+}
+
+// schedule sets the timer for the first of the times that s waits for. s.mu is held.
+func (s *subscribing) schedule() {
+	if s.ended || s.table.a.closing.Load() {
+		return
+	}
+	at := s.d.Expires
+	for _, t := range [...]time.Time{s.refreshAt, s.noticeBy} {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	if at.IsZero() {
+		return
+	}
+	wait := max(0, time.Until(at))
+	if s.timer == nil {
+		s.timer = time.AfterFunc(wait, s.tick)
+		return
+	}
+	s.timer.Reset(wait)
+}
+
+// tick does what is due.
+func (s *subscribing) tick() {
+	s.mu.Lock()
+	now := time.Now()
+	due := func(t time.Time) bool { return !t.IsZero() && !t.After(now) }
+	switch {
+	case s.ended || s.table.a.closing.Load():
+	case due(s.noticeBy), due(s.d.Expires) && (!s.fetch && !s.closing):
+		// "If this Timer N expires prior to the receipt of a NOTIFY request, the subscriber considers the subscription
+		// failed" (RFC 6665 §4.1.2.4); and what was not refreshed in time is over.
+		s.finish()
+		if !s.fetch && !s.closing {
+			defer s.tell(adapters.NotifyOp{State: adapters.WatchTerminated, End: adapters.EndTimeout, RetryAfter: retryAfterSilence})
+		}
+	case due(s.refreshAt):
+		s.refreshAt = time.Time{}
+		s.schedule()
+		s.table.a.spawn(s.refresh)
+	default:
+		s.schedule()
+	}
+	s.mu.Unlock()
+}
+
+// retryAfterSilence keeps a watch from being opened again at once towards a presentity that does not answer.
+const retryAfterSilence = 30 * time.Second
+
+// refresh renews the watch before it expires. What ends it for good is told to the core, which waits for no answer of ours.
+func (s *subscribing) refresh(ctx context.Context) {
+	select {
+	case s.table.slots <- struct{}{}:
+		defer func() { <-s.table.slots }()
+	case <-ctx.Done():
+		return
+	}
+	s.mu.Lock()
+	want, over := s.want, s.ended || s.closing
+	s.mu.Unlock()
+	if over {
+		return
+	}
+	st := s.subscribe(ctx, want, 0)
+	if st.Outcome != adapters.Failure || st.State != adapters.WatchTerminated {
+		return
+	}
+	op := adapters.NotifyOp{State: adapters.WatchTerminated, End: adapters.EndProbation, RetryAfter: st.RetryAfter}
+	if st.End == adapters.EndRejected {
+		op.End, op.Change = adapters.EndRejected, adapters.AuthorizationRefused
+	}
+	s.tell(op)
+}
+
+// tell tells the core what became of the watch.
+func (s *subscribing) tell(op adapters.NotifyOp) {
+	a := s.table.a
+	op.Peer = adapters.Peer{Adapter: Name}
+	if s.peer != nil {
+		op.Peer.Name = s.peer.Name
+	}
+	op.Watch, op.Whole = s.watch, true
+	a.handler.Notify(a.base, &op)
+}
