@@ -46,7 +46,7 @@ var foreign = []struct {
 	{"log/slog", []string{"integration", "cmd"}, []string{"adapters/sip"}, "a zerolog.Logger comes in the constructor"},
 	{"github.com/rs/zerolog/log", nil, nil, "a zerolog.Logger comes in the constructor"},
 	{"encoding/xml", []string{"integration"}, []string{"adapters", "cpim", "pidf", "gateway", "internal"}, "XML is read by internal/strictxml"},
-	{"reflect", []string{"configs", "integration"}, []string{"."}, "there is no reflection on the message path"},
+	{"reflect", []string{"configs", "cmd", "integration"}, []string{"."}, "there is no reflection on the message path"},
 	{"net/http/pprof", nil, nil, "profiles are not served"},
 	{"math/rand", nil, nil, "use math/rand/v2 with a seed, or crypto/rand"},
 	{"io/ioutil", nil, nil, "use io and os"},

@@ -155,6 +155,8 @@ func TestPlantedFaults(t *testing.T) {
 		{"type", Comments(), "cpim/x.go", "type X int", "X has no comment"},
 		{"constant", Comments(), "cpim/x.go", "const X = 1", "X has no comment"},
 		{"group", Comments(), "cpim/x.go", "// All of them.\nconst (\n\tX = 1\n)", ""},
+		{"constants that repeat", Comments(), "cpim/x.go", "const (\n\t// X and Y are.\n\tX = iota\n\tY\n)", ""},
+		{"constant beside a commented one", Comments(), "cpim/x.go", "const (\n\t// X is.\n\tX = 1\n\tY = 2\n)", "Y has no comment"},
 		{"test", Comments(), "cpim/x_test.go", "func X() {}", ""},
 
 		{"long file", Length(nil), "cpim/x.go", strings.Repeat("\n", mostLines), "lines"},

@@ -70,7 +70,7 @@ func Inits() Rule {
 						r.add(f, f.at(d.Pos()), "func init works behind its importers' backs: pass it in")
 					}
 				case *ast.GenDecl:
-					if d.Tok == token.VAR {
+					if d.Tok == token.VAR && !f.in("integration") { // a laboratory builds its binary once for all tests
 						packageState(f, d, r)
 					}
 				}
@@ -144,6 +144,7 @@ func exportedReceiver(d *ast.FuncDecl) bool {
 }
 
 func exportedSpecs(f *File, d *ast.GenDecl, r *report) {
+	commented := false
 	for _, s := range d.Specs {
 		switch s := s.(type) {
 		case *ast.TypeSpec:
@@ -151,8 +152,10 @@ func exportedSpecs(f *File, d *ast.GenDecl, r *report) {
 				r.add(f, f.at(s.Pos()), "%s has no comment", s.Name.Name)
 			}
 		case *ast.ValueSpec:
-			// The comment of a group is the comment of its members.
-			if s.Names[0].IsExported() && d.Doc == nil && s.Doc == nil && s.Comment == nil {
+			// The comment of a group is the comment of its members, and that of a constant goes on for those that repeat it.
+			repeated := d.Tok == token.CONST && len(s.Values) == 0
+			commented = s.Doc != nil || s.Comment != nil || repeated && commented
+			if s.Names[0].IsExported() && d.Doc == nil && !commented {
 				r.add(f, f.at(s.Pos()), "%s has no comment", s.Names[0].Name)
 			}
 		}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/configs"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// checkCommand looks at everything that can be known without starting: it opens no listener and speaks to no peer, to DNS servers
+// only, and to those only where the configuration has a name for a host.
+type checkCommand struct {
+	Config  string        `short:"c" required:"" placeholder:"FILE" help:"The configuration."`
+	JSON    bool          `name:"json" help:"Print one JSON object per line."`
+	Timeout time.Duration `default:"10s" help:"Give up looking up names after this time."`
+}
+
+// finding is one line of the summary.
+type finding struct {
+	What   string   `json:"what"` // listener, sender, route, name, admin, result
+	OK     bool     `json:"ok"`
+	Name   string   `json:"name,omitempty"`
+	Via    string   `json:"via,omitempty"`
+	From   []string `json:"from,omitempty"` // addresses or servers that a sender sends from
+	As     []string `json:"as,omitempty"`   // domains that it may send as
+	To     []string `json:"to,omitempty"`   // domains that it may send to; next hops of a route; addresses of a name
+	Detail string   `json:"detail,omitempty"`
+}
+
+// String is the finding as a sentence.
+func (f finding) String() string {
+	list := func(s []string) string { return strings.Join(s, ", ") }
+	switch f.What {
+	case "listener":
+		return "listens on   " + f.Via + " " + f.Name
+	case "sender":
+		return fmt.Sprintf("may send     %s %s, from %s: as anyone at %s, to anyone at %s", f.Via, f.Name, list(f.From), list(f.As), list(f.To))
+	case "route":
+		return fmt.Sprintf("route        %s via %s: %s", f.Name, f.Via, list(f.To))
+	case "name":
+		if f.OK {
+			return fmt.Sprintf("name         %s: %s", f.Name, list(f.To))
+		}
+		return fmt.Sprintf("name         %s: %s", f.Name, f.Detail)
+	case "admin":
+		return "admin        " + f.Name
+	}
+	return f.Detail
+}
+
+// Run implements the command.
+func (c checkCommand) Run(ctx context.Context, p process) error {
+	cfg, err := load(c.Config, p)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	found := summary(cfg)
+	names, err := lookUpNames(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	found = append(found, names...)
+	failed := 0
+	for _, f := range found {
+		if !f.OK {
+			failed++
+		}
+	}
+	result := finding{What: "result", OK: failed == 0, Detail: c.Config + " is right"}
+	if failed > 0 {
+		result.Detail = fmt.Sprintf("%s is right in itself, but %d %s cannot be looked up", c.Config, failed, plural(failed, "name", "names"))
+	}
+	if err := printFindings(p.out, append(found, result), c.JSON); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return silentError{}
+	}
+	return nil
+}
+
+func printFindings(w io.Writer, found []finding, asJSON bool) error {
+	e := json.NewEncoder(w)
+	for _, f := range found {
+		var err error
+		if asJSON {
+			err = e.Encode(f)
+		} else {
+			_, err = fmt.Fprintln(w, f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// summary is who may do what.
+func summary(cfg *configs.Config) []finding {
+	var found []finding
+	for _, l := range cfg.SIP.Listeners {
+		found = append(found, finding{What: "listener", OK: true, Via: "sip/" + l.Transport, Name: l.Address.String()})
+	}
+	for _, peer := range cfg.SIP.Peers {
+		f := finding{What: "sender", OK: true, Via: "sip peer", Name: string(peer.Name), To: reachable(cfg, "sip")}
+		for _, n := range peer.Networks {
+			f.From = append(f.From, n.String())
+		}
+		for _, d := range peer.Domains {
+			f.As = append(f.As, string(d))
+		}
+		found = append(found, f)
+	}
+	for _, m := range cfg.XMPP.Components {
+		f := finding{
+			What: "sender", OK: true, Via: "xmpp component", Name: string(m.Name), From: []string{string(m.Server)}, To: reachable(cfg, "xmpp"),
+		}
+		for _, d := range m.Serves {
+			f.As = append(f.As, string(d))
+		}
+		found = append(found, f)
+	}
+	for _, r := range cfg.Routes {
+		f := finding{What: "route", OK: true, Name: string(r.Domain), Via: r.Via}
+		for _, h := range r.NextHops {
+			f.To = append(f.To, h.String())
+		}
+		found = append(found, f)
+	}
+	admin := cfg.Admin.Listen.String()
+	if admin == "" {
+		admin = "off"
+	}
+	return append(found, finding{What: "admin", OK: true, Name: admin})
+}
+
+// reachable is the domains that one side may send to: those of the other sides, for a message that would go back to where it came
+// from is a loop.
+func reachable(cfg *configs.Config, from string) []string {
+	var domains []string
+	for _, r := range cfg.Routes {
+		if r.Via != from {
+			domains = append(domains, string(r.Domain))
+		}
+	}
+	return domains
+}
+
+// lookUpNames resolves every host that the configuration gives by name.
+func lookUpNames(ctx context.Context, cfg *configs.Config) ([]finding, error) {
+	type hop struct {
+		static resolver.Static
+		domain string
+	}
+	var hops []hop
+	for _, r := range cfg.Routes {
+		for _, h := range r.NextHops {
+			if h.Component == "" && named(h.Static) {
+				hops = append(hops, hop{h.Static, string(r.Domain)})
+			}
+		}
+	}
+	for _, m := range cfg.XMPP.Components {
+		if s, err := m.Server.Static(); err != nil {
+			return nil, err
+		} else if named(s) {
+			hops = append(hops, hop{s, string(m.Domain)})
+		}
+	}
+	if len(hops) == 0 {
+		return nil, nil
+	}
+	r, err := newResolver()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	found := make([]finding, len(hops))
+	for i, h := range hops {
+		found[i] = finding{What: "name", Name: h.static.String()}
+		targets, err := r.Static(ctx, h.static, h.domain)
+		if err != nil {
+			found[i].Detail = err.Error()
+			continue
+		}
+		found[i].OK = true
+		for _, t := range targets {
+			found[i].To = append(found[i].To, t.Transport().String()+" "+t.Addr().String())
+		}
+	}
+	return found, nil
+}
+
+// named reports whether a next hop has a name that must be looked up.
+func named(s resolver.Static) bool {
+	_, err := netip.ParseAddr(s.Host())
+	return err != nil
+}

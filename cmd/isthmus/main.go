@@ -1,0 +1,26 @@
+// Command isthmus is the gateway and its tools: `isthmus --help` lists them, `isthmus config` is the configuration's reference.
+//
+// Exit codes: 0 done, 1 the input or a peer is at fault, 2 usage, a wrong configuration included. What is asked for goes to
+// standard output, everything else to standard error.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], process{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr, environment: os.LookupEnv, signals: listen,
+	}))
+}
+
+// listen delivers the signals that end the gateway. SIGHUP keeps its default, which is to end the process: a gateway that took it
+// for a wish to reload would leave an operator believing that a new configuration is in force.
+func listen() (<-chan os.Signal, func()) {
+	c := make(chan os.Signal, 2)
+	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+	return c, func() { signal.Stop(c) }
+}
