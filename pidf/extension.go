@@ -137,6 +137,16 @@ func checkComponentExtensions(xs []Extension, parent string) error {
 	return checkExtensions(xs, parent)
 }
 
+// checkOutsideStatus is checkComponentExtensions where mustUnderstand is not allowed.
+func checkOutsideStatus(xs []Extension, parent string) error {
+	for _, x := range xs {
+		if x.hasMustUnderstand() {
+			return unprintable("must-understand-place", "RFC 3863 §4.2.3", "mustUnderstand only within a status")
+		}
+	}
+	return checkComponentExtensions(xs, parent)
+}
+
 // parseBoolean reads an xs:boolean.
 func parseBoolean(s string) (value, ok bool) {
 	switch collapse(s) {
@@ -352,4 +362,10 @@ func reference(name string) string {
 		v = v*base + d
 	}
 	return string(v)
+}
+
+// mustUnderstandValues says whether every mustUnderstand in the element has a boolean value.
+func (x Extension) mustUnderstandValues() bool {
+	e := x.element()
+	return e != nil && mustUnderstandValues(e)
 }

@@ -28,7 +28,7 @@ const (
 	// ticket 938 of 2009); COMPAT(Asterisk, tuple ids are extensions); COMPAT(Zoiper, 5); COMPAT(Linphone, person ids are URIs).
 	LenientID
 	// LenientIDMissing: a tuple, person or device without an id; it gets one by its place. COMPAT(Kamailio and OpenSIPS,
-	// pua_xmpp); COMPAT(Asterisk, person of eyeBeam).
+	// pua_xmpp).
 	LenientIDMissing
 	// LenientIDDuplicate: an id that was there before; the later gets a suffix. COMPAT(Lumicall, before PR 44 of 2016: person
 	// and tuple).
@@ -62,6 +62,8 @@ const (
 	LenientCapsOrder
 	// LenientDeviceURN: a deviceID that is a URI but no URN. The example of RFC 5263 §5 ("mac:xxx").
 	LenientDeviceURN
+	// LenientChoice: <unknown/> beside other values of an RPID enumeration. No product known.
+	LenientChoice
 	// LenientText: character data between elements; it is left out. No product known.
 	LenientText
 )
@@ -113,6 +115,8 @@ func (k LeniencyKind) String() string {
 		return "caps-order"
 	case LenientDeviceURN:
 		return "device-urn"
+	case LenientChoice:
+		return "choice"
 	case LenientText:
 		return "text"
 	}

@@ -13,25 +13,33 @@ import (
 func Merge(entity URI, docs ...*Presence) *Presence {
 	p := &Presence{Entity: entity}
 	var seen idSet
+	// What was there before, printed: equal elements print the same.
+	had := make(map[string]struct{})
+	isNew := func(one *Presence) bool {
+		one.Entity = URI{"pres:x"}
+		b, err := one.Append(nil)
+		if err != nil {
+			return true
+		}
+		_, old := had[string(b)]
+		had[string(b)] = struct{}{}
+		return !old
+	}
 	for _, d := range docs {
 		for _, t := range d.Tuples {
-			if !slices.ContainsFunc(p.Tuples, func(u Tuple) bool { return printsSame(&Presence{Tuples: []Tuple{t}}, &Presence{Tuples: []Tuple{u}}) }) {
+			if isNew(&Presence{Tuples: []Tuple{t}}) {
 				t.ID, t.Rich = another(t.ID, &seen), t.Rich.withFreeIDs(&seen)
 				p.Tuples = append(p.Tuples, t)
 			}
 		}
 		for _, m := range d.Persons {
-			if !slices.ContainsFunc(p.Persons, func(n Person) bool {
-				return printsSame(&Presence{Persons: []Person{m}}, &Presence{Persons: []Person{n}})
-			}) {
+			if isNew(&Presence{Persons: []Person{m}}) {
 				m.ID, m.Rich = another(m.ID, &seen), m.Rich.withFreeIDs(&seen)
 				p.Persons = append(p.Persons, m)
 			}
 		}
 		for _, m := range d.Devices {
-			if !slices.ContainsFunc(p.Devices, func(n Device) bool {
-				return printsSame(&Presence{Devices: []Device{m}}, &Presence{Devices: []Device{n}})
-			}) {
+			if isNew(&Presence{Devices: []Device{m}}) {
 				m.ID, m.Rich = another(m.ID, &seen), m.Rich.withFreeIDs(&seen)
 				p.Devices = append(p.Devices, m)
 			}
@@ -48,11 +56,6 @@ func Merge(entity URI, docs ...*Presence) *Presence {
 		}
 	}
 	return p
-}
-
-func printsSame(a, b *Presence) bool {
-	a.Entity, b.Entity = URI{"pres:x"}, URI{"pres:x"}
-	return a.Equal(b)
 }
 
 // another gives the id, or if it is taken the first free one that begins with it.

@@ -46,13 +46,8 @@ func (p *Person) check(seen *idSet) error {
 
 // checkComponent is what persons and devices have in common.
 func checkComponent(extensions []Extension, notes []Note) error {
-	if err := checkComponentExtensions(extensions, NamespaceDataModel); err != nil {
+	if err := checkOutsideStatus(extensions, NamespaceDataModel); err != nil {
 		return err
-	}
-	for _, x := range extensions {
-		if x.hasMustUnderstand() {
-			return unprintable("must-understand-place", "RFC 3863 §4.2.3", "mustUnderstand only within a status")
-		}
 	}
 	for _, n := range notes {
 		if err := n.check(); err != nil {

@@ -164,7 +164,7 @@ func (p *Presence) check() error {
 			return err
 		}
 	}
-	return checkComponentExtensions(p.Extensions, NamespacePIDF)
+	return checkOutsideStatus(p.Extensions, NamespacePIDF)
 }
 
 // idSet finds an ID that occurs twice. It compares one by one while there are few, as there nearly always are.

@@ -215,7 +215,8 @@ func (r *reader) show(s *Status, here int) error {
 	if err != nil {
 		return err
 	}
-	if r.lenient {
+	if r.lenient && text != collapse(text) {
+		r.tolerate(LenientShow, here)
 		text = collapse(text)
 	}
 	show, ok := ParseShow(text)
@@ -240,7 +241,7 @@ func (r *reader) statusExtension(s *Status) error {
 		}
 		return r.misplaced(e)
 	}
-	if !r.mustUnderstandValues(e) && !r.tolerate(LenientMustUnderstand, e.Offset) {
+	if !mustUnderstandValues(e) && !r.tolerate(LenientMustUnderstand, e.Offset) {
 		return r.fault(e, "must-understand-value", "RFC 3863 §4.4", "true, false, 1 or 0")
 	}
 	x, err := r.extension(e)
@@ -251,12 +252,13 @@ func (r *reader) statusExtension(s *Status) error {
 	return nil
 }
 
-func (r *reader) mustUnderstandValues(e *strictxml.Element) bool {
+// mustUnderstandValues says whether the attribute has a boolean value wherever it is.
+func mustUnderstandValues(e *strictxml.Element) bool {
 	if _, ok := mustUnderstand(e); !ok {
 		return false
 	}
 	for c := range e.Children() {
-		if !r.mustUnderstandValues(c) {
+		if !mustUnderstandValues(c) {
 			return false
 		}
 	}

@@ -90,8 +90,8 @@ func (r *reader) activities(e *strictxml.Element) (Activities, error) {
 		return Activities{}, err
 	}
 	a := Activities{span, v.notes, convert[Activity](v.names), v.others, v.extensions}
-	if err := unknownAlone(v.names, v.count()); err != "" && !r.lenient {
-		return a, r.fault(e, "rpid-unknown", "RFC 4480 §5.1", err)
+	if fault := unknownAlone(v.names, v.count()); fault != "" && !r.tolerate(LenientChoice, e.Offset) {
+		return a, r.fault(e, "rpid-unknown", "RFC 4480 §5.1", fault)
 	}
 	return a, nil
 }

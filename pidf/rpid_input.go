@@ -50,7 +50,8 @@ func (r *reader) userInput(e *strictxml.Element) (*UserInput, error) {
 		}
 	}
 	text := e.Text()
-	if r.lenient {
+	if r.lenient && text != collapse(text) {
+		r.tolerate(LenientBasic, e.Offset)
 		text = collapse(text)
 	}
 	switch text {

@@ -114,7 +114,7 @@ func (r *reader) mood(e *strictxml.Element) (Mood, error) {
 		return Mood{}, err
 	}
 	m := Mood{span, v.notes, convert[Feeling](v.names), v.others, v.extensions}
-	if fault := unknownAlone(v.names, v.count()); fault != "" && !r.lenient {
+	if fault := unknownAlone(v.names, v.count()); fault != "" && !r.tolerate(LenientChoice, e.Offset) {
 		return m, r.fault(e, "rpid-unknown", "RFC 4480 §5.1", fault)
 	}
 	if v.count() == 0 {

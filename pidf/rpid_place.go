@@ -98,7 +98,7 @@ func (r *reader) placeIs(e *strictxml.Element) (PlaceIs, error) {
 			ok = at > position
 			position = max(position, at)
 		}
-		if !ok && !r.lenient {
+		if !ok && !r.tolerate(LenientOrder, c.Offset) {
 			return p, r.fault(c, "rpid-order", "RFC 4480 §5.1", "notes, audio, video, text, in this order")
 		}
 	}

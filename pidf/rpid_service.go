@@ -42,14 +42,15 @@ func (r *reader) privacy(e *strictxml.Element) (Privacy, error) {
 			p.Video = true
 		}
 	}
-	if r.lenient {
-		return p, nil
-	}
 	if fault := unknownAlone(v.names, v.count()); fault != "" {
+		if r.tolerate(LenientChoice, e.Offset) {
+			p.Unknown = false
+			return p, nil
+		}
 		return p, r.fault(e, "rpid-unknown", "RFC 4480 §5.1", fault)
 	}
 	// "audio", "text", "video" are in the order of the schema if they are in that of the alphabet.
-	if !slices.IsSorted(v.names) || len(slices.Compact(v.names)) != len(v.names) {
+	if (!slices.IsSorted(v.names) || len(slices.Compact(v.names)) != len(v.names)) && !r.tolerate(LenientOrder, e.Offset) {
 		return p, r.fault(e, "rpid-order", "RFC 4480 §5.1", "audio, text, video, in this order, each at most once")
 	}
 	return p, nil

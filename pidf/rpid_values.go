@@ -49,7 +49,7 @@ func (r *reader) values(e *strictxml.Element, named func(string) bool) (rpidValu
 				v.others = append(v.others, n)
 				break
 			}
-			if v.count() > 0 && !r.lenient {
+			if v.count() > 0 && !r.tolerate(LenientOrder, c.Offset) {
 				return v, r.fault(c, "rpid-order", "RFC 4480 §5.1", "notes before values")
 			}
 			v.notes = append(v.notes, n)

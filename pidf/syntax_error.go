@@ -3,6 +3,7 @@ package pidf
 import (
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 )
@@ -52,7 +53,7 @@ func (e *SyntaxError) Unwrap() error { return e.Err }
 func xmlFault(err error, base int64) error {
 	var x *strictxml.SyntaxError
 	if errors.As(err, &x) {
-		return &SyntaxError{Offset: x.Offset + base, Rule: x.Rule, Section: x.Section, Expected: x.Detail, Err: err}
+		return &SyntaxError{Offset: x.Offset + base, Rule: x.Rule, Section: x.Section, Expected: strings.TrimPrefix(x.Detail, "expected "), Err: err}
 	}
 	return &SyntaxError{Offset: base, Rule: "xml", Section: "RFC 3863 §4.1", Expected: "a well-formed XML document", Err: err}
 }

@@ -84,7 +84,7 @@ func (r *reader) timedStatus(e *strictxml.Element) (TimedStatus, error) {
 		default:
 			continue
 		}
-		if (at < position || at == position && at < 3) && !r.lenient {
+		if (at < position || at == position && at < 3) && !r.tolerate(LenientOrder, c.Offset) {
 			return t, r.fault(c, "timed-status-order", "RFC 4481 §5", "basic, note, then other elements; the first two at most once")
 		}
 		position = at

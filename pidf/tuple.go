@@ -114,14 +114,12 @@ func (t *Tuple) check(seen *idSet) error {
 		if x.name == (Name{NamespaceClient, "show"}) {
 			return unprintable("show-extension", "RFC 8048 §6.2", "the show element in Status.Show")
 		}
-	}
-	if err := checkComponentExtensions(t.Extensions, NamespacePIDF); err != nil {
-		return err
-	}
-	for _, x := range t.Extensions {
-		if x.hasMustUnderstand() {
-			return unprintable("must-understand-place", "RFC 3863 §4.2.3", "mustUnderstand only within a status")
+		if x.hasMustUnderstand() && !x.mustUnderstandValues() {
+			return unprintable("must-understand-value", "RFC 3863 §4.4", "true, false, 1 or 0")
 		}
+	}
+	if err := checkOutsideStatus(t.Extensions, NamespacePIDF); err != nil {
+		return err
 	}
 	for _, n := range t.Notes {
 		if err := n.check(); err != nil {
