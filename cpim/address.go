@@ -64,8 +64,9 @@ const MaxAddressOctets = 3*MaxLocalOctets + 3*255 + len("pres:@")
 // It is a host name of one or more labels (a single label is allowed: test
 // networks and /etc/hosts use them), converted to A-labels and lower case by
 // the IDNA rules for lookup (RFC 5891 §5), of at most 253 octets, whose last
-// label is not all digits. Address literals are refused: IPv4, and IPv6 in
-// brackets. One trailing dot is removed, as RFC 7622 §3.2 demands for XMPP.
+// label begins with a letter (RFC 3261 §25.1). Address literals are refused:
+// IPv4, and IPv6 in brackets. One trailing dot is removed, as RFC 7622 §3.2
+// demands for XMPP.
 type Address struct {
 	scheme Scheme
 	local  string

@@ -352,6 +352,11 @@ func (c ContentType) Param(name string) (string, bool) {
 // or a value with a control character or octets that are not UTF-8 gives an
 // error and no ContentType.
 func (c ContentType) WithParam(name, value string) (ContentType, error) {
+	for i := range len(name) {
+		if !typeToken(name[i]) {
+			return ContentType{}, syntax.At(name, i, "content-type-parameter", contentTypeSection, "a parameter name")
+		}
+	}
 	var params []byte
 	done := false
 	for _, p := range c.Params() {

@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/text/secure/precis"
 
 	"github.com/isthmus-gateway/isthmus/cpim/syntax"
 )
@@ -92,6 +93,9 @@ func checkHostname(d string) *syntax.Error {
 	if digits {
 		return syntax.At(d, start, "domain-literal", "RFC 3261 §25.1", "a last label that is not all digits")
 	}
+	if !isAlpha(d[start]) {
+		return syntax.At(d, start, "domain-label", "RFC 3261 §25.1", "a last label that begins with a letter")
+	}
 	return nil
 }
 
@@ -99,7 +103,9 @@ func checkHostname(d string) *syntax.Error {
 // the hyphen, Bidi, joiner and STD 3 checks on and DNS lengths verified, and
 // demands that the result converts to U-labels and back unchanged, so that no
 // Punycode stands for plain ASCII (CVE-2026-39821) or for what a U-label could
-// not be.
+// not be. The idna package follows UTS #46, which also lets symbols through;
+// RFC 5892 §2 does not, and the PRECIS IdentifierClass is the same classes of
+// characters (RFC 8264 §9), so each U-label must pass that too.
 func strictIDNA(d string) (string, error) {
 	p := idna.New(
 		idna.MapForLookup(),
@@ -126,6 +132,18 @@ func strictIDNA(d string) (string, error) {
 	}
 	if back != a {
 		return "", errUnstableIDNA
+	}
+	for label := range strings.SplitSeq(u, ".") {
+		if strings.IndexFunc(label, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+			continue
+		}
+		mapped, err := precis.UsernameCaseMapped.String(label)
+		if err != nil {
+			return "", err
+		}
+		if mapped != label {
+			return "", errUnstableIDNA
+		}
 	}
 	return a, nil
 }

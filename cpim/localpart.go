@@ -53,6 +53,9 @@ func canonicalLocal(s string, fold bool) (string, *syntax.Error) {
 		for off < len(s) && off < len(m) && s[off] == m[off] {
 			off++
 		}
+		for off > 0 && off < len(s) && !utf8.RuneStart(s[off]) {
+			off--
+		}
 		return "", syntax.At(s, off, "local-case", "RFC 8265 §3.3",
 			"a local part that is its own case-mapped, normalized form")
 	}

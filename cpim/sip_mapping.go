@@ -33,6 +33,10 @@ type SIPMapping struct {
 	// IgnorePort takes a URI with a port for the same identity as without. It
 	// is for peers known to put their port into From and To.
 	IgnorePort bool
+	// LocalNumbers takes a local telephone number without a phone context, which
+	// RFC 3966 §5.1.5 demands, as valid in the domain of the URI. Many PBXs send
+	// "sip:1000@pbx.example;user=phone".
+	LocalNumbers bool
 	// DecodeReserved takes a percent-encoded "&", "=", "+", "$", ",", ";", "?"
 	// or "/" in the user part for the plain character, as for peers that write
 	// "%2B" before telephone numbers. RFC 3261 §19.1.4 holds the two apart, so
@@ -97,7 +101,7 @@ func (p SIPMapping) address(u SIPURI) (id SIPIdentity, _ *syntax.Error) {
 	}
 	local := u.user
 	if u.IsPhone() {
-		t, err := parseSubscriber(u.user)
+		t, err := parseSubscriber(u.user, p.LocalNumbers)
 		if err != nil {
 			return id, err.Shift(userStart)
 		}

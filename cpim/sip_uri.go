@@ -194,8 +194,6 @@ func (u *SIPURI) hostport(s string, pos int) (int, *syntax.Error) {
 			e := err.Shift(pos)
 			e.Rule, e.Section = "sip-host", sipSection
 			return 0, e
-		} else if j := strings.LastIndexByte(strings.TrimSuffix(host, "."), '.') + 1; !isAlpha(host[j]) {
-			return 0, syntax.At(s, pos+j, "sip-host", sipSection, "a last label that begins with a letter")
 		}
 		u.host = host
 	}

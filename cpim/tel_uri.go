@@ -30,7 +30,7 @@ func ParseTelURI(s string) (TelURI, error) {
 	if len(s) < 4 || !strings.EqualFold(s[:4], "tel:") {
 		return TelURI{}, syntax.At(s, 0, "tel-scheme", section, "tel:")
 	}
-	t, err := parseSubscriber(s[4:])
+	t, err := parseSubscriber(s[4:], false)
 	if err != nil {
 		return TelURI{}, err.Shift(4)
 	}
@@ -70,8 +70,9 @@ func telDigits(s string, i int, hex bool) (digits string, end int) {
 }
 
 // parseSubscriber reads telephone-subscriber, the part after "tel:" and the
-// user part of a SIP URI with user=phone.
-func parseSubscriber(s string) (t TelURI, _ *syntax.Error) {
+// user part of a SIP URI with user=phone. If anyContext, a local number needs no
+// phone context.
+func parseSubscriber(s string, anyContext bool) (t TelURI, _ *syntax.Error) {
 	const section = "RFC 3966 §3"
 	i := 0
 	if strings.HasPrefix(s, "+") {
@@ -167,7 +168,7 @@ func parseSubscriber(s string) (t TelURI, _ *syntax.Error) {
 	switch {
 	case t.isub != "" && t.ext != "":
 		return t, syntax.At(s, 0, "tel-parameter", section, "isub or ext, not both")
-	case t.number[0] != '+' && t.context == "":
+	case t.number[0] != '+' && t.context == "" && !anyContext:
 		return t, syntax.At(s, len(s), "tel-context", "RFC 3966 §5.1.5", "a phone-context for a local number")
 	case t.number[0] == '+' && t.context != "":
 		return t, syntax.At(s, 0, "tel-context", section, "no phone-context on a global number")
@@ -247,7 +248,7 @@ func (t TelURI) Address(scheme Scheme, domain string) (Address, error) {
 // TelURI returns the tel: URI that the local part of an address is, if it is
 // one in canonical form. Its domain is not part of it.
 func (a Address) TelURI() (TelURI, bool) {
-	t, err := parseSubscriber(a.local)
+	t, err := parseSubscriber(a.local, false)
 	if err != nil || t.others != "" || t.canonical() != a.local {
 		return TelURI{}, false
 	}
