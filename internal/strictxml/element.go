@@ -155,15 +155,17 @@ func (e *Element) AppendSelfContained(dst []byte) []byte {
 		w.Element(e)
 		return w.Bytes()
 	}
+	return e.appendUnder(dst, anySpace)
+}
+
+// appendUnder is AppendSelfContained for a parsed element and a parent whose
+// default namespace is space, which is not declared again.
+func (e *Element) appendUnder(dst []byte, space string) []byte {
 	name := e.qname()
 	dst = append(dst, '<')
 	dst = append(dst, name...)
-	if !e.scope.hides(e.outer, "") {
-		if uri, ok := e.outer.Lookup(""); ok {
-			dst = appendDeclaration(dst, "", uri)
-		} else if e.hasUnqualified() {
-			dst = appendDeclaration(dst, "", "")
-		}
+	if uri, ok := e.outer.Lookup(""); uri != space && !e.scope.hides(e.outer, "") && (ok || e.hasUnqualified()) {
+		dst = appendDeclaration(dst, "", uri)
 	}
 	for s := e.outer; s != nil; s = s.outer {
 		if s.prefix != "" && !e.scope.hides(s, s.prefix) && mentions(e.Raw, s.prefix) {

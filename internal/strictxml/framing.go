@@ -1,6 +1,9 @@
 package strictxml
 
-import "bytes"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 // framer finds the end of an element whose octets arrive piecemeal. It looks
 // at no octet twice, however small the pieces, except for a few of a
@@ -181,6 +184,9 @@ func (s *framer) scan(w []byte, maxDepth int) (res frameResult, f fault) {
 func (s *framer) reference(w []byte, i int) (next int, f fault, ok bool) {
 	end := min(len(w), i+maxLookahead)
 	_, next, f, ok = scanReference(w[:end], i)
+	if f == faultReference && next < end && !utf8.FullRune(w[next:end]) {
+		f = faultEnd // the rest of the character is still to come
+	}
 	if ok || f != faultEnd {
 		return next, f, ok
 	}

@@ -273,8 +273,8 @@ func (p *parser) capturable() bool {
 }
 
 // Element adds a copy of an element: the octets of one that was parsed, and
-// what else they need (see Element.AppendSelfContained); of one made by hand
-// its Name, Attrs and Nodes. The depth of an Element made by hand must be
+// what else they need here (see Element.AppendSelfContained); of one made by
+// hand its Name, Attrs and Nodes. The depth of an Element made by hand must be
 // finite.
 func (w *Writer) Element(e *Element) {
 	if e == nil {
@@ -282,7 +282,7 @@ func (w *Writer) Element(e *Element) {
 	}
 	if e.Raw != "" {
 		w.closeTag()
-		w.dst = e.AppendSelfContained(w.dst)
+		w.dst = e.appendUnder(w.dst, w.defaultSpace())
 		return
 	}
 	w.Start(e.Name)
