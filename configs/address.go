@@ -98,6 +98,18 @@ func (v Server) Static() (resolver.Static, error) {
 	return resolver.ParseStatic("component:" + string(v))
 }
 
+// DNSServer is a DNS server to ask.
+type DNSServer struct{ resolver.Server }
+
+func (d *DNSServer) parse(s string) *valueFault {
+	v, err := resolver.ParseServer(s)
+	if err != nil {
+		return &valueFault{quoted(s) + " is no DNS server: expected " + expectedBy(err), `write as in "192.0.2.53" or "tls://192.0.2.53#dns.example.net"`}
+	}
+	d.Server = v
+	return nil
+}
+
 // Name is the name of a peer or a component: 1 to 63 letters, digits, dots, hyphens and underscores, so that it can be a label
 // of a metric and a word in a log.
 type Name string

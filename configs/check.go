@@ -157,6 +157,9 @@ func (k *checker) routes() {
 		case r.Via == "xmpp" && len(k.XMPP.Components) == 0:
 			k.fault(at+".via", "there is no XMPP side", "write xmpp.components")
 		}
+		if r.Via == "xmpp" && len(r.NextHops) == 0 {
+			k.fault(at, "a route via xmpp without next_hops", `write next_hops: ["component:NAME"], with a name under xmpp.components`)
+		}
 		seen := make(map[NextHop]string)
 		for j, h := range r.NextHops {
 			path := index(at+".next_hops", j)

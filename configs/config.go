@@ -15,6 +15,8 @@ type Config struct {
 	// Which domain is reached through which side. A domain that is not listed cannot be reached: messages to it are
 	// refused (SIP 404, XMPP remote-server-not-found).
 	Routes []Route `yaml:"routes" required:"true"`
+	// How names are looked up. It is used for next hops that are names, and for routes without next hops.
+	DNS DNS `yaml:"dns"`
 	// The local port for health, readiness and metrics.
 	Admin Admin `yaml:"admin"`
 	// The log: JSON on standard error, one line at the end of each operation. It never holds message bodies or secrets.
@@ -118,8 +120,9 @@ type Route struct {
 	// The side that it lives on.
 	Via string `yaml:"via" required:"true" oneof:"sip xmpp" example:"sip|xmpp"`
 	// Where to send, in this order: the next one is tried only while the message cannot have been taken by the one before.
-	// "sip:HOST[:PORT][;transport=udp|tcp]" via sip, "component:NAME" (a name under xmpp.components) via xmpp.
-	NextHops []NextHop `yaml:"next_hops" required:"true" example:"sip:127.0.0.1:5070;transport=udp|component:prosody"`
+	// "sip:HOST[:PORT][;transport=udp|tcp]" via sip, "component:NAME" (a name under xmpp.components) via xmpp. Without it DNS
+	// tells (RFC 3861, RFC 3263), which is for sip alone: a component's link is always named.
+	NextHops []NextHop `yaml:"next_hops" shown:"true" example:"sip:127.0.0.1:5070;transport=udp|component:prosody"`
 }
 
 // Protocol is the side as the resolver names it.
@@ -128,6 +131,18 @@ func (r Route) Protocol() resolver.Protocol {
 		return resolver.SIP
 	}
 	return resolver.XMPP
+}
+
+// DNS says how names are looked up.
+type DNS struct {
+	// The servers to ask, in this order: "192.0.2.53", "[2001:db8::53]:5353", or "tls://192.0.2.53#dns.example.net" for DNS over
+	// TLS with a certificate for that name. Without it: those of /etc/resolv.conf, read at the start. DNSSEC is believed of a
+	// server on a loopback address or over TLS that says it has validated.
+	Servers []DNSServer `yaml:"servers" example:"tls://192.0.2.53#dns.example.net"`
+	// The networks that names may lead to although they are no public addresses: private, loopback and the like are refused
+	// otherwise, so that a stranger's DNS cannot make the gateway speak to what it should not. Addresses that this file gives
+	// itself are always allowed.
+	Allow []Network `yaml:"allow" example:"10.0.0.0/8"`
 }
 
 // Admin is the local port for operators: GET /healthz, /readyz and /metrics over HTTP, and nothing else.

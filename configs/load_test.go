@@ -202,13 +202,19 @@ func TestParseFaults(t *testing.T) {
 			`f:21:15: limits.sip.body: more than limits.sip.message; write at most 4KiB`,
 			`f:21:46: limits.sip.max_expires: less than min_expires; write at least 1h`,
 		}},
+		{"xmpp without a next hop", `, next_hops: ["component:prosody"]`, "", []string{
+			`f:18:5: routes[1]: a route via xmpp without next_hops; write next_hops: ["component:NAME"], with a name under xmpp.components`,
+		}},
+		{"no DNS server", "admin:", "dns: {servers: [dns.example.net]}\nadmin:", []string{
+			`f:19:17: dns.servers[0]: "dns.example.net" is no DNS server: expected an IP address and perhaps a port; write as in "192.0.2.53" or "tls://192.0.2.53#dns.example.net"`,
+		}},
 		{"two at once", "level: warn}\nlimits:", "lvl: warn}\nlimit:", []string{
 			`f:20:7: log: unknown key "lvl"; did you mean level?`,
 			`f:21:1: unknown key "limit"; did you mean limits?`,
 		}},
 		{"empty file", right, "", []string{`f:1:1: routes: missing; write routes: and below it at least one entry, after a hyphen`}},
 		{"a word for a file", right, "hello", []string{
-			`f:1:1: keys are expected here, not one value; write the keys on lines of their own, indented: sip, xmpp, routes, admin, log, limits`,
+			`f:1:1: keys are expected here, not one value; write the keys on lines of their own, indented: sip, xmpp, routes, dns, admin, log, limits`,
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -291,6 +297,7 @@ func TestExampleFiles(t *testing.T) {
 func keys(t *testing.T, text string) map[string]bool {
 	t.Helper()
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "# secret_env: I", "secret_env: I"), "# advertise: g", "advertise: g")
+	text = strings.ReplaceAll(strings.ReplaceAll(text, "# servers: [", "servers: ["), "# allow: [", "allow: [")
 	root, fault := readDocument([]byte(text))
 	if fault != nil {
 		t.Fatal(fault)

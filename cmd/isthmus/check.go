@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/isthmus-gateway/isthmus/configs"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -178,7 +180,7 @@ func lookUpNames(ctx context.Context, cfg *configs.Config) ([]finding, error) {
 	if len(hops) == 0 {
 		return nil, nil
 	}
-	r, err := newResolver()
+	r, err := newResolver(cfg, zerolog.Nop())
 	if err != nil {
 		return nil, err
 	}

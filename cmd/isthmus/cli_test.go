@@ -117,14 +117,17 @@ func TestCheckNames(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	for _, c := range []struct {
-		host, out string
-		code      int
+		host, allow, out string
+		code             int
 	}{
-		{"localhost", "tcp 127.0.0.1:5070", 0},
-		{"nobody.invalid", "1 name cannot be looked up", 1},
+		{"localhost", "dns: {allow: [127.0.0.0/8]}\n", "tcp 127.0.0.1:5070", 0},
+		// The file gives 127.0.0.1 itself, which allows that address and no other of the host's.
+		{"localhost", "", "tcp 127.0.0.1:5070", 0},
+		{"nobody.invalid", "", "1 name cannot be looked up", 1},
 	} {
 		t.Run(c.host, func(t *testing.T) {
 			changed := bytes.Replace(text, []byte("sip:127.0.0.1:5070;transport=udp"), []byte("sip:"+c.host+":5070;transport=tcp"), 1)
+			changed = append(changed, c.allow...)
 			if err := os.WriteFile(file, changed, 0o600); err != nil {
 				t.Fatal(err)
 			}

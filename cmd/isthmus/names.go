@@ -1,16 +1,62 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 
+	"github.com/rs/zerolog"
+
+	"github.com/isthmus-gateway/isthmus/configs"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
-// newResolver makes the resolver for the hosts that the configuration names. Those are the operator's own words, so that private and
-// loopback addresses are as good as any: only what a stranger's DNS could choose is guarded, and without lookups of strangers'
-// domains there is none of that.
-func newResolver() (*resolver.Resolver, error) {
-	return resolver.New(resolver.Config{Guard: resolver.NewGuard(resolver.GuardConfig{
-		Allow: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)},
-	})})
+// newGuard lets the gateway reach public addresses, the networks under dns.allow, and what the configuration itself names by
+// address: next hops, XMPP servers, and the networks of SIP peers.
+func newGuard(cfg *configs.Config) *resolver.Guard {
+	var g resolver.GuardConfig
+	for _, n := range cfg.DNS.Allow {
+		g.Allow = append(g.Allow, n.Prefix)
+	}
+	for _, p := range cfg.SIP.Peers {
+		for _, n := range p.Networks {
+			g.Allow = append(g.Allow, n.Prefix)
+		}
+	}
+	static := func(s resolver.Static) {
+		if a, err := netip.ParseAddr(s.Host()); err == nil {
+			g.Allow = append(g.Allow, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	for _, r := range cfg.Routes {
+		for _, h := range r.NextHops {
+			static(h.Static)
+		}
+	}
+	for _, m := range cfg.XMPP.Components {
+		if s, err := m.Server.Static(); err == nil {
+			static(s)
+		}
+	}
+	return resolver.NewGuard(g)
+}
+
+// newResolver makes the resolver that the configuration describes. It asks nobody before it is asked.
+func newResolver(cfg *configs.Config, logger zerolog.Logger) (*resolver.Resolver, error) {
+	c := resolver.Config{Guard: newGuard(cfg), Logger: logger}
+	for _, s := range cfg.DNS.Servers {
+		c.Servers = append(c.Servers, s.Server)
+	}
+	for _, l := range cfg.SIP.Listeners {
+		// The order is a preference (RFC 3263 §4.1): a connection does not lose what it carries.
+		if l.Transport == "tcp" {
+			c.Policy.SIPTransports = append([]resolver.Transport{resolver.TCP}, c.Policy.SIPTransports...)
+		} else {
+			c.Policy.SIPTransports = append(c.Policy.SIPTransports, resolver.UDP)
+		}
+	}
+	r, err := resolver.New(c)
+	if err != nil {
+		return nil, fmt.Errorf("look up names: %w", err)
+	}
+	return r, nil
 }
