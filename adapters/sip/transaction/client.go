@@ -1,0 +1,361 @@
+package transaction
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// Result is the outcome of Do: a final response, or Err says why there is none.
+type Result struct {
+	// Response has a status of at least 200. nil with Err.
+	Response *wire.Message
+	// Sent tells that octets of the request may have reached the peer: then its outcome is open, and nobody may send a second copy.
+	Sent bool
+	// Err is ErrTimeout, ErrTransport, ErrTooLarge, ErrOverloaded, ErrClosed or ErrInvalid, perhaps with another error wrapped beside.
+	Err error
+	// Branch names the transaction ("transaction identifier" of RFC 7572 §4).
+	Branch string
+	// Target is where it went in the end: over TCP where it was too large for UDP.
+	Target resolver.Target
+}
+
+// clientTx is a client transaction (RFC 3261 §17.1.2, Figure 6). Timer K is left out: it only absorbs responses that come again, and a
+// response without a transaction is dropped anyway.
+type clientTx struct {
+	layer  *Layer
+	branch string
+	method string
+	sentBy string
+	target netip.AddrPort
+	result chan Result // capacity 1
+
+	mu         sync.Mutex
+	timer      timer
+	done       bool
+	proceeding bool
+	interval   time.Duration // Timer E
+	deadline   time.Time     // Timer F
+	octets     []byte        // of the request, for UDP
+	udp        packetSender
+	from       netip.Addr
+	sends      int // datagrams that left
+	conn       *conn
+	queuedTo   uint64 // the request is complete on conn when so many octets were written
+}
+
+// Do sends req to target and waits for its final response, for 64*T1 (Timer F), or for the end of ctx. It blocks its caller only; any
+// number of calls may run at once.
+//
+// RFC 3261 §18.1.1: a request larger than Bounds.Datagram goes over TCP to the same address with another Via; if TCP fails it is not
+// sent at all, never over UDP (ErrTooLarge with Sent false).
+func (l *Layer) Do(ctx context.Context, target resolver.Target, req *wire.Request) Result {
+	if l.closing.Load() || l.wheel == nil {
+		return Result{Err: ErrClosed, Target: target}
+	}
+	if target.IsZero() || target.Protocol() != resolver.SIP {
+		return Result{Err: fmt.Errorf("%w: no SIP target", ErrInvalid), Target: target}
+	}
+	l.enter()
+	defer l.leave()
+	scratch := getBuffer()
+	defer putBuffer(scratch)
+	switch target.Transport() {
+	case resolver.UDP:
+		r, large := l.doUDP(ctx, target, req, scratch)
+		if !large {
+			return r
+		}
+		over, err := resolver.NewTarget(resolver.TargetSpec{
+			Protocol: resolver.SIP, Transport: resolver.TCP, Host: target.Host(), Addr: target.Addr(), ServerName: target.ServerName(),
+		})
+		if err != nil {
+			return Result{Err: fmt.Errorf("%w: %w", ErrTooLarge, err), Target: target}
+		}
+		if r = l.doStream(ctx, over, req, scratch); r.Err != nil && !r.Sent && errors.Is(r.Err, ErrTransport) {
+			r.Err = fmt.Errorf("%w: %w", ErrTooLarge, r.Err)
+		}
+		return r
+	case resolver.TCP:
+		return l.doStream(ctx, target, req, scratch)
+	default:
+		return Result{Err: fmt.Errorf("%w: no transport %s", ErrTransport, target.Transport()), Target: target}
+	}
+}
+
+// start makes the transaction and its octets.
+func (l *Layer) start(req *wire.Request, target netip.AddrPort, transport, sentBy string, scratch *[]byte) (*clientTx, error) {
+	tx := &clientTx{
+		layer: l, branch: wire.NewBranch(req.BranchHint), method: req.Method, sentBy: sentBy, target: target, result: make(chan Result, 1),
+	}
+	tx.timer.owner = tx
+	b, err := wire.AppendRequest((*scratch)[:0], req, wire.ViaSpec{
+		Transport: transport, SentBy: sentBy, Branch: tx.branch, RPort: transport == "UDP",
+	})
+	*scratch = b
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return tx, nil
+}
+
+// doUDP reports large, and sends nothing, for a request that must go over TCP.
+func (l *Layer) doUDP(ctx context.Context, target resolver.Target, req *wire.Request, scratch *[]byte) (r Result, large bool) {
+	r.Target = target
+	socket, from := l.socketFor(target.Addr().Addr())
+	if socket == nil {
+		r.Err = fmt.Errorf("%w: no UDP listener of the address family of %s", ErrTransport, target.Addr())
+		return r, false
+	}
+	tx, err := l.start(req, target.Addr(), "UDP", socket.sentBy(), scratch)
+	if err != nil {
+		r.Err = err
+		return r, false
+	}
+	if len(*scratch) > l.cfg.Bounds.Datagram {
+		return r, true
+	}
+	r.Branch = tx.branch
+	tx.udp, tx.from, tx.octets = socket, from, bytes.Clone(*scratch)
+	if !l.clients.add(tx, l.cfg.Bounds.ClientTransactions) {
+		r.Err = ErrOverloaded
+		return r, false
+	}
+	l.metrics.requests[1][methodIndex(tx.method)].Inc()
+	tx.mu.Lock()
+	tx.deadline = time.Now().Add(l.transactionLife())
+	tx.interval = l.cfg.T1
+	l.tap(Outbound, tx.octets)
+	if err := socket.send(tx.octets, tx.target, from); err != nil {
+		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTransport, err)})
+	} else {
+		tx.sends++
+		l.wheel.set(&tx.timer, tx.interval)
+	}
+	tx.mu.Unlock()
+	return tx.wait(ctx, target), false
+}
+
+func (l *Layer) doStream(ctx context.Context, target resolver.Target, req *wire.Request, scratch *[]byte) Result {
+	c, err := l.pool.get(ctx, target)
+	if err != nil {
+		switch {
+		case errors.Is(err, ErrOverloaded), errors.Is(err, ErrClosed):
+		case ctx.Err() != nil:
+			err = fmt.Errorf("%w: %w", ErrTimeout, err)
+		default:
+			err = fmt.Errorf("%w: %w", ErrTransport, err)
+		}
+		return Result{Err: err, Target: target}
+	}
+	tx, err := l.start(req, target.Addr(), c.viaTransport(), l.streamSentBy(c), scratch)
+	if err != nil {
+		return Result{Err: err, Target: target}
+	}
+	if !l.clients.add(tx, l.cfg.Bounds.ClientTransactions) {
+		return Result{Err: ErrOverloaded, Target: target, Branch: tx.branch}
+	}
+	l.metrics.requests[1][methodIndex(tx.method)].Inc()
+	l.tap(Outbound, *scratch)
+	tx.mu.Lock()
+	tx.deadline = time.Now().Add(l.transactionLife())
+	tx.conn = c
+	l.wheel.set(&tx.timer, l.transactionLife())
+	tx.mu.Unlock()
+	if err := c.enqueueFor(tx, *scratch); err != nil {
+		tx.fail(err, false)
+	}
+	return tx.wait(ctx, target)
+}
+
+// wait blocks until the transaction has its result.
+func (tx *clientTx) wait(ctx context.Context, target resolver.Target) Result {
+	var r Result
+	select {
+	case r = <-tx.result:
+	case <-ctx.Done():
+		tx.mu.Lock()
+		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTimeout, ctx.Err())})
+		tx.mu.Unlock()
+		r = <-tx.result
+	}
+	r.Branch, r.Target = tx.branch, target
+	return r
+}
+
+// finish ends the transaction with r, whose Sent it sets. tx.mu is held.
+func (tx *clientTx) finish(r Result) {
+	if tx.done {
+		return
+	}
+	tx.done = true
+	tx.layer.wheel.stop(&tx.timer)
+	tx.layer.clients.remove(tx)
+	r.Sent = tx.sends > 0
+	if tx.conn != nil {
+		r.Sent = tx.conn.forget(tx) || r.Sent
+	}
+	if r.Response != nil {
+		r.Sent = true
+	}
+	tx.octets = nil
+	tx.result <- r
+}
+
+// fail ends the transaction because its transport did. bounced tells that the one datagram which an error message (ICMP) came back for
+// did not arrive.
+func (tx *clientTx) fail(err error, bounced bool) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if tx.done {
+		return
+	}
+	if bounced && tx.sends > 0 {
+		tx.sends--
+	}
+	if !errors.Is(err, ErrOverloaded) && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrTransport) {
+		err = fmt.Errorf("%w: %w", ErrTransport, err)
+	}
+	tx.finish(Result{Err: err})
+}
+
+// expire is Timer E or F. RFC 3261 §17.1.2.2: "the timer is reset with a value of MIN(2*T1, T2)", then doubled up to T2; in Proceeding it
+// is T2.
+func (tx *clientTx) expire() {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if tx.done {
+		return
+	}
+	l := tx.layer
+	left := time.Until(tx.deadline)
+	if left <= 0 {
+		tx.finish(Result{Err: ErrTimeout})
+		return
+	}
+	if tx.conn != nil {
+		l.wheel.set(&tx.timer, left)
+		return
+	}
+	tx.interval = min(2*tx.interval, l.cfg.T2)
+	if tx.proceeding {
+		tx.interval = l.cfg.T2
+	}
+	l.wheel.set(&tx.timer, min(tx.interval, left))
+	l.tap(Outbound, tx.octets)
+	if err := tx.udp.send(tx.octets, tx.target, tx.from); err != nil {
+		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTransport, err)})
+		return
+	}
+	tx.sends++
+	l.metrics.resent.requestOut.Inc()
+}
+
+// clientTable finds the transaction of a response by its branch, which has more than 64 random bits.
+type clientTable struct {
+	count atomic.Int64
+	part  [shards]struct {
+		mu sync.Mutex
+		tx map[string]*clientTx
+	}
+}
+
+func (t *clientTable) init() {
+	for i := range t.part {
+		t.part[i].tx = map[string]*clientTx{}
+	}
+}
+
+// slot picks a part by the first random octet of the branch.
+func slot(branch string) int {
+	if len(branch) > len(wire.MagicCookie) {
+		return int(branch[len(wire.MagicCookie)]) % shards
+	}
+	return 0
+}
+
+func (t *clientTable) add(tx *clientTx, limit int) bool {
+	if t.count.Add(1) > int64(limit) {
+		t.count.Add(-1)
+		return false
+	}
+	p := &t.part[slot(tx.branch)]
+	p.mu.Lock()
+	p.tx[tx.branch] = tx
+	p.mu.Unlock()
+	return true
+}
+
+func (t *clientTable) find(branch string) *clientTx {
+	p := &t.part[slot(branch)]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tx[branch]
+}
+
+func (t *clientTable) remove(tx *clientTx) {
+	p := &t.part[slot(tx.branch)]
+	p.mu.Lock()
+	delete(p.tx, tx.branch)
+	p.mu.Unlock()
+	t.count.Add(-1)
+}
+
+// failAll ends every transaction.
+func (t *clientTable) failAll(err error) {
+	for i := range t.part {
+		p := &t.part[i]
+		p.mu.Lock()
+		all := make([]*clientTx, 0, len(p.tx))
+		for _, tx := range p.tx {
+			all = append(all, tx)
+		}
+		p.mu.Unlock()
+		for _, tx := range all {
+			tx.fail(err, false)
+		}
+	}
+}
+
+// response gives a response to its transaction, or drops it. RFC 3261 §17.1.3: it must match in branch and in the method of CSeq;
+// §18.1.2: "If the value of the "sent-by" parameter ... does not correspond to a value that the client transport is configured to insert
+// into requests, the response MUST be silently discarded"; §8.1.3.3: with more than one Via "the UAC SHOULD discard the message". It must
+// also come from the address that the request went to, which a forger off the path cannot fake on a connection.
+func (t *clientTable) response(l *Layer, m *wire.Message, o origin) {
+	if m.ViaCount() != 1 {
+		l.metrics.drop(dropVias)
+		return
+	}
+	via := m.TopVia()
+	tx := t.find(via.Branch())
+	if tx == nil {
+		l.metrics.drop(dropStray)
+		return
+	}
+	if m.Method() != tx.method || !strings.EqualFold(via.SentBy(), tx.sentBy) || o.remote.Addr().WithZone("") != tx.target.Addr().WithZone("") {
+		l.metrics.drop(dropForeign)
+		return
+	}
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if tx.done {
+		return
+	}
+	if m.StatusCode() >= 200 {
+		tx.finish(Result{Response: m})
+		return
+	}
+	if !tx.proceeding && tx.conn == nil {
+		l.wheel.set(&tx.timer, min(l.cfg.T2, max(0, time.Until(tx.deadline))))
+	}
+	tx.proceeding = true
+}

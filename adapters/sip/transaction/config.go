@@ -1,0 +1,162 @@
+package transaction
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// Listener is a socket to open.
+type Listener struct {
+	Transport resolver.Transport // UDP or TCP
+	Address   string             // IP:port, IPv6 in brackets; port 0 lets the system choose
+}
+
+// BoundListener is an open socket.
+type BoundListener struct {
+	Transport resolver.Transport
+	Address   netip.AddrPort
+}
+
+// Bounds limits what a Layer keeps. A zero field means the default, which stands behind it.
+type Bounds struct {
+	// ServerTransactions that are kept at once, answered ones for 64*T1 on UDP among them. When full, a new request is answered with
+	// 503 without state, and without Retry-After. Default 262144.
+	ServerTransactions int
+	// ClientTransactions that wait for a response at once. When full, Do fails with ErrOverloaded. Default 65536.
+	ClientTransactions int
+	// Connections open at once, both ways. When full, an inbound one is closed at once, an outbound one is ErrOverloaded. Default 4096.
+	Connections int
+	// ConnectionsPerAddress is how many of them one IP address may have opened to us. Default 64.
+	ConnectionsPerAddress int
+	// WriteQueueBytes may wait for one connection. When full, requests fail with ErrOverloaded and responses are dropped. Default 1 MiB.
+	WriteQueueBytes int
+	// IdleTimeout closes a connection over which nothing came or went. Default 3 minutes.
+	IdleTimeout time.Duration
+	// DialTimeout bounds the opening of a connection. Default 5 s.
+	DialTimeout time.Duration
+	// WriteTimeout closes a connection that takes no octets for so long. Default 10 s.
+	WriteTimeout time.Duration
+	// Datagram is the largest request that goes over UDP, in octets; larger ones go over TCP (RFC 3261 §18.1.1). Default 1300.
+	Datagram int
+}
+
+func (b Bounds) orDefault() Bounds {
+	n := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	d := func(p *time.Duration, v time.Duration) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	n(&b.ServerTransactions, 1<<18)
+	n(&b.ClientTransactions, 1<<16)
+	n(&b.Connections, 4096)
+	n(&b.ConnectionsPerAddress, 64)
+	n(&b.WriteQueueBytes, 1<<20)
+	d(&b.IdleTimeout, 3*time.Minute)
+	d(&b.DialTimeout, 5*time.Second)
+	d(&b.WriteTimeout, 10*time.Second)
+	n(&b.Datagram, 1300)
+	return b
+}
+
+// Direction tells which way octets crossed a socket.
+type Direction uint8
+
+// The directions of a Tap.
+const (
+	Inbound Direction = iota + 1
+	Outbound
+)
+
+// Tap sees each message that crosses a socket, from any goroutine. It must not keep the octets after it returns, and must not block.
+type Tap func(dir Direction, octets []byte)
+
+// Config is what a Layer is made from.
+type Config struct {
+	Listeners []Listener
+	// SentBy is the host that goes into Via: a name or an address, IPv6 in brackets. "" means the address of the listener, which must
+	// then be no wildcard.
+	SentBy string
+	Limits wire.Limits
+	Bounds Bounds
+	// T1 and T2 are the timers of RFC 3261 §17.1.1.1 and Table 4; 0 means 500 ms and 4 s. There is no T4: Timer K only absorbs
+	// responses that come again, and those that belong to no transaction are dropped anyway.
+	T1, T2     time.Duration
+	Logger     zerolog.Logger
+	Registerer prometheus.Registerer // nil: no metrics
+	Tap        Tap                   // nil: none
+	// DialControl is net.Dialer.Control of every outgoing connection: it may refuse an address. nil allows all. Whether a datagram may
+	// go to an address must be decided before Do.
+	DialControl func(network, address string, c syscall.RawConn) error
+}
+
+// Errors of Result.Err, Do, Respond, New and Start; test with errors.Is. Others may be wrapped beside them.
+var (
+	ErrTimeout    = errors.New("transaction: no final response in time")
+	ErrTransport  = errors.New("transaction: transport failed")
+	ErrTooLarge   = errors.New("transaction: request too large for UDP, and TCP failed")
+	ErrOverloaded = errors.New("transaction: bound reached")
+	ErrClosed     = errors.New("transaction: layer closed")
+	ErrInvalid    = errors.New("transaction: message cannot be written")
+	ErrAnswered   = errors.New("transaction: already answered or expired")
+	ErrConfig     = errors.New("transaction: configuration")
+)
+
+// check completes the defaults and reports what cannot be.
+func (c Config) check() (Config, []BoundListener, error) {
+	c.Bounds = c.Bounds.orDefault()
+	if c.Limits == (wire.Limits{}) {
+		c.Limits = wire.DefaultLimits()
+	}
+	if c.T1 == 0 {
+		c.T1 = 500 * time.Millisecond
+	}
+	if c.T2 == 0 {
+		c.T2 = 4 * time.Second
+	}
+	if c.T1 < time.Millisecond || c.T2 < c.T1 {
+		return c, nil, fmt.Errorf("%w: T1 %s, T2 %s: T1 must be at least 1 ms and T2 at least T1", ErrConfig, c.T1, c.T2)
+	}
+	var bound []BoundListener
+	for _, l := range c.Listeners {
+		a, err := netip.ParseAddrPort(l.Address)
+		if err != nil {
+			return c, nil, fmt.Errorf("%w: listener %q: write IP:port", ErrConfig, l.Address)
+		}
+		if l.Transport != resolver.UDP && l.Transport != resolver.TCP {
+			return c, nil, fmt.Errorf("%w: listener %s/%s: write udp or tcp", ErrConfig, l.Transport, l.Address)
+		}
+		if a.Addr().IsUnspecified() && c.SentBy == "" {
+			return c, nil, fmt.Errorf("%w: listener %s/%s: a wildcard needs the host for Via", ErrConfig, l.Transport, l.Address)
+		}
+		bound = append(bound, BoundListener{l.Transport, netip.AddrPortFrom(a.Addr().Unmap(), a.Port())})
+	}
+	if c.SentBy != "" {
+		if _, err := wire.ParseVia("SIP/2.0/UDP " + c.SentBy + ":5060"); err != nil {
+			return c, nil, fmt.Errorf("%w: host for Via %q: write a name or an IP address", ErrConfig, c.SentBy)
+		}
+	}
+	return c, bound, nil
+}
+
+// sentBy is host:port for Via.
+func (c *Config) sentBy(local netip.AddrPort) string {
+	if c.SentBy == "" {
+		return local.String()
+	}
+	return c.SentBy + ":" + strconv.Itoa(int(local.Port()))
+}

@@ -1,0 +1,218 @@
+package transaction
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// handlerFunc is a Handler.
+type handlerFunc func(req *wire.Message, src Source, tx *ServerTx)
+
+func (f handlerFunc) Request(req *wire.Message, src Source, tx *ServerTx) { f(req, src, tx) }
+
+// answerOK answers everything with 200 at once.
+var answerOK = handlerFunc(func(_ *wire.Message, _ Source, tx *ServerTx) {
+	tx.Respond(200, "", RespondOptions{}) //nolint:errcheck // the test sees what comes
+})
+
+// startLayer starts a layer with UDP and TCP on one loopback address and ends it with the test.
+func startLayer(t testing.TB, h Handler, change func(*Config)) *Layer {
+	t.Helper()
+	cfg := Config{
+		Listeners: []Listener{{resolver.UDP, "127.0.0.1:0"}, {resolver.TCP, "127.0.0.1:0"}},
+		Logger:    zerolog.Nop(),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	l, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Start(t.Context(), h); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := l.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if err := l.Wait(); err != nil {
+			t.Errorf("wait: %v", err)
+		}
+	})
+	return l
+}
+
+// targetOf is the first listener of a transport.
+func targetOf(t testing.TB, l *Layer, transport resolver.Transport) resolver.Target {
+	t.Helper()
+	for _, a := range l.Addrs() {
+		if a.Transport == transport {
+			return resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: transport, Addr: a.Address})
+		}
+	}
+	t.Fatalf("no %s listener", transport)
+	return resolver.Target{}
+}
+
+func testRequest(method string, body string) *wire.Request {
+	return &wire.Request{
+		Method: method, URI: "sip:romeo@example.net", From: "<sip:juliet@example.com>;tag=" + wire.NewTag(), To: "<sip:romeo@example.net>",
+		CallID: wire.NewCallID("example.com"), CSeq: 1, ContentType: "text/plain", Body: []byte(body),
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	for _, transport := range []resolver.Transport{resolver.UDP, resolver.TCP} {
+		t.Run(transport.String(), func(t *testing.T) {
+			var body []byte
+			got := make(chan Source, 1)
+			server := startLayer(t, handlerFunc(func(req *wire.Message, src Source, tx *ServerTx) {
+				body = bytes.Clone(req.Body())
+				got <- src
+				if err := tx.Respond(202, "Taken", RespondOptions{Headers: []wire.Header{{Name: "Server", Value: "test"}}}); err != nil {
+					t.Error(err)
+				}
+				if err := tx.Respond(200, "", RespondOptions{}); !errors.Is(err, ErrAnswered) {
+					t.Errorf("second final response: %v", err)
+				}
+			}), nil)
+			client := startLayer(t, answerOK, nil)
+			r := client.Do(t.Context(), targetOf(t, server, transport), testRequest("MESSAGE", "wherefore\r\nart <thou>"))
+			if r.Err != nil || !r.Sent || r.Response.StatusCode() != 202 || r.Response.ReasonPhrase() != "Taken" {
+				t.Fatalf("result %+v", r)
+			}
+			src := <-got
+			if string(body) != "wherefore\r\nart <thou>" || src.Transport != transport {
+				t.Errorf("server got %q from %+v", body, src)
+			}
+			if r.Response.To().Tag() == "" {
+				t.Error("no To tag in the response")
+			}
+			if n := client.clients.count.Load(); n != 0 {
+				t.Errorf("%d client transactions left", n)
+			}
+		})
+	}
+}
+
+// RFC 3261 §18.1.1: "If a request is within 200 bytes of the path MTU, or if it is larger than 1300 bytes and the path MTU is unknown,
+// the request MUST be sent using an RFC 2914 [43] congestion controlled transport protocol, such as TCP."
+func TestLargeRequestGoesOverTCP(t *testing.T) {
+	seen := make(chan string, 1)
+	h := handlerFunc(func(req *wire.Message, _ Source, tx *ServerTx) {
+		seen <- req.TopVia().Transport()
+		tx.Respond(200, "", RespondOptions{}) //nolint:errcheck // the client sees it
+	})
+	// Both listeners must share one port: the first free one is tried.
+	server := startLayer(t, h, func(c *Config) {
+		port := freePort(t)
+		c.Listeners = []Listener{{resolver.UDP, port}, {resolver.TCP, port}}
+	})
+	client := startLayer(t, answerOK, nil)
+	r := client.Do(t.Context(), targetOf(t, server, resolver.UDP), testRequest("MESSAGE", strings.Repeat("x", 1300)))
+	if r.Err != nil || r.Response.StatusCode() != 200 || r.Target.Transport() != resolver.TCP {
+		t.Fatalf("result %+v", r)
+	}
+	if via := <-seen; via != "TCP" {
+		t.Errorf("Via said %s", via)
+	}
+}
+
+// RFC 3428 §8: a large MESSAGE never goes over UDP where TCP fails.
+func TestLargeRequestWithoutTCP(t *testing.T) {
+	server := startLayer(t, answerOK, func(c *Config) { c.Listeners = c.Listeners[:1] })
+	client := startLayer(t, answerOK, nil)
+	r := client.Do(t.Context(), targetOf(t, server, resolver.UDP), testRequest("MESSAGE", strings.Repeat("x", 1300)))
+	if !errors.Is(r.Err, ErrTooLarge) || r.Sent {
+		t.Fatalf("result %+v", r)
+	}
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() //nolint:errcheck // a test
+	return ln.Addr().String()
+}
+
+// RFC 3261 §18.4: "Host, network, port or protocol unreachable errors, or parameter problem errors SHOULD cause the transport layer to
+// inform the transport user of a failure in sending."
+func TestPortUnreachable(t *testing.T) {
+	client := startLayer(t, answerOK, nil)
+	addr := netip.MustParseAddrPort(freePort(t))
+	target := resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.UDP, Addr: addr})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r := client.Do(ctx, target, testRequest("OPTIONS", "x"))
+	if !errors.Is(r.Err, ErrTransport) || r.Sent {
+		t.Fatalf("result %+v", r)
+	}
+	target = resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.TCP, Addr: addr})
+	if r = client.Do(ctx, target, testRequest("OPTIONS", "x")); !errors.Is(r.Err, ErrTransport) || r.Sent {
+		t.Fatalf("TCP: result %+v", r)
+	}
+}
+
+// benchmarkRoundTrip measures a client and a server of one process, so the figures are for both ends together.
+func benchmarkRoundTrip(b *testing.B, transport resolver.Transport, parallel bool) {
+	server := startLayer(b, answerOK, nil)
+	client := startLayer(b, answerOK, nil)
+	target := targetOf(b, server, transport)
+	body := strings.Repeat("x", 400)
+	b.ReportAllocs()
+	cpu := cpuTime(b)
+	if parallel {
+		b.SetParallelism(32)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if r := client.Do(context.Background(), target, testRequest("MESSAGE", body)); r.Err != nil {
+					b.Error(r.Err)
+					return
+				}
+			}
+		})
+	} else {
+		for b.Loop() {
+			if r := client.Do(context.Background(), target, testRequest("MESSAGE", body)); r.Err != nil {
+				b.Fatal(r.Err)
+			}
+		}
+	}
+	b.ReportMetric(float64(cpuTime(b)-cpu)/float64(b.N), "cpu-ns/op")
+}
+
+func BenchmarkRoundTripUDP(b *testing.B)         { benchmarkRoundTrip(b, resolver.UDP, false) }
+func BenchmarkRoundTripTCP(b *testing.B)         { benchmarkRoundTrip(b, resolver.TCP, false) }
+func BenchmarkRoundTripUDPParallel(b *testing.B) { benchmarkRoundTrip(b, resolver.UDP, true) }
+func BenchmarkRoundTripTCPParallel(b *testing.B) { benchmarkRoundTrip(b, resolver.TCP, true) }
+
+// cpuTime is the CPU time of the process in nanoseconds.
+func cpuTime(b *testing.B) int64 {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
+}

@@ -1,0 +1,381 @@
+package transaction
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+)
+
+// shards is how many parts the tables have, each with a mutex of its own.
+const shards = 16
+
+// serverState is a state of the non-INVITE server transaction (RFC 3261 §17.2.2, Figure 8).
+type serverState uint8
+
+const (
+	serverTrying     serverState = iota // no response yet
+	serverProceeding                    // 100 was sent
+	serverCompleted                     // the final response was sent, Timer J runs
+	serverTerminated
+)
+
+// ServerTx is a server transaction. Respond may be called from any goroutine. Once answered it keeps the octets of the response and its
+// key, no more.
+type ServerTx struct {
+	layer  *Layer
+	key    string // "" for a transaction without state
+	merge  mergeKey
+	merges bool
+	route  route
+
+	mu       sync.Mutex
+	state    serverState
+	timer    timer
+	req      *wire.Message // nil once answered
+	response []byte        // the last one, for copies of the request
+}
+
+// RespondOptions is everything of a response but its code and phrase.
+type RespondOptions struct {
+	ToTag       string // "" makes a random one if To has none
+	Headers     []wire.Header
+	ContentType string
+	Body        []byte
+}
+
+// Respond sends a response; reason "" means the default phrase. The first final response wins: after it, and after 64*T1, Respond fails
+// with ErrAnswered. On UDP copies of the request are then answered with the same octets for 64*T1 (Timer J). It fails with ErrInvalid if
+// the message cannot be written (the transaction then still waits for an answer) and with ErrTransport if it could not be sent, which
+// ends the transaction (RFC 3261 §17.2.4). RFC 4320 §4.1: of the provisional responses only 100 may go out, and the layer sends it by
+// itself when it is time; others are ErrInvalid, and so is 408 (RFC 4320 §4.2).
+func (tx *ServerTx) Respond(code int, reason string, opts RespondOptions) error {
+	if code < 200 && code != 100 || code > 699 || code == 408 {
+		return fmt.Errorf("%w: status %d to a request that is not INVITE", ErrInvalid, code)
+	}
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	switch {
+	case tx.state >= serverCompleted:
+		return ErrAnswered
+	case code < 200 && tx.key == "":
+		// RFC 3261 §8.2.7: "A stateless UAS MUST NOT send provisional (1xx) responses."
+		return fmt.Errorf("%w: status 100 without a transaction", ErrInvalid)
+	}
+	return tx.respond(code, reason, opts)
+}
+
+func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error {
+	l := tx.layer
+	if opts.ToTag == "" && code != 100 && tx.req.To().Tag() == "" {
+		if tx.key == "" {
+			opts.ToTag = l.statelessTag(tx.req)
+		} else {
+			opts.ToTag = wire.NewTag()
+		}
+	}
+	scratch := getBuffer()
+	defer putBuffer(scratch)
+	b, err := wire.AppendResponse((*scratch)[:0], tx.req, wire.Response{
+		Code: code, Reason: reason, ToTag: opts.ToTag, Headers: opts.Headers, ContentType: opts.ContentType, Body: opts.Body,
+	})
+	*scratch = b
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	l.tap(Outbound, b)
+	err = tx.route.send(b)
+	l.metrics.responses[1][code/100].Inc()
+	if code < 200 {
+		if tx.route.conn == nil {
+			tx.response = bytes.Clone(b)
+		}
+		tx.state = serverProceeding
+	} else {
+		tx.complete(b, err == nil)
+	}
+	if err != nil {
+		l.metrics.drop(dropResponse)
+		if !errors.Is(err, ErrOverloaded) && !errors.Is(err, ErrTransport) {
+			err = fmt.Errorf("%w: %w", ErrTransport, err)
+		}
+	}
+	return err
+}
+
+// complete is the transition to Completed, and on to Terminated where there is nothing to absorb: Timer J is "zero seconds for reliable
+// transports" (RFC 3261 §17.2.2).
+func (tx *ServerTx) complete(response []byte, sent bool) {
+	tx.req = nil
+	tx.layer.leave()
+	if tx.key == "" {
+		tx.state = serverTerminated
+		return
+	}
+	if tx.route.conn != nil || !sent {
+		tx.terminate()
+		return
+	}
+	tx.state = serverCompleted
+	tx.response = bytes.Clone(response)
+	tx.layer.wheel.set(&tx.timer, tx.layer.transactionLife())
+}
+
+func (tx *ServerTx) terminate() {
+	tx.state = serverTerminated
+	tx.response = nil
+	tx.layer.wheel.stop(&tx.timer)
+	tx.layer.servers.remove(tx)
+	if tx.merges {
+		tx.layer.merged.remove(tx)
+	}
+}
+
+// trying100 is how long a request may wait for its answer until 100 is sent: "the amount of time it takes a client transaction's Timer E
+// to be reset to T2", and not before on UDP (RFC 4320 §4.1). With the default timers it is 3.5 s.
+func (l *Layer) trying100() time.Duration {
+	var sum time.Duration
+	for e := l.cfg.T1; ; e *= 2 {
+		if sum += e; 2*e >= l.cfg.T2 {
+			return sum
+		}
+	}
+}
+
+// expire is the timer: 100 is due, or an unanswered request is too old, or Timer J ended.
+func (tx *ServerTx) expire() {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	l := tx.layer
+	switch tx.state {
+	case serverTrying:
+		l.wheel.set(&tx.timer, l.transactionLife()-l.trying100())
+		tx.respond(100, "", RespondOptions{}) //nolint:errcheck // counted; the final response is what matters
+		tx.state = serverProceeding
+	case serverProceeding:
+		// RFC 4320 §4.2: "an element that cannot respond before the transaction expires will not send a final response at all".
+		l.metrics.drop(dropUnanswered)
+		tx.req = nil
+		l.leave()
+		tx.terminate()
+	case serverCompleted:
+		tx.terminate()
+	case serverTerminated:
+	}
+}
+
+// again answers a copy of the request with what was said last (RFC 3261 §17.2.2); in Trying it is dropped.
+func (tx *ServerTx) again() {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if tx.response == nil {
+		return
+	}
+	tx.layer.tap(Outbound, tx.response)
+	if tx.route.send(tx.response) == nil {
+		tx.layer.metrics.resent.responseOut.Inc()
+	}
+}
+
+// serverTable finds the transaction of a request (RFC 3261 §17.2.3).
+type serverTable struct {
+	seed  maphash.Seed
+	count atomic.Int64
+	part  [shards]struct {
+		mu sync.Mutex
+		tx map[string]*ServerTx
+	}
+}
+
+func (t *serverTable) init() {
+	t.seed = maphash.MakeSeed()
+	for i := range t.part {
+		t.part[i].tx = map[string]*ServerTx{}
+	}
+}
+
+// find returns the transaction of key, or nil.
+func (t *serverTable) find(key []byte) *ServerTx {
+	p := &t.part[maphash.Bytes(t.seed, key)%shards]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tx[string(key)]
+}
+
+// add returns the transaction that has the key already, or adds tx. full tells that there was no room.
+func (t *serverTable) add(key []byte, tx *ServerTx, limit int) (old *ServerTx, full bool) {
+	p := &t.part[maphash.Bytes(t.seed, key)%shards]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if old = p.tx[string(key)]; old != nil {
+		return old, false
+	}
+	if t.count.Add(1) > int64(limit) {
+		t.count.Add(-1)
+		return nil, true
+	}
+	tx.key = string(key)
+	p.tx[tx.key] = tx
+	return nil, false
+}
+
+func (t *serverTable) remove(tx *ServerTx) {
+	p := &t.part[maphash.String(t.seed, tx.key)%shards]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tx[tx.key] == tx {
+		delete(p.tx, tx.key)
+		t.count.Add(-1)
+	}
+}
+
+// appendKey writes the key that all copies of a request have: branch, sent-by and method; without the magic cookie, or with nothing
+// behind it, Request-URI, To tag, From tag, Call-ID, CSeq and top Via (RFC 3261 §17.2.3). Method is not the request's own for CANCEL.
+func appendKey(dst []byte, m *wire.Message, method string) []byte {
+	via := m.TopVia()
+	branch := via.Branch()
+	add := func(s string) { dst = append(append(dst, s...), 0) }
+	if len(branch) > len(wire.MagicCookie) && branch[:len(wire.MagicCookie)] == wire.MagicCookie {
+		add(branch)
+		add(via.SentBy())
+		add(method)
+		return dst
+	}
+	n, _ := m.CSeq()
+	dst = append(dst, 1, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	add(m.RequestURIText())
+	add(m.To().Tag())
+	add(m.From().Tag())
+	add(m.CallID())
+	add(method)
+	add(via.String())
+	return dst
+}
+
+// request matches a request and makes its transaction.
+func (l *Layer) request(m *wire.Message, o origin) {
+	method := m.Method()
+	size := len(m.Raw())
+	if method == "ACK" {
+		l.metrics.drop(dropACK)
+		return
+	}
+	var room [192]byte
+	key := appendKey(room[:0], m, method)
+	if old := l.servers.find(key); old != nil {
+		l.metrics.resent.requestIn.Inc()
+		old.again()
+		return
+	}
+	l.metrics.requests[0][methodIndex(method)].Inc()
+	if l.closing.Load() {
+		l.metrics.drop(dropClosing)
+		l.refuse(m, size, o, 503, "")
+		return
+	}
+	if method == "CANCEL" {
+		l.cancel(m, size, o)
+		return
+	}
+	tx := &ServerTx{layer: l, route: o.back(m.TopVia()), req: m}
+	tx.timer.owner = tx
+	if method != "INVITE" {
+		if m.To().Tag() == "" {
+			tx.merge, tx.merges = l.merged.key(m), true
+			if !l.merged.add(tx) {
+				// RFC 3261 §8.2.2.2: "the UAS core SHOULD generate a 482 (Loop Detected) response".
+				l.metrics.drop(dropMerged)
+				l.refuse(m, size, o, 482, "")
+				return
+			}
+		}
+		old, full := l.servers.add(key, tx, l.cfg.Bounds.ServerTransactions)
+		if old != nil || full {
+			if tx.merges {
+				l.merged.remove(tx)
+			}
+			if full {
+				l.metrics.drop(dropFull)
+				l.refuse(m, size, o, 503, "")
+				return
+			}
+			l.metrics.resent.requestIn.Inc() // the same request on two sockets at once
+			old.again()
+			return
+		}
+		l.enter()
+		l.wheel.set(&tx.timer, l.trying100())
+	} else {
+		l.enter()
+	}
+	l.handler.Request(m, Source{Transport: o.transport(), Remote: o.remote, Local: o.local}, tx)
+}
+
+// cancel answers CANCEL (RFC 3261 §9.2): 481 if there is no transaction that it could mean, else 200; on a request that is not INVITE
+// it has no effect.
+func (l *Layer) cancel(m *wire.Message, size int, o origin) {
+	var room [192]byte
+	for _, method := range methods[:len(methods)-1] {
+		if l.servers.find(appendKey(room[:0], m, method)) != nil {
+			l.refuse(m, size, o, 200, "")
+			return
+		}
+	}
+	l.refuse(m, size, o, 481, "")
+}
+
+// mergeKey is From tag, Call-ID and CSeq, hashed with two secret seeds: what copies of one request that came over different paths have
+// in common.
+type mergeKey [2]uint64
+
+// mergeTable finds merged requests (RFC 3261 §8.2.2.2).
+type mergeTable struct {
+	seed [2]maphash.Seed
+	part [shards]struct {
+		mu sync.Mutex
+		tx map[mergeKey]*ServerTx
+	}
+}
+
+func (t *mergeTable) init() {
+	t.seed = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+	for i := range t.part {
+		t.part[i].tx = map[mergeKey]*ServerTx{}
+	}
+}
+
+func (t *mergeTable) key(m *wire.Message) mergeKey {
+	var room [192]byte
+	n, method := m.CSeq()
+	b := append(room[:0], byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	for _, s := range [...]string{method, m.From().Tag(), m.CallID()} {
+		b = append(append(b, s...), 0)
+	}
+	return mergeKey{maphash.Bytes(t.seed[0], b), maphash.Bytes(t.seed[1], b)}
+}
+
+// add reports whether tx is the only ongoing transaction with its key.
+func (t *mergeTable) add(tx *ServerTx) bool {
+	p := &t.part[tx.merge[0]%shards]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.tx[tx.merge]; ok {
+		return false
+	}
+	p.tx[tx.merge] = tx
+	return true
+}
+
+func (t *mergeTable) remove(tx *ServerTx) {
+	p := &t.part[tx.merge[0]%shards]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tx[tx.merge] == tx {
+		delete(p.tx, tx.merge)
+	}
+}
