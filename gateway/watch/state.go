@@ -94,7 +94,8 @@ type State struct {
 	auth     Authorization
 	sessions []Session
 	upstream Upstream
-	attempt  int       // failed attempts to open since the last success
+	openedAt time.Time // when it was last asked to open
+	attempt  int       // failed attempts to open since the presentity's side last said anything
 	retryAt  time.Time // when to open again; zero: not by itself
 
 	devices  []Device       // told one by one (XMPP)

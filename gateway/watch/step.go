@@ -167,7 +167,7 @@ func (t *turn) reach(op *adapters.WatchOp, isNew bool) {
 	case t.upstream == Opening:
 		return
 	}
-	t.upstream = Opening
+	t.upstream, t.openedAt = Opening, t.now
 	t.retryAt = time.Time{}
 	t.request(r)
 }

@@ -222,6 +222,7 @@ func TestEndsOfAWatch(t *testing.T) {
 			s.step("probe at login", asked(adapters.WatchOpen, "", 0), "respond success active", "request open")
 			s.step("200", answered(adapters.WatchOpen, succeeded()))
 			s.step("active", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active ID-a=open")
+			s.now = s.now.Add(time.Hour)
 			s.step("terminated: the state is unknown now", notified(adapters.WatchTerminated, c.end, nil), "tell  active -ID-a")
 			if s.state.Authorization() != c.auth {
 				t.Errorf("authorization %v, want %v", s.state.Authorization(), c.auth)
@@ -234,6 +235,21 @@ func TestEndsOfAWatch(t *testing.T) {
 			}
 			s.step("the next wish opens again", asked(adapters.WatchOpen, "", 0), "respond success active", "request open")
 		})
+	}
+}
+
+// A side that takes every watch and ends it at once is asked less and less often.
+func TestWatchThatEndsAtOnce(t *testing.T) {
+	s := newScript(t, juliet, romeo, rules(false))
+	s.step("probe at login", asked(adapters.WatchOpen, "", 0), "respond success active", "request open")
+	for _, wait := range []time.Duration{30, 60, 120, 240, 480, 960, 1800, 1800} {
+		s.step("200", answered(adapters.WatchOpen, succeeded()))
+		s.step("deactivated", notified(adapters.WatchTerminated, adapters.EndDeactivated, nil))
+		if got := s.state.Wake().Sub(s.now); got != wait*time.Second {
+			t.Fatalf("asked again in %v, want %v", got, wait*time.Second)
+		}
+		s.now = s.now.Add(wait * time.Second)
+		s.step("due", tick, "request open")
 	}
 }
 

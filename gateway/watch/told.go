@@ -22,6 +22,7 @@ func (t *turn) told(op *adapters.NotifyOp) {
 		if op.Presence != nil {
 			t.drop(DropPending)
 		}
+		t.attempt = 0
 		if t.upstream == Opening {
 			t.upstream = Open
 		}
@@ -100,9 +101,13 @@ func (t *turn) terminated(op *adapters.NotifyOp) {
 	}
 	switch op.End {
 	case adapters.EndDeactivated, adapters.EndTimeout:
-		// "The subscriber SHOULD retry immediately with a new subscription" and "MAY re-subscribe immediately" (RFC 6665
-		// §4.1.3).
-		t.retryAt = t.now.Add(op.RetryAfter)
+		// "the subscriber SHOULD retry immediately with a new subscription" and "Clients MAY re-subscribe immediately"
+		// (RFC 6665 §4.1.3). But a side that ends each watch as soon as it is opened must not keep us busy.
+		if op.RetryAfter > 0 || t.now.Sub(t.openedAt) < t.rules.RetryFirst {
+			t.later(op.RetryAfter)
+			return
+		}
+		t.retryAt = t.now
 	case adapters.EndNoResource, adapters.EndInvariant:
 		// "Clients SHOULD NOT attempt to re-subscribe": the next wish of the watcher's side will.
 		t.retryAt = time.Time{}
@@ -131,6 +136,7 @@ func (t *turn) news(op *adapters.NotifyOp) {
 		t.drop(DropUnasked)
 		return
 	}
+	t.attempt = 0
 	if t.upstream == Opening {
 		t.upstream = Open
 	}
@@ -183,9 +189,9 @@ func (t *turn) answered(a *Answer) {
 		return // overtaken by a notification or by the watcher's leaving
 	}
 	if a.Status.Outcome != adapters.Failure {
-		// Taken. The state stays neutral until the presentity's side says "active" (RFC 8048 §5.2.1).
+		// Taken. The state stays neutral until the presentity's side says "active" (RFC 8048 §5.2.1), and only what it says
+		// counts as a success: one that takes every request and never notifies is asked less and less often.
 		t.upstream = Open
-		t.attempt = 0
 		return
 	}
 	t.upstream = Closed
@@ -262,7 +268,7 @@ func (t *turn) tick() {
 		if t.rules.AsksExplicitly && t.auth == Asked {
 			verb = adapters.WatchAsk
 		}
-		t.upstream = Opening
+		t.upstream, t.openedAt = Opening, t.now
 		t.request(Request{Verb: verb, Duration: t.rules.Duration})
 	}
 }
