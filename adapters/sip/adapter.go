@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,8 +33,9 @@ type Adapter struct {
 	refusals *refusals
 	plain    *plainOnly
 	cseq     atomic.Uint32
+	// timerN is how long a NOTIFY may take after a SUBSCRIBE: 64*T1 (RFC 6665 §4.1.2.4).
+	timerN time.Duration
 
-	bound       []transaction.BoundListener // set by Start
 	notifiers   *notifiers
 	subscribers *subscribers
 
@@ -67,6 +67,10 @@ func New(cfg Config) (*Adapter, error) {
 		log:      cfg.Logger,
 		refusals: newRefusals(cfg.Logger, refused),
 		plain:    newPlainOnly(),
+		timerN:   32 * time.Second,
+	}
+	if cfg.T1 > 0 {
+		a.timerN = 64 * cfg.T1
 	}
 	a.base, a.stop = context.WithCancel(context.Background())
 	a.notifiers, a.subscribers = newNotifiers(a), newSubscribers(a)
@@ -120,10 +124,7 @@ func (a *Adapter) Capabilities() adapters.Capabilities {
 // Start implements adapters.Adapter.
 func (a *Adapter) Start(ctx context.Context, h adapters.Handler) error {
 	a.handler = h
-	if err := a.layer.Start(ctx, (*server)(a)); err != nil {
-		return err
-	}
-	return nil
+	return a.layer.Start(ctx, (*server)(a))
 }
 
 // Wait implements adapters.Adapter.
@@ -230,6 +231,3 @@ func (p *plainOnly) has(hop netip.AddrPort) bool {
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
-
-// trimHost is a host of a URI without the dot that may end a name, in lower case.
-func trimHost(host string) string { return strings.ToLower(strings.TrimSuffix(host, ".")) }

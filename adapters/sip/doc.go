@@ -9,8 +9,8 @@
 //
 // # Translation without sockets
 //
-// ReadMessage, WriteMessage, ReadNotify and the two functions over codes, ReasonOf and CodeOf, are pure; Adapter is what puts them
-// on a network.
+// ReadMessage, WriteMessage, ReadSubscribe, WriteSubscribe, ReadNotify, WriteNotify, WriteReport and the two functions over codes,
+// ReasonOf and CodeOf, are pure; Adapter is what puts them on a network.
 //
 // # Who may send
 //

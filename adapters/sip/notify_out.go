@@ -42,6 +42,38 @@ func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapte
 	}, body)
 }
 
+// WriteNotify makes the next NOTIFY of a dialog: RFC 8048 §6.2, with the state of the watch, or of the dialog where op tells of presence
+// only. There is no presence while the watch is pending. The time left is op's, or what the dialog has left at now.
+func WriteNotify(d *Dialog, op *adapters.NotifyOp, now time.Time) (*wire.Request, error) {
+	s := watchState{state: op.State, end: op.End, expires: op.Duration, retryAfter: op.RetryAfter}
+	if s.state == adapters.WatchNeutral {
+		s.state = d.State
+	}
+	if s.expires == 0 {
+		s.expires = d.Expires.Sub(now)
+	}
+	var body []byte
+	if op.Presence != nil && s.state != adapters.WatchPending {
+		var err error
+		if body, err = op.Presence.Append(nil); err != nil {
+			return nil, err
+		}
+	}
+	return writeNotify(d, s, body)
+}
+
+func writeNotify(d *Dialog, s watchState, body []byte) (*wire.Request, error) {
+	req, err := d.request("NOTIFY")
+	if err != nil {
+		return nil, err
+	}
+	req.Headers = append(req.Headers, wire.Header{Name: "Subscription-State", Value: s.String()})
+	if body != nil {
+		req.ContentType, req.Body = acceptedNotify, body
+	}
+	return req, nil
+}
+
 // notify queues one NOTIFY, waits for its turn, and sends it.
 func (n *notifying) notify(ctx context.Context, hops []resolver.Target, s watchState, body []byte) adapters.Status {
 	t, first := n.queue(hops, s, body)
@@ -151,16 +183,12 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 	a := n.table.a
 	n.mu.Lock()
 	t.state.expires = time.Until(n.d.Expires)
-	req, err := n.d.request("NOTIFY")
+	req, err := writeNotify(&n.d, t.state, t.body)
 	hops := a.dialogHops(&n.d, n.peer, n.hops)
 	n.mu.Unlock()
 	if err != nil {
 		n.end()
 		return adapters.Failed(adapters.ReasonInternal, "")
-	}
-	req.Headers = append(req.Headers, wire.Header{Name: "Subscription-State", Value: t.state.String()})
-	if t.body != nil {
-		req.ContentType, req.Body = acceptedNotify, t.body
 	}
 	r, st := a.try(ctx, hops, req)
 	// "If the NOTIFY request fails due to expiration of SIP Timer F, the notifier SHOULD remove the subscription"; for some

@@ -134,9 +134,40 @@ type subscribe struct {
 	expires             time.Duration
 }
 
+// ReadSubscribe translates a SUBSCRIBE of the presence package: RFC 8048 §5.3 and §7.2. Expires 0 is a fetch outside of a dialog, the end
+// of the watch within one. The watch's Session is not set: it is the dialog's, which Adapter makes.
+func ReadSubscribe(req *wire.Message, opts ReadOptions, lim Limits) (*adapters.WatchOp, *Refusal) {
+	if err := lim.setDefaults(); err != nil {
+		return nil, refuse(WhyInterval, 500, phraseOf(500))
+	}
+	s, ref := readSubscribe(req, &lim)
+	if ref != nil {
+		return nil, ref
+	}
+	if s.watcher, s.presentity, ref = readParties(req, opts, cpim.Pres); ref != nil {
+		return nil, ref
+	}
+	op := s.operation(req)
+	op.Verb = adapters.WatchOpen
+	if _, within := tagOf(req); s.expires == 0 && within {
+		op.Verb = adapters.WatchClose
+	} else if s.expires == 0 {
+		op.Verb = adapters.WatchFetch
+	}
+	return op, nil
+}
+
+// operation is the part of the WatchOp that the request says.
+func (s *subscribe) operation(req *wire.Message) *adapters.WatchOp {
+	return &adapters.WatchOp{
+		Watch:    adapters.WatchID{Watcher: s.watcher.Address, Presentity: s.presentity.Address},
+		Instance: strings.Clone(s.watcher.Instance), TransID: strings.Clone(req.TopVia().Branch()),
+		Duration: s.expires, Hops: hopsOf(req),
+	}
+}
+
 // readSubscribe checks a SUBSCRIBE by RFC 6665 §4.2.1.1 and RFC 3856 §6.
-func (a *Adapter) readSubscribe(in *inbound) (s subscribe, ref *Refusal) {
-	req := in.req
+func readSubscribe(req *wire.Message, lim *Limits) (s subscribe, ref *Refusal) {
 	value, _ := req.Header("Event")
 	e, ok := parseEvent(value)
 	if !ok || e.kind != eventPresence {
@@ -150,17 +181,17 @@ func (a *Adapter) readSubscribe(in *inbound) (s subscribe, ref *Refusal) {
 		// A filter (RFC 4660) that is not applied would give the watcher what it did not want; no format is accepted.
 		return s, refuse(WhyContent, 415, phraseOf(415), wire.Header{Name: "Accept", Value: ""})
 	}
-	s.expires = a.limits.Expires
+	s.expires = lim.Expires
 	if v, given := req.Header("Expires"); given {
 		if s.expires, ok = parseSeconds(v); !ok {
 			return s, refuse(WhySyntax, 400, "Bad Request: Expires is no number of seconds")
 		}
 	}
-	if s.expires > 0 && s.expires < a.limits.MinExpires {
+	if s.expires > 0 && s.expires < lim.MinExpires {
 		return s, refuse(WhyInterval, 423, phraseOf(423),
-			wire.Header{Name: "Min-Expires", Value: itoa(seconds(a.limits.MinExpires))})
+			wire.Header{Name: "Min-Expires", Value: itoa(seconds(lim.MinExpires))})
 	}
-	s.expires = min(s.expires, a.limits.MaxExpires)
+	s.expires = min(s.expires, lim.MaxExpires)
 	if s.contact, ok = contactOf(req); !ok {
 		return s, refuse(WhySyntax, 400, "Bad Request: no usable Contact")
 	}
@@ -189,7 +220,7 @@ func acceptsPresence(req *wire.Message) bool {
 
 // take serves a SUBSCRIBE.
 func (t *notifiers) take(in *inbound) *Refusal {
-	s, ref := t.a.readSubscribe(in)
+	s, ref := readSubscribe(in.req, &t.a.limits)
 	if ref != nil {
 		return ref
 	}
@@ -279,10 +310,8 @@ func (t *notifiers) refresh(in *inbound, s subscribe, tag string) *Refusal {
 // ask brings a SUBSCRIBE to the core and answers it when the core does.
 func (n *notifying) ask(in *inbound, verb adapters.WatchVerb, s subscribe, first bool) {
 	a := n.table.a
-	op := &adapters.WatchOp{
-		Peer: in.peerOf(), Verb: verb, Watch: n.d.watchID(), Instance: strings.Clone(s.watcher.Instance),
-		TransID: strings.Clone(in.req.TopVia().Branch()), Duration: s.expires, Hops: hopsOf(in.req),
-	}
+	op := s.operation(in.req)
+	op.Peer, op.Verb, op.Watch = in.peerOf(), verb, n.d.watchID()
 	a.handler.Watch(a.base, op, func(w adapters.WatchStatus) { n.answered(in, verb, s, first, w) })
 }
 

@@ -207,29 +207,44 @@ func (t *subscribers) poll(create func() *subscribing) *subscribing {
 	return s
 }
 
-// newDialog is a dialog before its first SUBSCRIBE.
-func (a *Adapter) newDialog(hop resolver.Target, op *adapters.WatchOp) (Dialog, bool) {
-	local, err := URIOf(adapters.Party{Address: op.Watch.Watcher})
+// NewWatch is the dialog of a watch before its first SUBSCRIBE (RFC 3261 §8.1.1), with a Call-ID and a tag of its own. contact is the URI
+// where requests within the dialog reach us. It fails for addresses that SIP cannot carry.
+func NewWatch(watch adapters.WatchID, contact string) (Dialog, error) {
+	local, err := URIOf(adapters.Party{Address: watch.Watcher})
 	if err != nil {
-		return Dialog{}, false
+		return Dialog{}, err
 	}
-	remote, err := URIOf(adapters.Party{Address: op.Watch.Presentity})
+	remote, err := URIOf(adapters.Party{Address: watch.Presentity})
 	if err != nil {
-		return Dialog{}, false
-	}
-	contact, ok := a.contact(op.Watch.Watcher.Local(), hop.Transport())
-	if !ok {
-		return Dialog{}, false
+		return Dialog{}, err
 	}
 	return Dialog{
 		Role: Subscriber, CallID: wire.NewCallID(""), LocalTag: wire.NewTag(), LocalURI: local, RemoteURI: remote,
 		RemoteTarget: remote, Contact: contact, Event: eventPresence,
-		Watcher: op.Watch.Watcher, Presentity: op.Watch.Presentity, Session: op.Watch.Session,
-	}, true
+		Watcher: watch.Watcher, Presentity: watch.Presentity, Session: watch.Session,
+	}, nil
 }
 
-// timerN is how long a NOTIFY may take after a SUBSCRIBE: 64*T1 (RFC 6665 §4.1.2.4).
-const timerN = 32 * time.Second
+func (a *Adapter) newDialog(hop resolver.Target, op *adapters.WatchOp) (Dialog, bool) {
+	contact, ok := a.contact(op.Watch.Watcher.Local(), hop.Transport())
+	if !ok {
+		return Dialog{}, false
+	}
+	d, err := NewWatch(op.Watch, contact)
+	return d, err == nil
+}
+
+// WriteSubscribe makes the next SUBSCRIBE of a watch (RFC 8048 §5.2, §7.1): expires 0 ends the watch, or fetches in a dialog of its own.
+func WriteSubscribe(d *Dialog, expires time.Duration, maxForwards int) (*wire.Request, error) {
+	req, err := d.request("SUBSCRIBE")
+	if err != nil {
+		return nil, err
+	}
+	req.MaxForwards = min(max(maxForwards, 0), 255)
+	req.Headers = append(req.Headers, wire.Header{Name: "Accept", Value: acceptedNotify},
+		wire.Header{Name: "Expires", Value: itoa(seconds(expires))})
+	return req, nil
+}
 
 // subscribe sends a SUBSCRIBE for want (0 ends or polls) and answers with what it says. It sends a second one where the first answer asks for
 // it: after 423 with the interval it names, after 481 in a dialog of its own (RFC 6665 §4.1.2.2).
@@ -275,20 +290,17 @@ func (s *subscribing) ask(ctx context.Context, want time.Duration, maxForwards i
 		s.mu.Unlock()
 		return transaction.Result{}, adapters.Failed(adapters.ReasonNotFound, "The watch is over")
 	}
-	req, err := s.d.request("SUBSCRIBE")
+	req, err := WriteSubscribe(&s.d, want, maxForwards)
 	hops := s.hops
 	if s.d.RemoteTag != "" {
 		hops = a.dialogHops(&s.d, s.peer, s.hops)
 	}
-	s.noticeBy = time.Now().Add(timerN)
+	s.noticeBy = time.Now().Add(a.timerN)
 	s.schedule()
 	s.mu.Unlock()
 	if err != nil {
 		return transaction.Result{}, adapters.Failed(adapters.ReasonInternal, "")
 	}
-	req.MaxForwards = maxForwards
-	req.Headers = append(req.Headers, wire.Header{Name: "Accept", Value: acceptedNotify},
-		wire.Header{Name: "Expires", Value: itoa(seconds(want))})
 	return a.try(ctx, hops, req)
 }
 
