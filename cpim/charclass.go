@@ -6,6 +6,7 @@ const (
 	classToken             // TOKENCHAR: NAMECHAR, "." and octets of UCS-high
 	classValue             // UCS-no-CTL: no control character
 	classURI               // uric of RFC 2396 with the brackets of RFC 3986
+	classPlain             // ASCII that needs no escape outside quotes
 )
 
 // class holds the classes of each octet. It is never written to.
@@ -21,6 +22,9 @@ var class = func() (t [256]uint8) {
 		}
 		if !isCTL(c) {
 			t[i] |= classValue
+			if c < 0x80 && c != '\\' {
+				t[i] |= classPlain
+			}
 		}
 		switch c {
 		case ';', '/', '?', ':', '@', '&', '=', '+', '$', ',', // reserved

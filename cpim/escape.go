@@ -132,6 +132,14 @@ func Escape(text string) string { return string(appendEscaped(nil, text, 0)) }
 // delimiter of the string that it will stand in, or 0.
 func appendEscaped(dst []byte, text string, quote byte) []byte {
 	for i := 0; i < len(text); {
+		start := i
+		for i < len(text) && class[text[i]]&classPlain != 0 && text[i] != quote {
+			i++
+		}
+		dst = append(dst, text[start:i]...)
+		if i == len(text) {
+			break
+		}
 		c := text[i]
 		if c >= utf8.RuneSelf {
 			r, n := utf8.DecodeRuneInString(text[i:])

@@ -3,18 +3,16 @@ package cpim
 import "bytes"
 
 // outerHeaders returns where the message headers begin if b begins with MIME
-// headers of the object itself, else 0 (see OuterHeaders).
+// headers of the object itself, the Content-Type first, else 0 (see
+// OuterHeaders).
 func outerHeaders(b []byte, lenient *leniencies) int {
 	end := bytes.Index(b, []byte("\r\n\r\n"))
-	if end < 0 || !isContentHeader(b[:min(end, 256)]) {
+	if end < 0 {
 		return 0
 	}
-	line := b[:end]
-	if i := bytes.Index(line, []byte("\r\n")); i >= 0 {
-		line = line[:i]
-	}
-	_, value, ok := bytes.Cut(line, []byte(":"))
-	if !ok || !bytes.EqualFold(bytes.TrimSpace(value), []byte("message/cpim")) {
+	line, _, _ := bytes.Cut(b[:end], []byte("\r\n"))
+	name, value, _ := bytes.Cut(line, []byte(":"))
+	if !bytes.EqualFold(name, []byte("Content-Type")) || !bytes.EqualFold(bytes.TrimSpace(value), []byte("message/cpim")) {
 		return 0
 	}
 	if !lenient.allow(OuterHeaders) {

@@ -62,10 +62,14 @@ func ParseMessage(b []byte, lim Limits) (*Message, error) {
 }
 
 // ParseMessageLenient is ParseMessage for objects from deployed software with
-// known faults. It forgives those in allowed (AllLeniencies for all) and
-// returns which of them the object had. The octets are kept as they came; a
-// relay that prints them prints the fault too.
+// known faults. What ParseMessage accepts it reads in the same way; else it
+// forgives the faults in allowed (AllLeniencies for all) and returns which of
+// them the object had. The octets are kept as they came; a relay that prints
+// them prints the fault too.
 func ParseMessageLenient(b []byte, lim Limits, allowed Leniency) (*Message, Leniency, error) {
+	if m, err := ParseMessage(b, lim); err == nil {
+		return m, 0, nil
+	}
 	m := &Message{raw: b}
 	l := &leniencies{allowed: allowed}
 	if err := m.parse(b, lim.orDefault(), l); err != nil {

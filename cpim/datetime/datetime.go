@@ -32,8 +32,8 @@ const (
 	// XMPP is the DateTime profile of XEP-0082: capital 'T' and 'Z'; and no
 	// second 60, no year 0000, since it is an xs:dateTime.
 	XMPP
-	// XML is xs:dateTime with an offset, as RFC 3994 §3.3 and RFC 5438 §11.2
-	// use it in their schemas: the same limits as XMPP.
+	// XML is xs:dateTime with an offset, as the schema of RFC 3994 §6.1 uses
+	// it: the same limits as XMPP.
 	XML
 )
 
