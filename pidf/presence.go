@@ -170,6 +170,7 @@ func (p *Presence) check() error {
 // idSet finds an ID that occurs twice. It compares one by one while there are few, as there nearly always are.
 type idSet struct {
 	few  []ID
+	room [4]ID
 	many map[ID]struct{}
 }
 
@@ -178,6 +179,9 @@ func (s *idSet) add(id ID) bool {
 	if s.many == nil {
 		if slices.Contains(s.few, id) {
 			return false
+		}
+		if s.few == nil {
+			s.few = s.room[:0]
 		}
 		if len(s.few) < 32 {
 			s.few = append(s.few, id)

@@ -24,9 +24,8 @@ const (
 
 // ParsePriority takes the form of the schema's qvalue: 0 or 1, then at most a point and three digits, and those 0 after a 1.
 func ParsePriority(s string) (Priority, error) {
-	fault := &SyntaxError{Offset: 0, Rule: "contact-priority", Section: "RFC 3863 §4.1.5", Expected: "a decimal number from 0 to 1 with at most 3 digits after the point"}
 	if s == "" || len(s) > 5 || s[0] != '0' && s[0] != '1' || len(s) > 1 && s[1] != '.' {
-		return Priority{}, fault
+		return Priority{}, priorityFault()
 	}
 	p := Priority{milli: uint16(s[0]-'0') * 1000, form: noPoint}
 	if len(s) > 1 {
@@ -34,11 +33,15 @@ func ParsePriority(s string) (Priority, error) {
 	}
 	for i, unit := 2, uint16(100); i < len(s); i, unit = i+1, unit/10 {
 		if !isDigit(s[i]) || s[0] == '1' && s[i] != '0' {
-			return Priority{}, fault
+			return Priority{}, priorityFault()
 		}
 		p.milli += uint16(s[i]-'0') * unit
 	}
 	return p, nil
+}
+
+func priorityFault() error {
+	return &SyntaxError{Offset: 0, Rule: "contact-priority", Section: "RFC 3863 §4.1.5", Expected: "a decimal number from 0 to 1 with at most 3 digits after the point"}
 }
 
 // MustParsePriority is ParsePriority for constants and tests; it panics on a fault.

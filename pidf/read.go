@@ -37,7 +37,9 @@ type reader struct {
 	ids     idSet
 	space   string // the namespace that stands for PIDF's
 	lang    string // xml:lang around the current element
+	src     string // the document, for strings that are parts of it
 
+	full       bool   // the root is <pidf-full>
 	version    uint32 // of <pidf-full>
 	hasVersion bool
 }
@@ -50,11 +52,14 @@ func (r *reader) read(doc []byte, kind rootKind) (*Presence, error) {
 	if !bytes.HasPrefix(bytes.TrimPrefix(doc, []byte("\uFEFF")), []byte("<?xml")) && !r.tolerate(LenientDeclaration, 0) {
 		return nil, &SyntaxError{Offset: 0, Rule: "xml-declaration", Section: "RFC 3863 §4.1", Expected: "an XML declaration"}
 	}
+	if r.src = p.raw; len(r.found) > 0 && r.found[0].Kind == LenientEncoding {
+		r.src = string(doc)
+	}
 	r.cursor.ResetDocument(doc, strictxml.Limits{})
 	if _, err := r.cursor.Next(); err != nil {
 		return nil, xmlFault(err, 0)
 	}
-	r.space = NamespacePIDF
+	r.space, r.full = NamespacePIDF, kind == rootFull
 	switch {
 	case kind == rootFull:
 		if !r.cursor.Is(NamespaceDiff, "pidf-full") {
@@ -68,7 +73,7 @@ func (r *reader) read(doc []byte, kind rootKind) (*Presence, error) {
 	default:
 		return nil, r.faultHere("root", "RFC 3863 §4.1.1", "a <presence> element of the namespace urn:ietf:params:xml:ns:pidf")
 	}
-	if err := r.presence(p, kind); err != nil {
+	if err := r.presence(p); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -144,27 +149,30 @@ func (r *reader) element() (*strictxml.Element, error) {
 	return e, nil
 }
 
-// coreAttributes reads the attributes of a core element: those in no namespace that it may have go to take, xml:lang to the
-// result. take says whether it knows the name.
-func (r *reader) coreAttributes(take func(local, value string) (bool, error)) (lang string, err error) {
+// coreAttributes reads the attributes of a core element: the value of the one in no namespace that it may have, "" for none such,
+// and the xml:lang in force. Any other is a fault, but for xml:* and those of XML Schema.
+func (r *reader) coreAttributes(local string) (value string, has bool, lang string, err error) {
 	lang = r.lang
-	for i := range r.cursor.AttrCount() {
+	count := r.cursor.AttrCount()
+	if count == 0 {
+		return "", false, lang, nil
+	}
+	if local != "" {
+		if value, has = r.cursor.Attr("", local); has && count == 1 {
+			return value, has, lang, nil
+		}
+	}
+	for i := range count {
 		a := r.cursor.AttrAt(i)
 		switch a.Name.Space {
 		case "":
-			if take != nil {
-				ok, err := take(a.Name.Local, a.Value)
-				if err != nil {
-					return lang, err
-				}
-				if ok {
-					continue
-				}
+			if has && a.Name.Local == local || r.full && a.Name.Local == "version" && r.cursor.Depth() == 1 {
+				continue
 			}
 		case strictxml.XMLNamespace:
 			if a.Name.Local == "lang" {
 				if !validLang(a.Value) {
-					return lang, r.faultHere("note-lang", "RFC 3863 §4.1.6", "a language tag")
+					return value, has, lang, r.faultHere("note-lang", "RFC 3863 §4.1.6", "a language tag")
 				}
 				lang = a.Value
 			}
@@ -176,14 +184,14 @@ func (r *reader) coreAttributes(take func(local, value string) (bool, error)) (l
 				if r.tolerate(LenientMustUnderstand, r.cursor.Offset()) {
 					continue
 				}
-				return lang, r.faultHere("must-understand-place", "RFC 3863 §4.2.3", "mustUnderstand only on elements within an extension of a status")
+				return value, has, lang, r.faultHere("must-understand-place", "RFC 3863 §4.2.3", "mustUnderstand only on elements within an extension of a status")
 			}
 		}
 		if !r.tolerate(LenientAttribute, r.cursor.Offset()) {
-			return lang, r.faultHere("attribute", "RFC 3863 §4.4", "only the attributes that the schema gives this element")
+			return value, has, lang, r.faultHere("attribute", "RFC 3863 §4.4", "only the attributes that the schema gives this element")
 		}
 	}
-	return lang, nil
+	return value, has, lang, nil
 }
 
 // The places of a child in its parent, in the order of the schema.
@@ -193,29 +201,24 @@ const (
 	stageExtensions
 )
 
-func (r *reader) presence(p *Presence, kind rootKind) error {
+func (r *reader) presence(p *Presence) error {
 	start := r.cursor.Offset()
-	hasEntity := false
-	lang, err := r.coreAttributes(func(local, value string) (bool, error) {
-		switch {
-		case local == "entity":
-			hasEntity = true
-			var err error
-			p.Entity, err = r.uri(value, "entity-uri", "RFC 3863 §4.1.1")
-			return true, err
-		case local == "version" && kind == rootFull:
-			var err error
-			r.version, err = parseVersion(value, start)
-			r.hasVersion = true
-			return true, err
-		}
-		return false, nil
-	})
+	entity, hasEntity, lang, err := r.coreAttributes("entity")
 	if err != nil {
 		return err
 	}
-	if !hasEntity && !r.tolerate(LenientEntityMissing, start) {
+	if hasEntity {
+		if p.Entity, err = r.uri(entity, "entity-uri", "RFC 3863 §4.1.1"); err != nil {
+			return err
+		}
+	} else if !r.tolerate(LenientEntityMissing, start) {
 		return r.faultAt(start, "entity-missing", "RFC 3863 §4.1.1", "an 'entity' attribute")
+	}
+	if version, ok := r.cursor.Attr("", "version"); ok && r.full {
+		r.hasVersion = true
+		if r.version, err = parseVersion(version, start); err != nil {
+			return err
+		}
 	}
 	r.lang = lang
 	stage := stageTuples
@@ -329,7 +332,12 @@ func (r *reader) text(rule, section string) (string, error) {
 		}
 		switch kind {
 		case strictxml.Text:
-			text += r.cursor.Text()
+			// Text without references is a part of the document, which is kept anyway.
+			b, literal := r.cursor.TextBytes(), r.src[r.cursor.Offset():r.cursor.EndOffset()]
+			if string(b) != literal {
+				literal = string(b)
+			}
+			text += literal
 		case strictxml.EndElement:
 			return text, nil
 		default:
@@ -339,7 +347,7 @@ func (r *reader) text(rule, section string) (string, error) {
 }
 
 func (r *reader) note(notes []Note) ([]Note, error) {
-	lang, err := r.coreAttributes(nil)
+	_, _, lang, err := r.coreAttributes("")
 	if err != nil {
 		return notes, err
 	}

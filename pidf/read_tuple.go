@@ -18,23 +18,17 @@ const (
 // tuple reads the current <tuple>, the nth of the document.
 func (r *reader) tuple(t *Tuple, nth int) error {
 	start := r.cursor.Offset()
-	hasID := false
-	lang, err := r.coreAttributes(func(local, value string) (bool, error) {
-		if local != "id" {
-			return false, nil
-		}
-		hasID = true
-		var err error
-		t.ID, err = r.idAt(value, start, "tuple-id", "RFC 3863 §4.1.2")
-		return true, err
-	})
+	id, hasID, lang, err := r.coreAttributes("id")
 	if err != nil {
 		return err
 	}
-	if !hasID {
-		if t.ID, err = r.missingID(start, "tuple", nth, "tuple-id", "RFC 3863 §4.1.2"); err != nil {
-			return err
-		}
+	if hasID {
+		t.ID, err = r.idAt(id, start, "tuple-id", "RFC 3863 §4.1.2")
+	} else {
+		t.ID, err = r.missingID(start, "tuple", nth, "tuple-id", "RFC 3863 §4.1.2")
+	}
+	if err != nil {
+		return err
 	}
 	r.lang = lang
 	stage, hasStatus := tupleStatus, false
@@ -80,7 +74,7 @@ func (r *reader) tuple(t *Tuple, nth int) error {
 		case r.cursor.Is(r.space, "timestamp"):
 			if read, err = place(tupleTimestamp, true, !t.Timestamp.IsZero()); read {
 				var text string
-				if _, err = r.coreAttributes(nil); err == nil {
+				if _, _, _, err = r.coreAttributes(""); err == nil {
 					if text, err = r.text("timestamp", "RFC 3863 §4.1.7"); err == nil {
 						t.Timestamp, err = r.timestamp(text, here)
 					}
@@ -142,7 +136,7 @@ func (r *reader) tupleExtension(t *Tuple) error {
 // under the restriction that at least one child element appears" (RFC 3863 §4.1.3).
 func (r *reader) status(s *Status) error {
 	start := r.cursor.Offset()
-	if _, err := r.coreAttributes(nil); err != nil {
+	if _, _, _, err := r.coreAttributes(""); err != nil {
 		return err
 	}
 	children := 0
@@ -160,7 +154,7 @@ func (r *reader) status(s *Status) error {
 			if children > 0 && !r.tolerate(LenientOrder, here) {
 				return r.faultHere("status-order", "RFC 3863 §4.1.3", "one <basic>, before the extension elements")
 			}
-			if _, err := r.coreAttributes(nil); err != nil {
+			if _, _, _, err := r.coreAttributes(""); err != nil {
 				return err
 			}
 			text, err := r.text("basic-value", "RFC 3863 §4.1.4")
@@ -269,19 +263,14 @@ func mustUnderstandValues(e *strictxml.Element) bool {
 func (r *reader) contact() (*Contact, error) {
 	c := &Contact{}
 	here := r.cursor.Offset()
-	_, err := r.coreAttributes(func(local, value string) (bool, error) {
-		if local != "priority" {
-			return false, nil
-		}
-		p, err := ParsePriority(collapse(value))
-		if err != nil && !r.tolerate(LenientPriority, here) {
-			return true, r.faultHere("contact-priority", "RFC 3863 §4.1.5", "a decimal number from 0 to 1 with at most 3 digits after the point")
-		}
-		c.Priority = p
-		return true, nil
-	})
+	priority, has, _, err := r.coreAttributes("priority")
 	if err != nil {
 		return nil, err
+	}
+	if has {
+		if c.Priority, err = ParsePriority(collapse(priority)); err != nil && !r.tolerate(LenientPriority, here) {
+			return nil, r.faultHere("contact-priority", "RFC 3863 §4.1.5", "a decimal number from 0 to 1 with at most 3 digits after the point")
+		}
 	}
 	text, err := r.text("contact-uri", "RFC 3863 §4.1.5")
 	if err != nil {
