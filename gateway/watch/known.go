@@ -15,61 +15,64 @@ func (t *turn) learn(op *adapters.NotifyOp) (withdrawn []pidf.ID, changed bool) 
 	switch {
 	case op.Presence == nil:
 		return nil, false
+	case len(t.devices) > 0 && allGone(op):
+		// The whole user is gone, and so is every device that was told of.
+		for i := range t.devices {
+			t.devices[i].Tuple = closedTuple(t.devices[i].Tuple)
+		}
+		return nil, true
 	case op.Whole:
 		if t.document != nil && op.Presence.Outdated(t.document) {
 			// "it should be considered outdated" and ignored (RFC 3863 §6).
 			t.drop(DropOutdated)
 			return nil, false
 		}
-		withdrawn = missing(t.document, op.Presence)
-		t.document = op.Presence
+		withdrawn = missing(t.instances(), op.Presence)
+		t.document, t.devices = op.Presence, nil
 		return withdrawn, true
 	case len(op.Presence.Tuples) == 0:
 		return nil, false
 	}
-	tuple := op.Presence.Tuples[0]
-	i := slices.IndexFunc(t.devices, func(d Device) bool { return d.Instance == op.Instance })
-	switch {
-	case op.Instance == "" && tuple.Status.Basic == pidf.BasicClosed:
-		// "unavailable" from the bare address: the whole user is gone, and so is every device of it.
-		for i := range t.devices {
-			t.devices[i].Tuple = closedTuple(t.devices[i].Tuple)
-		}
-		if len(t.devices) == 0 {
-			t.devices = append(t.devices, Device{Tuple: tuple})
-		}
-		return nil, true
-	case i >= 0:
-		t.devices[i].Tuple = tuple
-	case len(t.devices) < t.rules.Devices:
-		t.devices = append(t.devices, Device{Instance: op.Instance, Tuple: tuple})
-	default:
-		t.drop(DropDevices)
-		return nil, false
-	}
-	return nil, true
+	return t.learnDevice(op.Instance, op.Presence.Tuples[0])
 }
 
-// missing returns the tuples of the older document that the newer one does not have.
-func missing(older, newer *pidf.Presence) []pidf.ID {
-	if older == nil {
-		return nil
+// allGone tells whether op says that the presentity has no device: one closed tuple, of the bare address.
+func allGone(op *adapters.NotifyOp) bool {
+	return op.Instance == "" && len(op.Presence.Tuples) == 1 && op.Presence.Tuples[0].ID == pidf.TupleID("") &&
+		op.Presence.Tuples[0].Status.Basic == pidf.BasicClosed
+}
+
+func (t *turn) learnDevice(instance string, tuple pidf.Tuple) (withdrawn []pidf.ID, changed bool) {
+	if t.document != nil {
+		// What was told as a whole is told device by device now.
+		withdrawn = missing(t.instances(), &pidf.Presence{Tuples: []pidf.Tuple{tuple}})
+		t.document = nil
 	}
-	var gone []pidf.ID
-	for i := range older.Tuples {
-		if id := older.Tuples[i].ID; newer.Tuple(id) == nil {
-			gone = append(gone, id)
-		}
+	if i := slices.IndexFunc(t.devices, func(d Device) bool { return d.Instance == instance }); i >= 0 {
+		t.devices[i].Tuple = tuple
+		return withdrawn, true
 	}
-	return gone
+	if len(t.devices) >= t.rules.Devices {
+		t.drop(DropDevices)
+		return withdrawn, len(withdrawn) > 0
+	}
+	t.devices = append(t.devices, Device{Instance: instance, Tuple: tuple})
+	return withdrawn, true
+}
+
+// missing returns those of ids that p does not have.
+func missing(ids []pidf.ID, p *pidf.Presence) []pidf.ID {
+	return slices.DeleteFunc(ids, func(id pidf.ID) bool { return p.Tuple(id) != nil })
 }
 
 // instances returns the tuples of everything known, to be withdrawn when it is known no more.
 func (t *turn) instances() []pidf.ID {
-	if t.document != nil {
-		return missing(t.document, &pidf.Presence{})
-	}
 	var all []pidf.ID
+	if t.document != nil {
+		for i := range t.document.Tuples {
+			all = append(all, t.document.Tuples[i].ID)
+		}
+	}
 	for _, d := range t.devices {
 		all = append(all, d.Tuple.ID)
 	}

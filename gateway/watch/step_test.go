@@ -284,6 +284,19 @@ func TestSIPUserWatchesXMPPUser(t *testing.T) {
 	}
 }
 
+// An XMPP server that says "unavailable" of the bare address means every device (RFC 6121 §4.3.2).
+func TestBareUnavailable(t *testing.T) {
+	whole := watch.Event{Told: &adapters.NotifyOp{Whole: true, Presence: document(juliet, "=closed")}}
+	s := newScript(t, romeo, juliet, rules(true))
+	s.step("SUBSCRIBE", asked(adapters.WatchOpen, "d", time.Hour), "respond indeterminate pending", "tell d pending", "request ask")
+	s.step("subscribed", change(adapters.AuthorizationGranted), "tell d active GRANTED")
+	s.step("nobody is there", whole, "tell d active ID-=closed")
+	s.step("then a device is", stanza("balcony", "open"), "tell d active ID-balcony=open -ID-")
+	s.step("and another", stanza("chamber", "open"), "tell d active ID-balcony=open ID-chamber=open")
+	s.step("all gone", whole, "tell d active ID-balcony=closed ID-chamber=closed")
+	s.step("back", stanza("chamber", "open"), "tell d active ID-balcony=closed ID-chamber=open")
+}
+
 // RFC 8048 §7: polling.
 func TestFetch(t *testing.T) {
 	t.Run("answered", func(t *testing.T) {
