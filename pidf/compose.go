@@ -90,7 +90,7 @@ func (c *Composer) Compose(now time.Time, sources []Source) (doc *Presence, chan
 	// First what changes, then the timestamp, and only then the new state, so that an error changes nothing.
 	next := make([]composed, 0, len(c.tuples)+len(wanted))
 	fresh := make([]bool, 0, cap(next))
-	var left []composed
+	left := 0 // closed tuples of sources gone before, which are dropped if there is a change
 	for _, old := range c.tuples {
 		if at, ok := index[old.tuple.ID]; ok {
 			delete(index, old.tuple.ID)
@@ -102,7 +102,7 @@ func (c *Composer) Compose(now time.Time, sources []Source) (doc *Presence, chan
 			continue
 		}
 		if old.gone {
-			left = append(left, old)
+			left++
 			continue
 		}
 		gone := Tuple{ID: old.tuple.ID, Status: Status{Basic: BasicClosed}}
@@ -116,15 +116,16 @@ func (c *Composer) Compose(now time.Time, sources []Source) (doc *Presence, chan
 			next, fresh = append(next, composed{tuple: wanted[i]}), append(fresh, true)
 		}
 	}
-	if len(next) == 0 && len(left) == 0 {
+	if len(next) == 0 && left == 0 {
 		none := Tuple{ID: TupleID(""), Status: Status{Basic: BasicClosed}}
 		next, fresh = append(next, composed{tuple: none, gone: true}), append(fresh, true)
 	}
 	if !slices.Contains(fresh, true) {
-		if c.doc != nil {
-			return c.doc, false, nil
+		// Nothing shows, but a source that had closed its tuple may be gone now.
+		for i := range c.tuples {
+			c.tuples[i].gone = c.tuples[i].gone || !slices.ContainsFunc(wanted, func(t Tuple) bool { return t.ID == c.tuples[i].tuple.ID })
 		}
-		next, fresh = append(next, left...), append(fresh, make([]bool, len(left))...)
+		return c.doc, false, nil
 	}
 
 	stamp := now.UTC().Truncate(time.Microsecond)
