@@ -50,9 +50,12 @@ type Cursor struct {
 	popping bool // the element of the current EndElement is still on the stack
 	markup  bool // the current Text has to be decoded
 
-	open    []openElement
-	attrs   []attribute
-	binds   []binding
+	open  []openElement
+	attrs []attribute
+	binds []binding
+
+	inherited int // number of bindings that came with Reset
+
 	nodes   []Node // of the open elements of the tree being built
 	scratch []byte // decoded text and values of the current token
 }
@@ -113,6 +116,7 @@ type binding struct {
 	value  span   // the uri as it stands in the input
 	uri    []byte // the uri, unless inherited
 	scope  *Scope // if inherited, or once a tree needs it; else nil
+	hash   uint32 // of the prefix
 	given  bool   // inherited: prefix and uri are in scope only
 	markup bool   // uri differs from value
 }
@@ -145,6 +149,7 @@ func (c *Cursor) reset(raw []byte, scope *Scope, lim Limits) {
 	}
 	c.open, c.attrs, c.binds, c.scratch = c.open[:0], c.attrs[:0], c.binds[:0], c.scratch[:0]
 	c.inherit(scope)
+	c.inherited = len(c.binds)
 }
 
 // inherit puts the bindings of scope at the bottom of the stack, the innermost
@@ -153,7 +158,7 @@ func (c *Cursor) reset(raw []byte, scope *Scope, lim Limits) {
 func (c *Cursor) inherit(scope *Scope) {
 	if scope != nil {
 		c.inherit(scope.outer)
-		c.binds = append(c.binds, binding{scope: scope, given: true})
+		c.binds = append(c.binds, binding{scope: scope, given: true, hash: prefixHash(scope.prefix)})
 	}
 }
 

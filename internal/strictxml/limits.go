@@ -12,8 +12,10 @@ type Limits struct {
 	// parsed counts as one, the stream's root does not count (default 32).
 	Depth int
 	// Attributes is the greatest number of attributes on one element,
-	// namespace declarations included (default 64). Duplicates are found by
-	// comparing pairs, so keep it in the hundreds.
+	// namespace declarations included (default 64). Twice as many namespace
+	// declarations may be in force at once, inherited ones not counted.
+	// Duplicates are found by comparing pairs, and prefixes by looking through
+	// the declarations, so keep it in the hundreds.
 	Attributes int
 	// NameBytes is the greatest length of one qualified name, prefix and
 	// colon included, in octets (default 1024).

@@ -118,3 +118,38 @@ func mustScope(outer *Scope, prefix, uri string) *Scope {
 	}
 	return s
 }
+
+// The worst that fits in the limits stays far from quadratic: 128 prefixes in
+// force, and names that use the outermost, in 256 KiB.
+func BenchmarkCursorManyPrefixes(b *testing.B) {
+	var doc []byte
+	for i := range 2 {
+		doc = append(doc, "<a"...)
+		for j := range 64 {
+			doc = append(doc, " xmlns:"...)
+			doc = append(doc, 'a'+byte(i), 'a'+byte(j/26), 'a'+byte(j%26))
+			doc = append(doc, "='u'"...)
+		}
+		doc = append(doc, '>')
+	}
+	for len(doc) < 240<<10 {
+		doc = append(doc, "<a>"...)
+		for range 900 {
+			doc = append(doc, "<aaa:a/>"...)
+		}
+		doc = append(doc, "</a>"...)
+	}
+	doc = append(doc, "</a></a>"...)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(doc)))
+	var c Cursor
+	for b.Loop() {
+		c.Reset(doc, nil, Limits{})
+		if _, err := c.Next(); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := c.Skip(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

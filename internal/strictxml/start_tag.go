@@ -179,6 +179,8 @@ func (c *Cursor) declare(a *attribute, outside int) bool {
 		}
 	}
 	switch {
+	case len(c.binds)-c.inherited >= 2*c.lim.Attributes:
+		return c.fail(faultAttributes, int(a.name.start))
 	case string(prefix) == "xmlns":
 		return c.fail(faultReservedPrefix, int(a.local))
 	case string(prefix) == "xml":
@@ -190,6 +192,7 @@ func (c *Cursor) declare(a *attribute, outside int) bool {
 	case len(prefix) > 0 && len(b.uri) == 0:
 		return c.fail(faultUndeclare, int(a.value.start))
 	}
+	b.hash = prefixHash(prefix)
 	c.binds = append(c.binds, b)
 	return true
 }
@@ -198,44 +201,51 @@ func (c *Cursor) declare(a *attribute, outside int) bool {
 // nsXML. The default namespace applies to elements only (Namespaces in XML
 // 1.0 §6.2).
 func (c *Cursor) resolve(name span, local int32, element bool) (ns int32, ok bool) {
-	if local == name.start {
-		if !element {
-			return nsNone, true
+	var prefix []byte
+	if local != name.start {
+		prefix = c.raw[name.start : local-1]
+		if string(prefix) == "xml" {
+			return nsXML, true
 		}
-		for i := len(c.binds) - 1; i >= 0; i-- {
-			b := &c.binds[i]
-			switch {
-			case b.given:
-				if b.scope.prefix != "" {
-					continue
-				}
-				if b.scope.uri == "" {
-					return nsNone, true
-				}
-			case b.prefix.end != b.prefix.start:
-				continue
-			case len(b.uri) == 0:
-				return nsNone, true
-			}
-			return int32(i), true
-		}
+	} else if !element {
 		return nsNone, true
 	}
-	prefix := c.raw[name.start : local-1]
-	if string(prefix) == "xml" {
-		return nsXML, true
-	}
+	hash := prefixHash(prefix)
 	for i := len(c.binds) - 1; i >= 0; i-- {
 		b := &c.binds[i]
+		if b.hash != hash {
+			continue
+		}
 		if b.given {
 			if b.scope.prefix == string(prefix) {
-				return int32(i), true
+				return boundTo(i, len(b.scope.uri)), true
 			}
 		} else if bytes.Equal(c.raw[b.prefix.start:b.prefix.end], prefix) {
-			return int32(i), true
+			return boundTo(i, len(b.uri)), true
 		}
 	}
+	if len(prefix) == 0 {
+		return nsNone, true
+	}
 	return 0, c.fail(faultUnbound, int(name.start))
+}
+
+// boundTo is binding i, unless it undeclares the default namespace.
+func boundTo(i, length int) int32 {
+	if length == 0 {
+		return nsNone
+	}
+	return int32(i)
+}
+
+// prefixHash lets most of the declarations in force be passed over quickly.
+// That of no prefix is 0.
+func prefixHash[T []byte | string](prefix T) uint32 {
+	var h uint32
+	for i := range len(prefix) {
+		h = h*31 + uint32(prefix[i])
+	}
+	return h
 }
 
 // resolveAttributes finds the attributes' namespaces and refuses duplicates
