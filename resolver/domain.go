@@ -3,6 +3,7 @@ package resolver
 import (
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -29,7 +30,11 @@ func ParseDomain(s string) (string, error) {
 		return "", &SyntaxError{Offset: maxUnicode, Rule: "length", Section: "RFC 1035 §2.3.4", Expected: "at most 253 octets"}
 	}
 	a := strings.TrimSuffix(s, ".")
-	if !isASCII(a) {
+	plain := isASCII(a)
+	if !plain {
+		if !utf8.ValidString(a) {
+			return "", &SyntaxError{Rule: "utf-8", Section: "RFC 3629 §3", Expected: "UTF-8"}
+		}
 		// Lookup mapping turns U+3002 and its relatives into dots, so the result is checked again, and only then believed.
 		var err error
 		if a, err = lookupProfile().ToASCII(a); err != nil {
@@ -38,6 +43,9 @@ func ParseDomain(s string) (string, error) {
 	}
 	a = strings.ToLower(a)
 	if err := checkDomain(a, false); err != nil {
+		if e, ok := err.(*SyntaxError); ok && !plain { //nolint:errorlint // made by checkDomain, never wrapped
+			e.Offset = 0 // a place in the A-labels is none in the text that was given
+		}
 		return "", err
 	}
 	for label := range strings.SplitSeq(a, ".") {
