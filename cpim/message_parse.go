@@ -332,8 +332,8 @@ func escapeLength(s []byte, i int) int {
 	return 0
 }
 
-// checkLanguageTag accepts the Language-Tag of RFC 3066 §2.1, which RFC 5646
-// §2.1 still fits: subtags of 1 to 8 letters or digits joined by "-", the first
+// checkLanguageTag accepts the Language-Tag of section 2.1 of RFC 3066, into
+// which the tags of RFC 5646 §2.1 still fit: subtags of 1 to 8 letters or digits joined by "-", the first
 // of letters. It returns where the tag is wrong, or -1.
 func checkLanguageTag[T ~string | ~[]byte](tag T) int {
 	n, first := 0, true
