@@ -1,0 +1,686 @@
+package sip
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// core is a gateway that does what a test says and remembers what it was told.
+type core struct {
+	mu      sync.Mutex
+	message func(*adapters.MessageOp) adapters.Status
+	watch   func(*adapters.WatchOp) adapters.WatchStatus
+
+	messages chan *adapters.MessageOp
+	watches  chan *adapters.WatchOp
+	notices  chan *adapters.NotifyOp
+	reports  chan *adapters.Report
+}
+
+func newCore() *core {
+	return &core{
+		messages: make(chan *adapters.MessageOp, 64), watches: make(chan *adapters.WatchOp, 64),
+		notices: make(chan *adapters.NotifyOp, 64), reports: make(chan *adapters.Report, 64),
+	}
+}
+
+func (c *core) Message(_ context.Context, op *adapters.MessageOp, respond func(adapters.Status)) {
+	c.mu.Lock()
+	f := c.message
+	c.mu.Unlock()
+	c.messages <- op
+	if f == nil {
+		respond(adapters.Accepted())
+		return
+	}
+	respond(f(op))
+}
+
+func (c *core) Watch(_ context.Context, op *adapters.WatchOp, respond func(adapters.WatchStatus)) {
+	c.mu.Lock()
+	f := c.watch
+	c.mu.Unlock()
+	c.watches <- op
+	if f == nil {
+		respond(adapters.WatchStatus{Status: adapters.Succeeded(), State: adapters.WatchPending, Duration: op.Duration})
+		return
+	}
+	respond(f(op))
+}
+
+func (c *core) Notify(_ context.Context, op *adapters.NotifyOp)   { c.notices <- op }
+func (c *core) Report(_ context.Context, report *adapters.Report) { c.reports <- report }
+
+// answer sets what a message is answered with.
+func (c *core) answer(s adapters.Status) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.message = func(*adapters.MessageOp) adapters.Status { return s }
+}
+
+// quiet fails the test if the core was told anything.
+func (c *core) quiet(t *testing.T) {
+	t.Helper()
+	if n := len(c.messages) + len(c.watches) + len(c.notices) + len(c.reports); n > 0 {
+		t.Errorf("the core was told %d things that it should not have heard", n)
+	}
+}
+
+// wait is how long a test waits for what must come.
+const wait = 5 * time.Second
+
+func next[T any](t *testing.T, c <-chan T, what string) T {
+	t.Helper()
+	select {
+	case x := <-c:
+		return x
+	case <-time.After(wait):
+		t.Fatalf("no %s came", what)
+	}
+	panic("unreachable")
+}
+
+// loopback is the peer of the tests: the whole loopback network, with the SIP domain of RFC 7572.
+var loopback = Peer{Name: "trunk", Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Domains: []string{"example.net"}}
+
+// start starts an adapter on loopback sockets.
+func start(t *testing.T, change func(*Config)) (*Adapter, *core) {
+	t.Helper()
+	cfg := Config{
+		Listeners: []transaction.Listener{
+			{Transport: resolver.UDP, Address: "127.0.0.1:0"}, {Transport: resolver.TCP, Address: "127.0.0.1:0"},
+		},
+		Peers:  []Peer{loopback},
+		Logger: zerolog.New(zerolog.NewTestWriter(t)),
+		T1:     20 * time.Millisecond,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	a, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCore()
+	if err := a.Start(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), wait)
+		defer cancel()
+		if err := a.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if err := a.Wait(); err != nil {
+			t.Errorf("wait: %v", err)
+		}
+	})
+	return a, c
+}
+
+// agent is a SIP user agent that a test plays by hand, on a UDP socket or a TCP connection.
+type agent struct {
+	t    *testing.T
+	conn net.Conn
+	udp  *net.UDPConn
+	to   netip.AddrPort
+	sr   *wire.StreamReader
+	n    int
+}
+
+// udpAgent is an agent with a UDP socket of its own that talks to a.
+func udpAgent(t *testing.T, a *Adapter) *agent {
+	t.Helper()
+	u, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { u.Close() })
+	return &agent{t: t, udp: u, to: a.Addrs()[0].Address}
+}
+
+// tcpAgent is an agent with a TCP connection to a.
+func tcpAgent(t *testing.T, a *Adapter) *agent {
+	t.Helper()
+	c, err := net.Dial("tcp4", a.Addrs()[1].Address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return &agent{t: t, conn: c, sr: wire.NewStreamReader(c, wire.Limits{})}
+}
+
+func (g *agent) addr() netip.AddrPort {
+	if g.udp != nil {
+		return g.udp.LocalAddr().(*net.UDPAddr).AddrPort()
+	}
+	return g.conn.LocalAddr().(*net.TCPAddr).AddrPort()
+}
+
+// hop is where the adapter reaches the agent.
+func (g *agent) hop() resolver.Target {
+	return resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.UDP, Addr: g.addr()})
+}
+
+func (g *agent) write(b []byte) {
+	g.t.Helper()
+	var err error
+	if g.udp != nil {
+		_, err = g.udp.WriteToUDPAddrPort(b, g.to)
+	} else {
+		_, err = g.conn.Write(b)
+	}
+	if err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// read returns the next message that is no copy of the last request.
+func (g *agent) read() *wire.Message {
+	g.t.Helper()
+	m := g.readWithin(wait)
+	if m == nil {
+		g.t.Fatal("the adapter sent nothing")
+	}
+	return m
+}
+
+func (g *agent) readWithin(d time.Duration) *wire.Message {
+	g.t.Helper()
+	var b []byte
+	if g.udp != nil {
+		g.udp.SetReadDeadline(time.Now().Add(d))
+		buf := make([]byte, 65536)
+		n, from, err := g.udp.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return nil
+		}
+		g.to, b = from, buf[:n]
+	} else {
+		g.conn.SetReadDeadline(time.Now().Add(d))
+		var err error
+		if b, _, err = g.sr.Next(); err != nil {
+			return nil
+		}
+	}
+	m, err := wire.Parse(b, wire.Limits{})
+	if err != nil {
+		g.t.Fatalf("%v in what the adapter sent:\n%s", err, b)
+	}
+	return m
+}
+
+// send sends a request as an RFC prints it, with a Via of the agent's own and a fresh branch; HOST stands for its address.
+func (g *agent) send(text string) {
+	g.t.Helper()
+	g.n++
+	transport := "UDP"
+	if g.udp == nil {
+		transport = "TCP"
+	}
+	host := g.addr().String()
+	start, rest, _ := strings.Cut(strings.TrimPrefix(text, "\n"), "\n")
+	text = start + "\nVia: SIP/2.0/" + transport + " " + host + ";branch=z9hG4bK" + host[len(host)-4:] + itoa(int64(g.n)) + itoa(time.Now().UnixNano()) + ";rport\n" + rest
+	g.write(octets(strings.ReplaceAll(text, "HOST", host)))
+}
+
+// octets is a message as an RFC prints it, as it goes over the wire.
+func octets(text string) []byte {
+	head, body, _ := strings.Cut(text, "\n\n")
+	head += "\nContent-Length: " + itoa(int64(len(body)))
+	return []byte(strings.ReplaceAll(head, "\n", "\r\n") + "\r\n\r\n" + body)
+}
+
+// ask sends a request and returns its final response.
+func (g *agent) ask(text string) *wire.Message {
+	g.t.Helper()
+	g.send(text)
+	for {
+		m := g.read()
+		if !m.IsRequest() && m.StatusCode() >= 200 {
+			return m
+		}
+		if m.IsRequest() {
+			g.t.Fatalf("a request came instead of the response:\n%s", m.Raw())
+		}
+	}
+}
+
+// answer answers a request.
+func (g *agent) answer(req *wire.Message, r wire.Response) {
+	g.t.Helper()
+	if r.ToTag == "" {
+		r.ToTag = "agent"
+	}
+	b, err := wire.AppendResponse(nil, req, r)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.write(b)
+}
+
+// request waits for a request of this method, other than the copies of earlier ones.
+func (g *agent) request(method string, seen map[string]bool) *wire.Message {
+	g.t.Helper()
+	for end := time.Now().Add(wait); time.Now().Before(end); {
+		m := g.read()
+		if !m.IsRequest() || seen[m.TopVia().Branch()] {
+			continue
+		}
+		seen[m.TopVia().Branch()] = true
+		if m.Method() != method {
+			g.t.Fatalf("%s came, want %s:\n%s", m.Method(), method, m.Raw())
+		}
+		return m
+	}
+	g.t.Fatalf("no %s came", method)
+	return nil
+}
+
+const hello = `
+MESSAGE sip:juliet@example.com SIP/2.0
+Max-Forwards: 70
+To: <sip:juliet@example.com>
+From: <sip:romeo@example.net>;tag=TAG
+Call-ID: 9E97FB43-85F4-4A00-8751-1124FD4C7B2E
+CSeq: 1 MESSAGE
+Content-Type: text/plain
+
+Neither, fair saint, if either thee dislike.`
+
+// tagged gives the request a tag of its own, so that it is no copy of another.
+func tagged(text, tag string) string { return strings.Replace(text, "tag=TAG", "tag="+tag, 1) }
+
+func TestStrangersAreRefused(t *testing.T) { // T-ID-01
+	// The packet of CVE-2021-37624: a MESSAGE from whoever likes to be the emergency services.
+	const advisory = `
+MESSAGE sip:juliet@example.com SIP/2.0
+To: <sip:juliet@example.com>
+From: "911 Department" <sip:911@example.net>;tag=TAG
+Call-ID: call-1
+CSeq: 1 MESSAGE
+Content-Type: text/plain
+
+This is a fake text message that appears to come from the 911 Department.`
+	t.Run("an address that is no peer's", func(t *testing.T) {
+		a, c := start(t, func(cfg *Config) {
+			cfg.Peers = []Peer{{Name: "far", Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Domains: []string{"example.net"}}}
+		})
+		for i, g := range []*agent{udpAgent(t, a), tcpAgent(t, a)} {
+			for _, method := range []string{"MESSAGE", "SUBSCRIBE", "NOTIFY", "OPTIONS", "INVITE", "PUBLISH", "X"} {
+				m := g.ask(strings.ReplaceAll(tagged(advisory, method+itoa(int64(i))), "MESSAGE", method))
+				if m.StatusCode() != 403 {
+					t.Errorf("%s from a stranger: %d %s", method, m.StatusCode(), m.ReasonPhrase())
+				}
+			}
+		}
+		c.quiet(t)
+	})
+	t.Run("no peers at all", func(t *testing.T) {
+		a, c := start(t, func(cfg *Config) { cfg.Peers = nil })
+		if m := udpAgent(t, a).ask(tagged(advisory, "a")); m.StatusCode() != 403 {
+			t.Errorf("%d %s", m.StatusCode(), m.ReasonPhrase())
+		}
+		c.quiet(t)
+	})
+	t.Run("a domain that is not the peer's", func(t *testing.T) {
+		a, c := start(t, nil)
+		g := udpAgent(t, a)
+		for i, from := range []string{"911@example.com", "911@sub.example.net", "911@example.net.evil.example", "911@127.0.0.1", "911@xexample.net"} {
+			m := g.ask(strings.Replace(tagged(advisory, "t"+itoa(int64(i))), "911@example.net", from, 1))
+			if m.StatusCode() != 403 {
+				t.Errorf("From %s: %d %s", from, m.StatusCode(), m.ReasonPhrase())
+			}
+		}
+		// What the sender says of itself elsewhere changes nothing (T-ID-03).
+		m := g.ask(strings.NewReplacer("911@example.net", "911@example.com", "CSeq:", "P-Asserted-Identity: <sip:romeo@example.net>\nCSeq:").Replace(tagged(advisory, "pai")))
+		if m.StatusCode() != 403 {
+			t.Errorf("P-Asserted-Identity was believed: %d", m.StatusCode())
+		}
+		c.quiet(t)
+	})
+	t.Run("the peer's own domain, in capitals", func(t *testing.T) {
+		a, c := start(t, nil)
+		m := udpAgent(t, a).ask(strings.Replace(tagged(advisory, "a"), "911@example.net", "911@EXAMPLE.net", 1))
+		if m.StatusCode() != 202 {
+			t.Errorf("%d %s", m.StatusCode(), m.ReasonPhrase())
+		}
+		if op := next(t, c.messages, "message"); op.Peer != (adapters.Peer{Adapter: "sip", Name: "trunk"}) || op.From.Address != im("911@example.net") {
+			t.Errorf("%+v", op)
+		}
+	})
+}
+
+func TestMessageIn(t *testing.T) {
+	a, c := start(t, nil)
+	for name, g := range map[string]*agent{"UDP": udpAgent(t, a), "TCP": tcpAgent(t, a)} {
+		t.Run(name, func(t *testing.T) {
+			g.t = t
+			for _, s := range []struct {
+				status adapters.Status
+				code   int
+			}{
+				{adapters.Accepted(), 202}, {adapters.Succeeded(), 200}, {adapters.Failed(adapters.ReasonNotFound, ""), 604},
+				{adapters.Failed(adapters.ReasonOverloaded, ""), 503}, {adapters.Failed(adapters.ReasonDomainTimeout, ""), 504},
+				{adapters.Status{Outcome: adapters.Failure, Reason: adapters.ReasonGone, NewAddress: "im:j@example.org"}, 301},
+			} {
+				c.answer(s.status)
+				m := g.ask(tagged(hello, name+itoa(int64(s.code))))
+				if m.StatusCode() != s.code {
+					t.Errorf("%d %s, want %d", m.StatusCode(), m.ReasonPhrase(), s.code)
+				}
+				op := next(t, c.messages, "message")
+				if op.From.Address != im("romeo@example.net") || op.Thread != "9E97FB43-85F4-4A00-8751-1124FD4C7B2E" ||
+					string(op.Content.Octets) != "Neither, fair saint, if either thee dislike." || !strings.HasPrefix(op.TransID, "z9hG4bK") {
+					t.Errorf("%+v", op)
+				}
+				// "A 2xx response to a MESSAGE request MUST NOT contain a body. A UAS MUST NOT insert a Contact header field
+				// into a 2xx response." (RFC 3428 §7)
+				if _, has := m.Header("Contact"); has && s.code < 300 || len(m.Body()) > 0 {
+					t.Errorf("the response has a Contact or a body:\n%s", m.Raw())
+				}
+				if _, has := m.Header("Retry-After"); has {
+					t.Error("a 503 with Retry-After stops all of the peer's traffic")
+				}
+			}
+		})
+	}
+}
+
+func TestMaxForwards(t *testing.T) { // T-LP-03
+	a, c := start(t, nil)
+	g := udpAgent(t, a)
+	for value, want := range map[string]int{"0": 483, "1": 202, "255": 202, "256": 400} {
+		m := g.ask(strings.Replace(tagged(hello, "mf"+value), "Max-Forwards: 70", "Max-Forwards: "+value, 1))
+		if m.StatusCode() != want {
+			t.Errorf("Max-Forwards %s: %d %s, want %d", value, m.StatusCode(), m.ReasonPhrase(), want)
+		}
+		if want == 202 {
+			if op := next(t, c.messages, "message"); itoa(int64(op.Hops)) != value {
+				t.Errorf("Max-Forwards %s gives %d hops", value, op.Hops)
+			}
+		}
+	}
+	c.quiet(t)
+	s := a.Message(t.Context(), []resolver.Target{g.hop()}, outgoing(func(op *adapters.MessageOp) { op.Hops = 0 }))
+	if s.Reason != adapters.ReasonLoop {
+		t.Errorf("a message without hops: %+v", s)
+	}
+	if m := g.readWithin(100 * time.Millisecond); m != nil {
+		t.Errorf("it was sent:\n%s", m.Raw())
+	}
+}
+
+func TestGeneralRules(t *testing.T) {
+	a, c := start(t, nil)
+	g := udpAgent(t, a)
+	with := func(tag, old, replacement string) string {
+		s := strings.Replace(tagged(hello, tag), old, replacement, 1)
+		if s == tagged(hello, tag) {
+			t.Fatalf("nothing to change: %q", old)
+		}
+		return s
+	}
+	for _, c := range []struct {
+		name, text string
+		code       int
+		header     [2]string
+	}{
+		{"INVITE", strings.ReplaceAll(tagged(hello, "a"), "MESSAGE", "PUBLISH"), 405, [2]string{"Allow", "MESSAGE, NOTIFY, OPTIONS, SUBSCRIBE"}},
+		{"an unknown method", strings.ReplaceAll(tagged(hello, "b"), "MESSAGE", "JUGGLE"), 501, [2]string{"Allow", "MESSAGE, NOTIFY, OPTIONS, SUBSCRIBE"}},
+		{"Require", with("c", "Max-Forwards: 70", "Require: 100rel, gruu"), 420, [2]string{"Unsupported", "100rel, gruu"}},
+		{"an unknown scheme", with("d", "MESSAGE sip:juliet@example.com", "MESSAGE xmpp:juliet@example.com"), 416, [2]string{}},
+		{"T-TL-11 SIPS", with("e", "MESSAGE sip:", "MESSAGE sips:"), 480, [2]string{"Warning", `380 isthmus "SIPS Not Allowed"`}},
+		{"malformed", with("f", "Max-Forwards: 70", "Max-Forwards: many"), 400, [2]string{}},
+		{"two Call-IDs", with("g", "CSeq:", "Call-ID: another\nCSeq:"), 400, [2]string{}},
+		{"a type not carried", with("h", "text/plain", "image/png"), 415, [2]string{"Accept", acceptedContent}},
+		{"OPTIONS", strings.ReplaceAll(tagged(hello, "i"), "MESSAGE", "OPTIONS"), 200, [2]string{"Allow-Events", "presence"}},
+		{"OPTIONS with no hops", strings.Replace(strings.ReplaceAll(tagged(hello, "j"), "MESSAGE", "OPTIONS"), "70", "0", 1), 200, [2]string{"Allow", "MESSAGE, NOTIFY, OPTIONS, SUBSCRIBE"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := g.ask(c.text)
+			if m.StatusCode() != c.code {
+				t.Errorf("%d %s, want %d", m.StatusCode(), m.ReasonPhrase(), c.code)
+			}
+			if v, _ := m.Header(c.header[0]); c.header[0] != "" && v != c.header[1] && !strings.Contains(string(m.Raw()), c.header[0]+": "+c.header[1]) {
+				t.Errorf("no %s: %s in\n%s", c.header[0], c.header[1], m.Raw())
+			}
+		})
+	}
+	c.quiet(t)
+}
+
+// outgoing is a message from XMPP.
+func outgoing(change func(*adapters.MessageOp)) *adapters.MessageOp {
+	op := &adapters.MessageOp{
+		ID: "op-1", From: adapters.Party{Address: im("juliet@example.com"), Instance: "balcony"},
+		To: adapters.Party{Address: im("romeo@example.net")}, Thread: "T-1", TransID: "stanza-1", Hops: 69,
+		Content: adapters.Content{Type: plainText, Octets: []byte("Art thou not Romeo?")},
+	}
+	if change != nil {
+		change(op)
+	}
+	return op
+}
+
+func TestMessageOut(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		response wire.Response
+		want     adapters.Status
+	}{
+		{"200", wire.Response{Code: 200}, adapters.Status{Outcome: adapters.Success, Code: 200}},
+		{"202", wire.Response{Code: 202}, adapters.Status{Outcome: adapters.Indeterminate, Code: 202}},
+		{"404", wire.Response{Code: 404, Reason: "No such user"}, adapters.Status{Outcome: adapters.Failure, Reason: adapters.ReasonNotFound, Code: 404, Remote: "404 No such user"}},
+		{"401", wire.Response{Code: 401}, adapters.Status{Outcome: adapters.Failure, Reason: adapters.ReasonNotAuthenticated, Code: 401}},
+		{"480 with Retry-After", wire.Response{Code: 480, Headers: []wire.Header{{Name: "Retry-After", Value: "60"}}}, adapters.Status{Outcome: adapters.Failure, Reason: adapters.ReasonRecipientUnavailable, Code: 480, RetryAfter: time.Minute}},
+		{"301", wire.Response{Code: 301, Headers: []wire.Header{{Name: "Contact", Value: "<sip:romeo@example.org>"}}}, adapters.Status{Outcome: adapters.Failure, Reason: adapters.ReasonGone, Code: 301, NewAddress: "im:romeo@example.org"}},
+		{"302 is not followed", wire.Response{Code: 302, Headers: []wire.Header{{Name: "Contact", Value: "<sip:romeo@192.0.2.1>"}}}, adapters.Status{Outcome: adapters.Failure, Reason: adapters.ReasonRedirect, Code: 302, NewAddress: "sip:romeo@192.0.2.1"}},
+		{"503", wire.Response{Code: 503}, adapters.Status{Outcome: adapters.Failure, Reason: adapters.ReasonInternal, Code: 503}},
+		{"699", wire.Response{Code: 699, Reason: "What"}, adapters.Status{Outcome: adapters.Failure, Reason: adapters.ReasonRecipientUnavailable, Code: 699}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, _ := start(t, nil)
+			g := udpAgent(t, a)
+			done := make(chan adapters.Status, 1)
+			go func() { done <- a.Message(context.Background(), []resolver.Target{g.hop()}, outgoing(nil)) }()
+			m := g.request("MESSAGE", map[string]bool{})
+			if m.CallID() != "T-1" || !strings.Contains(m.TopVia().Branch(), "stanza-1") {
+				t.Errorf("Call-ID %s branch %s", m.CallID(), m.TopVia().Branch())
+			}
+			if n, _ := m.MaxForwards(); n != 69 {
+				t.Errorf("Max-Forwards %d", n)
+			}
+			g.answer(m, c.response)
+			got := next(t, done, "outcome")
+			if got.Outcome != c.want.Outcome || got.Reason != c.want.Reason || got.Code != c.want.Code || got.NewAddress != c.want.NewAddress ||
+				got.RetryAfter != c.want.RetryAfter || c.want.Remote != "" && got.Remote != c.want.Remote {
+				t.Errorf("%+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestOneThreadManyMessages(t *testing.T) {
+	a, _ := start(t, nil)
+	g := udpAgent(t, a)
+	seen, tags, last := map[string]bool{}, map[string]bool{}, uint32(0)
+	for range 5 {
+		done := make(chan adapters.Status, 1)
+		go func() { done <- a.Message(context.Background(), []resolver.Target{g.hop()}, outgoing(nil)) }()
+		m := g.request("MESSAGE", seen)
+		g.answer(m, wire.Response{Code: 200})
+		next(t, done, "outcome")
+		n, _ := m.CSeq()
+		if m.CallID() != "T-1" || n <= last || tags[m.From().Tag()] || m.From().Tag() == "" {
+			t.Errorf("Call-ID %s CSeq %d after %d tag %s: two messages could be taken for one", m.CallID(), n, last, m.From().Tag())
+		}
+		last, tags[m.From().Tag()] = n, true
+	}
+}
+
+func TestNoSecondCopy(t *testing.T) {
+	t.Run("silence after it was sent", func(t *testing.T) {
+		a, _ := start(t, func(cfg *Config) { cfg.T1 = 2 * time.Millisecond })
+		silent, spare := udpAgent(t, a), udpAgent(t, a)
+		s := a.Message(t.Context(), []resolver.Target{silent.hop(), spare.hop()}, outgoing(nil))
+		if s.Outcome != adapters.Failure || s.Reason != adapters.ReasonOutcomeUnknown {
+			t.Errorf("%+v, want an unknown outcome, told truthfully", s)
+		}
+		if m := spare.readWithin(50 * time.Millisecond); m != nil {
+			t.Errorf("a second copy was sent:\n%s", m.Raw())
+		}
+	})
+	t.Run("503 says that it was not taken", func(t *testing.T) {
+		a, _ := start(t, nil)
+		first, second := udpAgent(t, a), udpAgent(t, a)
+		done := make(chan adapters.Status, 1)
+		go func() {
+			done <- a.Message(context.Background(), []resolver.Target{first.hop(), second.hop()}, outgoing(nil))
+		}()
+		first.answer(first.request("MESSAGE", map[string]bool{}), wire.Response{Code: 503})
+		second.answer(second.request("MESSAGE", map[string]bool{}), wire.Response{Code: 200})
+		if s := next(t, done, "outcome"); s.Outcome != adapters.Success {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("a next hop that is not there", func(t *testing.T) {
+		a, _ := start(t, nil)
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dead := resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.TCP, Addr: l.Addr().(*net.TCPAddr).AddrPort()})
+		l.Close()
+		g := udpAgent(t, a)
+		done := make(chan adapters.Status, 1)
+		go func() { done <- a.Message(context.Background(), []resolver.Target{dead, g.hop()}, outgoing(nil)) }()
+		g.answer(g.request("MESSAGE", map[string]bool{}), wire.Response{Code: 200})
+		if s := next(t, done, "outcome"); s.Outcome != adapters.Success {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("no next hop at all", func(t *testing.T) {
+		a, _ := start(t, nil)
+		if s := a.Message(t.Context(), nil, outgoing(nil)); s.Reason != adapters.ReasonDomainNotFound {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestPagerSize(t *testing.T) {
+	// "The size of MESSAGE requests outside of a media session MUST NOT exceed 1300 bytes, unless ..." (RFC 3428 §8)
+	for _, large := range []bool{false, true} {
+		a, _ := start(t, func(cfg *Config) {
+			peer := loopback
+			peer.LargeMessages = large
+			cfg.Peers = []Peer{peer}
+		})
+		g := udpAgent(t, a)
+		l, err := net.Listen("tcp4", g.addr().String()) // where the 1300-byte rule of RFC 3261 §18.1.1 leads
+		if err != nil {
+			t.Skip("the agent's port is taken for TCP")
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b, _, err := wire.NewStreamReader(conn, wire.Limits{}).Next()
+			if err != nil {
+				return
+			}
+			if m, err := wire.Parse(b, wire.Limits{}); err == nil {
+				r, _ := wire.AppendResponse(nil, m, wire.Response{Code: 200, ToTag: "x"})
+				conn.Write(r)
+			}
+		}()
+		s := a.Message(t.Context(), []resolver.Target{g.hop()}, outgoing(func(op *adapters.MessageOp) {
+			op.Content.Octets = []byte(strings.Repeat("x", 1290))
+		}))
+		if large && s.Outcome != adapters.Success || !large && s.Reason != adapters.ReasonTooLarge {
+			t.Errorf("large messages %v: %+v", large, s)
+		}
+	}
+}
+
+func TestContentTypeIsLearnt(t *testing.T) {
+	a, _ := start(t, func(cfg *Config) {
+		peer := loopback
+		peer.Dispositions = true
+		cfg.Peers = []Peer{peer}
+	})
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	op := outgoing(func(op *adapters.MessageOp) { op.Wants = adapters.WantDelivered })
+	done := make(chan adapters.Status, 1)
+	go func() { done <- a.Message(context.Background(), []resolver.Target{g.hop()}, op) }()
+	m := g.request("MESSAGE", seen)
+	if m.ContentType() != "message/cpim" {
+		t.Fatalf("%s, want message/cpim for a message whose sender asked", m.ContentType())
+	}
+	g.answer(m, wire.Response{Code: 415})
+	m = g.request("MESSAGE", seen)
+	if m.ContentType() != plainText || string(m.Body()) != "Art thou not Romeo?" {
+		t.Fatalf("%s %s", m.ContentType(), m.Body())
+	}
+	g.answer(m, wire.Response{Code: 200})
+	if s := next(t, done, "outcome"); s.Outcome != adapters.Success {
+		t.Errorf("%+v", s)
+	}
+	go func() { done <- a.Message(context.Background(), []resolver.Target{g.hop()}, op) }()
+	if m = g.request("MESSAGE", seen); m.ContentType() != plainText {
+		t.Errorf("%s: nothing was learnt", m.ContentType())
+	}
+	g.answer(m, wire.Response{Code: 200})
+	next(t, done, "outcome")
+}
+
+func TestReportBothWays(t *testing.T) {
+	a, c := start(t, nil)
+	g := udpAgent(t, a)
+	notice := strings.Replace(cpimMessage(strings.Replace(cpimNotice, "KIND", "<delivery-notification><status><delivered/></status></delivery-notification>", 1)), "tag=vwxyz", "tag=n1", 1)
+	var lines []string
+	head, body, _ := strings.Cut(notice, "\n\n")
+	for l := range strings.SplitSeq(head, "\n") {
+		if !strings.HasPrefix(l, "Via") {
+			lines = append(lines, l)
+		}
+	}
+	if m := g.ask(strings.Join(lines, "\n") + "\n\n" + body); m.StatusCode() != 200 {
+		t.Fatalf("%d %s", m.StatusCode(), m.ReasonPhrase())
+	}
+	r := next(t, c.reports, "report")
+	if r.Kind != adapters.ReportDelivered || r.TransID != "34jk324j" {
+		t.Errorf("%+v", r)
+	}
+	c.quiet(t)
+	done := make(chan adapters.Status, 1)
+	go func() {
+		done <- a.Report(context.Background(), []resolver.Target{g.hop()}, &adapters.Report{
+			Kind: adapters.ReportFailed, Sender: adapters.Party{Address: im("romeo@example.net")}, Recipient: adapters.Party{Address: im("juliet@example.com")},
+			TransID: "msg-77", Thread: "T", Status: adapters.Failed(adapters.ReasonNotFound, ""), Time: now,
+		})
+	}()
+	m := g.request("MESSAGE", map[string]bool{})
+	if m.ContentType() != "message/cpim" || !strings.Contains(string(m.Body()), "<message-id>msg-77</message-id>") || !strings.Contains(string(m.Body()), "<failed/>") {
+		t.Errorf("%s\n%s", m.ContentType(), m.Body())
+	}
+	g.answer(m, wire.Response{Code: 200})
+	if s := next(t, done, "outcome"); s.Outcome != adapters.Success {
+		t.Errorf("%+v", s)
+	}
+}
