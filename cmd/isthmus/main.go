@@ -9,9 +9,13 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/rs/zerolog"
 )
 
 func main() {
+	// The logger has no other place for this than a variable of its package; nothing else in the program sets it.
+	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00"
 	os.Exit(run(context.Background(), os.Args[1:], process{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr, environment: os.LookupEnv, signals: listen,
 	}))

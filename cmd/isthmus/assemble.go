@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/configs"
+	"github.com/isthmus-gateway/isthmus/gateway"
+	"github.com/isthmus-gateway/isthmus/internal/admin"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// assembly is a gateway with its adapters, as a configuration describes them. A third protocol is a field and a few lines here.
+type assembly struct {
+	gateway   *gateway.Gateway
+	names     *resolver.Resolver
+	listeners []admin.Link // of SIP, as configured
+	started   atomic.Bool
+}
+
+// assemble joins the configuration, the adapters and the gateway. Nothing is opened.
+func assemble(cfg *configs.Config, logger zerolog.Logger, registry prometheus.Registerer) (*assembly, error) {
+	a := &assembly{}
+	var sides []adapters.Adapter
+	guard := newGuard(cfg)
+	if len(cfg.SIP.Listeners) > 0 {
+		side, err := sip.New(sipConfig(cfg, guard, logger, registry))
+		if err != nil {
+			return nil, err
+		}
+		sides = append(sides, side)
+		for _, l := range cfg.SIP.Listeners {
+			a.listeners = append(a.listeners, admin.Link{Adapter: sip.Name, Name: l.Transport + " " + l.Address.String()})
+		}
+	}
+	routes, byName, err := routesOf(cfg)
+	if err != nil {
+		return nil, err
+	}
+	g := gateway.Config{
+		Adapters: sides, Routes: routes, Limits: gatewayLimits(cfg), Logger: logger.With().Str("part", "gateway").Logger(), Registerer: registry,
+	}
+	if byName {
+		if a.names, err = newResolver(cfg, logger); err != nil {
+			return nil, err
+		}
+		g.Resolver = a.names
+	}
+	if a.gateway, err = gateway.New(g); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *assembly) start(ctx context.Context) error {
+	err := a.gateway.Start(ctx)
+	a.started.Store(err == nil)
+	return err
+}
+
+func (a *assembly) wait() error { return a.gateway.Wait() }
+
+func (a *assembly) shutdown(ctx context.Context) error {
+	a.started.Store(false)
+	return a.gateway.Shutdown(ctx)
+}
+
+func (a *assembly) close() error {
+	if a.names == nil {
+		return nil
+	}
+	return a.names.Close()
+}
+
+// links is the state of everything that traffic needs.
+func (a *assembly) links() []admin.Link {
+	links := make([]admin.Link, 0, len(a.listeners)+1)
+	for _, l := range a.listeners {
+		l.Up = a.started.Load()
+		links = append(links, l)
+	}
+	return links
+}
+
+func sipConfig(cfg *configs.Config, guard *resolver.Guard, logger zerolog.Logger, registry prometheus.Registerer) sip.Config {
+	l := cfg.Limits.SIP
+	c := sip.Config{
+		SentBy: string(cfg.SIP.Advertise),
+		Limits: sip.Limits{
+			Watches: l.Watches.Int(), WatchesPerWatcher: l.WatchesPerWatcher.Int(), Refreshes: l.Refreshes.Int(),
+			MinExpires: l.MinExpires.Std(), MaxExpires: l.MaxExpires.Std(), Expires: l.Expires.Std(),
+		},
+		Wire: wire.Limits{
+			Message: l.Message.Octets(), HeaderLine: l.HeaderLine.Octets(), Headers: l.Headers.Int(), Body: l.Body.Octets(), URI: l.URI.Octets(),
+			Vias: l.Vias.Int(),
+		},
+		Transactions: transaction.Bounds{
+			ServerTransactions: l.ServerTransactions.Int(), ClientTransactions: l.ClientTransactions.Int(), Connections: l.Connections.Int(),
+			ConnectionsPerAddress: l.ConnectionsPerAddress.Int(), WriteQueueBytes: l.WriteQueue.Octets(), IdleTimeout: l.Idle.Std(),
+			DialTimeout: l.Dial.Std(), WriteTimeout: l.Write.Std(), Datagram: l.Datagram.Octets(),
+		},
+		Logger:      logger.With().Str("part", sip.Name).Logger(),
+		Registerer:  registry,
+		DialControl: guard.Control,
+		T1:          cfg.SIP.T1.Std(),
+	}
+	for _, s := range cfg.SIP.Listeners {
+		t := resolver.UDP
+		if s.Transport == "tcp" {
+			t = resolver.TCP
+		}
+		c.Listeners = append(c.Listeners, transaction.Listener{Transport: t, Address: s.Address.String()})
+	}
+	for _, p := range cfg.SIP.Peers {
+		peer := sip.Peer{
+			Name: string(p.Name), FoldCase: bool(p.FoldCase), IgnorePort: bool(p.IgnorePort), LargeMessages: bool(p.LargeMessages),
+			OmitInstance: bool(p.OmitInstance), Dispositions: bool(p.Dispositions),
+		}
+		for _, n := range p.Networks {
+			peer.Networks = append(peer.Networks, n.Prefix)
+		}
+		for _, d := range p.Domains {
+			peer.Domains = append(peer.Domains, string(d))
+		}
+		c.Peers = append(c.Peers, peer)
+	}
+	return c
+}
+
+// routesOf converts the routes; byName tells whether any of them needs a resolver.
+func routesOf(cfg *configs.Config) (routes []gateway.Route, byName bool, err error) {
+	components := make(map[configs.Name]resolver.Static, len(cfg.XMPP.Components))
+	for _, m := range cfg.XMPP.Components {
+		if components[m.Name], err = m.Server.Static(); err != nil {
+			return nil, false, err
+		}
+	}
+	for _, r := range cfg.Routes {
+		route := gateway.Route{Domain: string(r.Domain), Adapter: r.Via}
+		byName = byName || len(r.NextHops) == 0
+		for _, h := range r.NextHops {
+			static := h.Static
+			if h.Component != "" {
+				static = components[h.Component]
+			}
+			byName = byName || named(static)
+			route.NextHops = append(route.NextHops, static)
+		}
+		routes = append(routes, route)
+	}
+	return routes, byName, nil
+}
+
+func gatewayLimits(cfg *configs.Config) gateway.Limits {
+	m, w := cfg.Limits.Messages, cfg.Limits.Watches
+	return gateway.Limits{
+		DirectWait: m.DirectWait.Std(), LaneMessages: m.Lane.Int(), Messages: m.Total.Int(), Origins: m.Origins.Int(), OriginLife: m.OriginLife.Std(),
+		Watches: w.Pairs.Int(), WatchSessions: w.Sessions.Int(), Devices: w.Devices.Int(), WatchDuration: w.Duration.Std(), FetchWait: w.FetchWait.Std(),
+	}
+}

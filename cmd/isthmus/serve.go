@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+
+	"github.com/isthmus-gateway/isthmus/configs"
+	"github.com/isthmus-gateway/isthmus/internal/admin"
+)
+
+// serveCommand runs the gateway until a signal or a fault ends it. SIGTERM and SIGINT drain: new traffic is refused, what is under
+// way is finished, for at most limits.drain; a second signal ends at once.
+type serveCommand struct {
+	Config string `short:"c" required:"" placeholder:"FILE" help:"The configuration."`
+}
+
+// Run implements the command.
+func (c serveCommand) Run(ctx context.Context, p process) error {
+	cfg, err := load(c.Config, p)
+	if err != nil {
+		return err
+	}
+	logger, err := newLogger(p.err, cfg.Log)
+	if err != nil {
+		return err
+	}
+	signals, stop := p.signals()
+	defer stop()
+	if err := serve(ctx, cfg, logger, signals); err != nil {
+		logger.Error().Err(err).Msg("isthmus ends with a fault")
+		return silentError{}
+	}
+	logger.Info().Msg("isthmus ends")
+	return nil
+}
+
+// startTimeout bounds the opening of listeners and links.
+const startTimeout = 30 * time.Second
+
+// serve runs the gateway until ctx or a signal ends it, or an adapter stops by itself, which is the error.
+func serve(ctx context.Context, cfg *configs.Config, logger zerolog.Logger, signals <-chan os.Signal) (err error) {
+	registry := prometheus.NewRegistry()
+	for _, c := range []prometheus.Collector{
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), versionMetric(),
+	} {
+		if err := registry.Register(c); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	a, err := assemble(cfg, logger, registry)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.close()) }()
+
+	// The port comes first and goes last, so that a gateway that is slow to start or to end can be seen.
+	if !cfg.Admin.Listen.IsZero() {
+		port, err := admin.Start(ctx, admin.Config{
+			Network: cfg.Admin.Listen.Network(), Address: cfg.Admin.Listen.Text(), Links: a.links, Gatherer: registry, Logger: logger,
+		})
+		if err != nil {
+			return err
+		}
+		defer func() {
+			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			if err := port.Shutdown(closing); err != nil {
+				logger.Warn().Err(err).Msg("admin port")
+			}
+		}()
+	}
+	return operate(ctx, a, cfg.Limits.Drain.Std(), logger, signals)
+}
+
+// engine is what operate starts and ends: the gateway with its adapters.
+type engine interface {
+	start(ctx context.Context) error
+	wait() error
+	shutdown(ctx context.Context) error
+}
+
+// errSecondSignal says that what was under way is lost.
+var errSecondSignal = errors.New("ended by a second signal before everything was finished")
+
+// operate starts e and ends it in order: by a signal, by ctx, or because it stopped by itself.
+func operate(ctx context.Context, e engine, drain time.Duration, logger zerolog.Logger, signals <-chan os.Signal) error {
+	starting, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	started := make(chan error, 1)
+	go func() { started <- e.start(starting) }()
+	select {
+	case err := <-started:
+		if err != nil {
+			return err
+		}
+	case s := <-signals:
+		// Nothing was taken yet, so there is nothing to finish.
+		cancel()
+		logger.Info().Str("signal", s.String()).Msg("ended while starting")
+		if err := <-started; err == nil {
+			return shutdown(ctx, e, drain, signals)
+		}
+		return nil
+	}
+	logger.Info().Str("version", readVersion().Version).Str("revision", readVersion().Revision).Int("pid", os.Getpid()).Msg("isthmus serves")
+
+	stopped := make(chan error, 1)
+	go func() { stopped <- e.wait() }()
+	select {
+	case err := <-stopped:
+		// The fault is the news; that the rest could not be ended well comes after it.
+		return errors.Join(err, shutdown(ctx, e, drain, signals))
+	case s := <-signals:
+		logger.Info().Str("signal", s.String()).Dur("drain", drain).Msg("draining: new traffic is refused, a second signal ends at once")
+	case <-ctx.Done():
+		logger.Info().Dur("drain", drain).Msg("draining")
+	}
+	err := shutdown(ctx, e, drain, signals)
+	if errors.Is(err, errSecondSignal) {
+		return err
+	}
+	return errors.Join(err, <-stopped)
+}
+
+// shutdown ends e within drain, or at once at a signal.
+func shutdown(ctx context.Context, e engine, drain time.Duration, signals <-chan os.Signal) error {
+	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- e.shutdown(draining) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-signals:
+		return errSecondSignal
+	}
+}
+
+// versionMetric is the gauge isthmus_build_info, always 1, with what was built as labels.
+func versionMetric() prometheus.Collector {
+	v := readVersion()
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "isthmus_build_info", Help: "Always 1; the labels tell what this binary was made from.",
+		ConstLabels: prometheus.Labels{"version": v.Version, "revision": v.Revision, "go": v.Go},
+	})
+	g.Set(1)
+	return g
+}
