@@ -32,8 +32,10 @@ func TestParseSIPURI(t *testing.T) {
 		{"semicolon in the user part", "sip:alice;day=tuesday@atlanta.com", want{user: "alice;day=tuesday", host: "atlanta.com"}},
 		// RFC 4475 §3.1.1.2, §3.1.1.3, §3.1.1.13
 		{"escapes", "sip:sips%3Auser%40example.com@example.net", want{user: "sips:user@example.com", host: "example.net"}},
-		{"wide range of characters", "sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com",
-			want{user: "1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*", host: "example.com"}},
+		{
+			"wide range of characters", "sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com",
+			want{user: "1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*", host: "example.com"},
+		},
 		{"semicolons and question marks", "sip:user;par=u%40example.net@example.com", want{user: "user;par=u@example.net", host: "example.com"}},
 		{"IPv6", "sip:user@[2001:DB8::10]:5070", want{user: "user", host: "2001:db8::10", port: 5070, ip: true}},
 		{"IPv4 in IPv6", "sip:[::ffff:192.0.2.1]", want{host: "::ffff:192.0.2.1", ip: true}},

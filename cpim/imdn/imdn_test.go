@@ -120,19 +120,29 @@ func TestParse(t *testing.T) {
 		want     func(f *Fields)
 	}{
 		{"without optional elements", head + ok, func(*Fields) {}},
-		{"only original recipient", head + "<original-recipient-uri>im:a@b.c</original-recipient-uri>" + ok,
-			func(f *Fields) { f.OriginalRecipientURI = "im:a@b.c" }},
+		{
+			"only original recipient", head + "<original-recipient-uri>im:a@b.c</original-recipient-uri>" + ok,
+			func(f *Fields) { f.OriginalRecipientURI = "im:a@b.c" },
+		},
 		{"subject", head + "<subject>the weather &amp; co</subject>" + ok, func(f *Fields) { f.Subject = "the weather & co" }},
-		{"subject with language", head + `<subject xml:lang="fr">beau temps</subject>` + ok,
-			func(f *Fields) { f.Subject, f.SubjectLang = "beau temps", "fr" }},
+		{
+			"subject with language", head + `<subject xml:lang="fr">beau temps</subject>` + ok,
+			func(f *Fields) { f.Subject, f.SubjectLang = "beau temps", "fr" },
+		},
 		{"white space", strings.ReplaceAll(head, "34jk324j", " 34jk324j\n") + "\n" + ok + "\n", func(*Fields) {}},
 		{"extension", head + ok[:len(ok)-7] + `<x xmlns="urn:x"/></imdn>`, func(f *Fields) { f.Extensions = []string{`<x xmlns="urn:x"/>`} }},
-		{"status extension", head + `<delivery-notification><status><delivered/><x xmlns="urn:x"/></status></delivery-notification></imdn>`,
-			func(f *Fields) { f.StatusExtensions = []string{`<x xmlns="urn:x"/>`} }},
-		{"status of an extension", head + `<delivery-notification><status><x xmlns="urn:x"/></status></delivery-notification></imdn>`,
-			func(f *Fields) { f.Status, f.StatusExtensions = Extended, []string{`<x xmlns="urn:x"/>`} }},
-		{"notification of an extension", head + `<x xmlns="urn:x"/></imdn>`,
-			func(f *Fields) { f.Kind, f.Status, f.Extensions = Other, Extended, []string{`<x xmlns="urn:x"/>`} }},
+		{
+			"status extension", head + `<delivery-notification><status><delivered/><x xmlns="urn:x"/></status></delivery-notification></imdn>`,
+			func(f *Fields) { f.StatusExtensions = []string{`<x xmlns="urn:x"/>`} },
+		},
+		{
+			"status of an extension", head + `<delivery-notification><status><x xmlns="urn:x"/></status></delivery-notification></imdn>`,
+			func(f *Fields) { f.Status, f.StatusExtensions = Extended, []string{`<x xmlns="urn:x"/>`} },
+		},
+		{
+			"notification of an extension", head + `<x xmlns="urn:x"/></imdn>`,
+			func(f *Fields) { f.Kind, f.Status, f.Extensions = Other, Extended, []string{`<x xmlns="urn:x"/>`} },
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

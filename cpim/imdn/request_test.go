@@ -36,24 +36,37 @@ func TestRequestOf(t *testing.T) {
 		want                   Request
 	}{
 		{"none", "", "", Request{}},
-		{"RFC 5438 §7.1.1.3", ns + "imdn.Message-ID: 34jk324j\r\nimdn.Disposition-Notification: positive-delivery, negative-delivery\r\n", "",
-			Request{MessageID: "34jk324j", Want: PositiveDelivery | NegativeDelivery}},
-		{"any prefix", "NS: x <urn:ietf:params:imdn>\r\nx.Message-ID: a\r\nx.Disposition-Notification: processing , display\r\n", "",
-			Request{MessageID: "a", Want: WantProcessing | WantDisplay}},
+		{
+			"RFC 5438 §7.1.1.3", ns + "imdn.Message-ID: 34jk324j\r\nimdn.Disposition-Notification: positive-delivery, negative-delivery\r\n", "",
+			Request{MessageID: "34jk324j", Want: PositiveDelivery | NegativeDelivery},
+		},
+		{
+			"any prefix", "NS: x <urn:ietf:params:imdn>\r\nx.Message-ID: a\r\nx.Disposition-Notification: processing , display\r\n", "",
+			Request{MessageID: "a", Want: WantProcessing | WantDisplay},
+		},
 		{"another namespace", "NS: imdn <urn:other>\r\nimdn.Message-ID: a\r\n", "", Request{}},
 		{"default namespace", "NS: <urn:ietf:params:imdn>\r\nMessage-ID: a\r\n", "", Request{MessageID: "a"}},
 		{"case-sensitive name", ns + "imdn.message-id: a\r\n", "", Request{}},
 		{"empty request", ns + "imdn.Disposition-Notification: \r\n", "", Request{}},
-		{"unknown request", ns + "imdn.Disposition-Notification: display,interworking;a=\"b,c\",Display\r\n", "",
-			Request{Want: WantDisplay, OtherWants: []string{`interworking;a="b,c"`, "Display"}}},
-		{"parameters", ns + "imdn.Disposition-Notification: display ; x=y\r\n", "",
-			Request{Want: WantDisplay, OtherWants: []string{"display ; x=y"}}},
-		{"routes", ns + "imdn.Original-To: Bob <im:bob@example.com>\r\nimdn.IMDN-Record-Route: <im:r1@example.com>\r\nimdn.IMDN-Record-Route: <im:r2@example.com>\r\n", "",
-			Request{OriginalTo: box(t, "Bob <im:bob@example.com>"), RecordRoute: []cpim.Mailbox{box(t, "<im:r1@example.com>"), box(t, "<im:r2@example.com>")}}},
+		{
+			"unknown request", ns + "imdn.Disposition-Notification: display,interworking;a=\"b,c\",Display\r\n", "",
+			Request{Want: WantDisplay, OtherWants: []string{`interworking;a="b,c"`, "Display"}},
+		},
+		{
+			"parameters", ns + "imdn.Disposition-Notification: display ; x=y\r\n", "",
+			Request{Want: WantDisplay, OtherWants: []string{"display ; x=y"}},
+		},
+		{
+			"routes", ns + "imdn.Original-To: Bob <im:bob@example.com>\r\nimdn.IMDN-Record-Route: <im:r1@example.com>\r\nimdn.IMDN-Record-Route: <im:r2@example.com>\r\n", "",
+			Request{OriginalTo: box(t, "Bob <im:bob@example.com>"), RecordRoute: []cpim.Mailbox{box(t, "<im:r1@example.com>"), box(t, "<im:r2@example.com>")}},
+		},
 		// "An IM Sender MUST ignore a delivery notification request in an IMDN
 		// if present.", "IMDN Recipients MUST ignore it if present." (§7.2.1)
-		{"in an IMDN", ns + "imdn.Message-ID: a\r\nimdn.Disposition-Notification: display\r\nimdn.IMDN-Record-Route: <im:r@a.b>\r\nimdn.IMDN-Route: <im:s@a.b>\r\n",
-			"Content-Disposition: Notification\r\n", Request{MessageID: "a", Route: []cpim.Mailbox{box(t, "<im:s@a.b>")}}},
+		{
+			"in an IMDN", ns + "imdn.Message-ID: a\r\nimdn.Disposition-Notification: display\r\nimdn.IMDN-Record-Route: <im:r@a.b>\r\nimdn.IMDN-Route: <im:s@a.b>\r\n",
+			"Content-Disposition: Notification\r\n",
+			Request{MessageID: "a", Route: []cpim.Mailbox{box(t, "<im:s@a.b>")}},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

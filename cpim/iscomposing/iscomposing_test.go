@@ -81,10 +81,16 @@ func TestParse(t *testing.T) {
 		{"long refresh", open + "<state>active</state><refresh>99999999999999999999</refresh></isComposing>", Fields{State: "active", Refresh: MaxRefreshSeconds}, true, 24 * time.Hour},
 		{"prefix", `<c:isComposing xmlns:c="urn:ietf:params:xml:ns:im-iscomposing"><c:state>idle</c:state></c:isComposing>`, Fields{State: "idle"}, false, 120 * time.Second},
 		{"CDATA", open + "<state><![CDATA[active]]></state></isComposing>", Fields{State: "active"}, true, 120 * time.Second},
-		{"extension", open + `<state>active</state><x:a xmlns:x="urn:x">1</x:a></isComposing>`,
-			Fields{State: "active", Extensions: []string{`<x:a xmlns:x="urn:x">1</x:a>`}}, true, 120 * time.Second},
-		{"extension declared outside", `<isComposing xmlns="urn:ietf:params:xml:ns:im-iscomposing" xmlns:x="urn:x"><x:a b="c"/><state>active</state></isComposing>`,
-			Fields{State: "active", Extensions: []string{`<x:a b="c" xmlns:x="urn:x"/>`}}, true, 120 * time.Second},
+		{
+			"extension", open + `<state>active</state><x:a xmlns:x="urn:x">1</x:a></isComposing>`,
+			Fields{State: "active", Extensions: []string{`<x:a xmlns:x="urn:x">1</x:a>`}},
+			true, 120 * time.Second,
+		},
+		{
+			"extension declared outside", `<isComposing xmlns="urn:ietf:params:xml:ns:im-iscomposing" xmlns:x="urn:x"><x:a b="c"/><state>active</state></isComposing>`,
+			Fields{State: "active", Extensions: []string{`<x:a b="c" xmlns:x="urn:x"/>`}},
+			true, 120 * time.Second,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
