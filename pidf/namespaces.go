@@ -38,11 +38,3 @@ const (
 type Name struct{ Space, Local string }
 
 func nameOf(n strictxml.Name) Name { return Name{n.Space, n.Local} }
-
-func known(space string) bool {
-	switch space {
-	case NamespaceDataModel, NamespaceRPID, NamespaceTimedStatus, NamespaceCIPID, NamespaceCaps:
-		return true
-	}
-	return false
-}

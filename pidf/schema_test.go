@@ -1,0 +1,207 @@
+package pidf
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// specDir finds the published schemas: $ISTHMUS_SPEC, or beside the checkout. In CI their absence is a failure.
+func specDir(t *testing.T) string {
+	t.Helper()
+	absent := t.Skip
+	if os.Getenv("CI") == "true" {
+		absent = t.Fatal
+	}
+	if _, err := exec.LookPath("xmllint"); err != nil {
+		absent("xmllint is not installed (Debian: libxml2-utils)")
+	}
+	dir := os.Getenv("ISTHMUS_SPEC")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "shared", "spec")
+	}
+	dir, err := filepath.Abs(filepath.Join(dir, "schema"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "pidf.xsd")); err != nil {
+		absent("no schemas: set ISTHMUS_SPEC to the directory with schema/pidf.xsd")
+	}
+	return dir
+}
+
+// schemas copies the published schemas to a directory of the test, with their known faults mended, and a schema "all.xsd" that
+// imports all of them, so that nothing is validated laxly that has a schema.
+func schemas(t *testing.T) (dir string) {
+	t.Helper()
+	spec := specDir(t)
+	dir = t.TempDir()
+	mended := map[string][]string{
+		// RFC 4480 §5.1 uses the types of RFC 4479 §5.1.1 and does not include them; and it forgot <lunch>, which §3.2 lists.
+		"rfc4480-pidf-rpid.xsd": {
+			"  <xs:simpleType name=\"activeIdle\">", "  <xs:include schemaLocation=\"common-schema.xsd\"/>\n  <xs:simpleType name=\"activeIdle\">",
+			"              <xs:element name=\"meal\"", "              <xs:element name=\"lunch\" type=\"empty\"/>\n              <xs:element name=\"meal\"",
+		},
+		// RFC 4481 §5 imports the schema of PIDF without its place.
+		"rfc4481-pidf-timed-status.xsd": {
+			`<xs:import namespace="urn:ietf:params:xml:ns:pidf"/>`, `<xs:import namespace="urn:ietf:params:xml:ns:pidf" schemaLocation="pidf.xsd"/>`,
+			`type="pidf:basic"`, `type="pidf:basic"`,
+		},
+		// RFC 4482 §3.2 has xml:lang on display-name; its schema does not.
+		"rfc4482-pidf-cipid.xsd": {
+			`<xs:element name="display-name" type="xs:string"/>`,
+			`<xs:element name="display-name"><xs:complexType><xs:simpleContent><xs:extension base="xs:string"><xs:attribute ref="xml:lang"/></xs:extension></xs:simpleContent></xs:complexType></xs:element>`,
+			"  <xs:annotation>", "  <xs:import namespace=\"http://www.w3.org/XML/1998/namespace\" schemaLocation=\"http://www.w3.org/2001/xml.xsd\"/>\n  <xs:annotation>",
+		},
+		// RFC 5196 §3.2.15.2 has <higherthan>; its schema "higherhan".
+		"rfc5196-pidf-caps.xsd":       {`name="higherhan"`, `name="higherthan"`},
+		"rfc4479-pidf-data-model.xsd": nil, "rfc5262-pidf-diff.xsd": nil, "rfc5261-patch-ops.xsd": nil, "rfc5261-patch-ops-error.xsd": nil,
+		"pidf.xsd": nil, "common-schema.xsd": nil, "xml.xsd": nil, "catalog.xml": nil,
+	}
+	for name, pairs := range mended {
+		b, err := os.ReadFile(filepath.Join(spec, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := string(b)
+		for i := 0; i < len(pairs); i += 2 {
+			if !strings.Contains(s, pairs[i]) {
+				t.Fatalf("%s has no %q: the known fault is gone", name, pairs[i])
+			}
+			s = strings.Replace(s, pairs[i], pairs[i+1], 1)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all strings.Builder
+	all.WriteString(`<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">` + "\n")
+	for _, i := range [][2]string{
+		{NamespacePIDF, "pidf.xsd"},
+		{NamespaceDataModel, "rfc4479-pidf-data-model.xsd"},
+		{NamespaceRPID, "rfc4480-pidf-rpid.xsd"},
+		{NamespaceTimedStatus, "rfc4481-pidf-timed-status.xsd"},
+		{NamespaceCIPID, "rfc4482-pidf-cipid.xsd"},
+		{NamespaceCaps, "rfc5196-pidf-caps.xsd"},
+		{NamespaceDiff, "rfc5262-pidf-diff.xsd"},
+		{NamespacePatchError, "rfc5261-patch-ops-error.xsd"},
+	} {
+		all.WriteString(`<xs:import namespace="` + i[0] + `" schemaLocation="` + i[1] + `"/>` + "\n")
+	}
+	all.WriteString("</xs:schema>\n")
+	if err := os.WriteFile(filepath.Join(dir, "all.xsd"), []byte(all.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// validate runs xmllint over documents by name.
+func validate(t *testing.T, dir string, docs map[string][]byte) {
+	t.Helper()
+	args := []string{"--noout", "--nonet", "--schema", filepath.Join(dir, "all.xsd")}
+	for name, doc := range docs {
+		file := filepath.Join(dir, "doc-"+name)
+		if err := os.WriteFile(file, doc, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, file)
+	}
+	cmd := exec.Command("xmllint", args...)
+	cmd.Env = append(os.Environ(), "XML_CATALOG_FILES="+filepath.Join(dir, "catalog.xml"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		var faults []string
+		for line := range strings.SplitSeq(string(out), "\n") {
+			if line != "" && !strings.HasSuffix(line, " validates") {
+				faults = append(faults, line)
+			}
+		}
+		t.Errorf("%v\n%s", err, strings.Join(faults, "\n"))
+	}
+	if n := strings.Count(string(out), " validates\n"); n != len(docs) {
+		t.Errorf("%d of %d documents are valid", n, len(docs))
+	}
+}
+
+// RFC 4479 §5: "Presence documents created according to this model MUST be valid". T-CP-05: output validates with xmllint.
+func TestOutputIsSchemaValid(t *testing.T) {
+	dir := schemas(t)
+	docs := map[string][]byte{}
+	for _, doc := range corpus(t) {
+		p, found, err := ParseLenient(doc)
+		if err != nil {
+			continue
+		}
+		// RFC 3339, which RFC 3863 §4.1.7 demands, has seconds of 60, which xs:dateTime of its schema has not.
+		if strings.Contains(string(doc), "T15:59:60") {
+			continue
+		}
+		printed, err := p.Append(nil)
+		if err != nil {
+			if len(found) == 0 {
+				t.Errorf("a valid document does not print: %v", err)
+			}
+			continue
+		}
+		docs["corpus-"+string(rune('0'+len(docs)/100))+string(rune('0'+len(docs)/10%10))+string(rune('0'+len(docs)%10))+".xml"] = printed
+	}
+	if len(docs) < 80 {
+		t.Fatalf("only %d documents", len(docs))
+	}
+	validate(t, dir, docs)
+}
+
+func TestComposedIsSchemaValid(t *testing.T) {
+	dir := schemas(t)
+	docs := map[string][]byte{}
+	c := newComposer(t, nil)
+	sources := []Source{
+		{Resource: "1", Basic: BasicOpen, Contact: MustParseURI("im:juliet@example.com"), Priority: 127, HasPriority: true},
+		{Resource: "a b", Basic: BasicOpen, Show: ShowDND, Notes: []Note{{"<busy> & \"quoted\"", "en-GB"}, {"beschäftigt", "de"}}},
+		{Resource: "😀", Basic: BasicClosed, Contact: MustParseURI("sip:juliet@example.com;gr=😀"), Priority: -5, HasPriority: true},
+		{Resource: "", Basic: BasicOpen},
+		{Resource: strings.Repeat("é", 511), Basic: BasicOpen},
+	}
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for i := range len(sources) + 1 {
+		doc, _, err := c.Compose(now, sources[i:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		printed, err := doc.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs["composed-"+string(rune('0'+i))+".xml"] = printed
+	}
+	validate(t, dir, docs)
+}
+
+func TestPartialIsSchemaValid(t *testing.T) {
+	dir := schemas(t)
+	docs := map[string][]byte{}
+	full, err := os.ReadFile("testdata/rfc/rfc5262-1.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range patchCases() {
+		var local PartialCopy
+		apply(t, &local, full)
+		d, err := ParsePartial(diffOf(c.ops))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = local.Apply(d)
+		var fault *PatchError
+		if errors.As(err, &fault) {
+			docs["error-"+c.name+".xml"] = fault.Document()
+			continue
+		}
+		docs["full-"+c.name+".xml"] = local.Document()
+	}
+	validate(t, dir, docs)
+}
