@@ -12,12 +12,10 @@ import (
 )
 
 // poolKey is where a connection leads. RFC 3261 §18: "These connections are indexed by the tuple formed from the address, port, and
-// transport protocol at the far end". name is the identity that the peer proved, so that two domains on one address never share a
-// connection; it is empty where nothing is proved.
+// transport protocol at the far end". Over these transports nobody proves a name, so there is none in it.
 type poolKey struct {
 	transport resolver.Transport
 	addr      netip.AddrPort
-	name      string
 }
 
 // pool holds all connections and opens those that are missing, one at a time for each key.

@@ -116,6 +116,10 @@ func (p *parser) line(b []byte, i, number int) (end, next int) {
 		if number > 0 && lf+1 < len(b) && (b[lf+1] == ' ' || b[lf+1] == '\t') {
 			// RFC 3261 §7.3.1: "The line break and the whitespace at the beginning of the next line are treated as a single SP
 			// character." A continuation of white space alone is refused: some take it for the end of the header fields.
+			if bytes.IndexByte(b[i:lf], ':') < 0 {
+				p.lineFault(faultHeaderName, lf) // HCOLON = *( SP / HTAB ) ":" SWS: no line break in front of it
+				faulty = true
+			}
 			j := lf + 1
 			for j < len(b) && (b[j] == ' ' || b[j] == '\t') {
 				j++

@@ -42,13 +42,6 @@ func (f *fault) in(header string, offset int) *SyntaxError {
 	return e
 }
 
-// named makes the error of a rule whose phrase is completed by the header's name.
-func (f *fault) named(header string, offset int) *SyntaxError {
-	e := f.at(offset)
-	e.Reason += " " + header
-	return e
-}
-
 // The faults. They are written once, before main.
 var (
 	faultMessageLength = &fault{"message length", "RFC 3261 §21.5.7", "a message within the limit", "Message Too Large", 513}

@@ -26,8 +26,10 @@ func TestTortureRFC4475(t *testing.T) {
 	checkTorture(t, "rfc4475", []verdict{
 		// 3.1.1 Valid messages.
 		{name: "wsinv.dat"},
-		{name: "intmeth.dat", known: "its display name has quoted-pairs of BEL, NUL and DEL: controls are refused everywhere (THREATS S6)",
-			code: 400, reason: "Bad Request: control character"},
+		{
+			name: "intmeth.dat", known: "its display name has quoted-pairs of BEL, NUL and DEL: controls are refused everywhere (THREATS S6)",
+			code: 400, reason: "Bad Request: control character",
+		},
 		{name: "esc01.dat"},
 		{name: "escnull.dat"},
 		{name: "esc02.dat"},
