@@ -67,7 +67,13 @@ func (c *Cursor) Element() (*Element, error) {
 	if c.src == "" {
 		c.src = string(c.raw)
 	}
-	room := roomFor(c.raw[c.start:])
+	// Only for the root is the rest of the input a guess of its size. A caller
+	// may ask for each of many small elements: counting the rest each time
+	// would be quadratic, and room for the rest memory for nothing.
+	var room room
+	if len(c.open) == 1 {
+		room = roomFor(c.raw[c.start:])
+	}
 	depth := len(c.open)
 	c.nodes = c.nodes[:0]
 	root := c.grow(&room, nil)
