@@ -1,0 +1,191 @@
+package xmpp
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// Name is the adapter's name.
+const Name = "xmpp"
+
+// Adapter speaks XMPP. It is made by New.
+type Adapter struct {
+	lim  Limits
+	back Backoff
+	log  zerolog.Logger
+	tap  adapters.Tap
+	m    *metrics
+	dial dialer
+
+	links []*link
+	own   map[string]bool // our hosts, as they stand in a JID
+
+	h      adapters.Handler
+	base   context.Context // of every inbound operation; ends when the adapter stops
+	cancel context.CancelFunc
+
+	started  sync.Once
+	stopping sync.Once
+	mu       sync.Mutex
+	fault    error
+	stopped  chan struct{}
+}
+
+var _ adapters.Adapter = (*Adapter)(nil)
+
+// New checks the configuration and makes an adapter that is not started. The error joins every fault of the configuration.
+func New(c Config) (*Adapter, error) {
+	ends, err := c.check()
+	if err != nil {
+		return nil, err
+	}
+	a := &Adapter{
+		lim: c.Limits.orDefault(), back: c.Backoff.orDefault(), log: c.Logger, tap: c.Tap,
+		dial: (&net.Dialer{}).DialContext, own: map[string]bool{}, stopped: make(chan struct{}),
+	}
+	a.base, a.cancel = context.WithCancel(context.Background())
+	for _, e := range ends {
+		a.links = append(a.links, newLink(a, e))
+		a.own[e.self.Domain()] = true
+	}
+	if a.m, err = newMetrics(c.Registerer, a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Name implements adapters.Adapter.
+func (a *Adapter) Name() string { return Name }
+
+// Capabilities implements adapters.Adapter. XMPP carries no hop count (RFC 7247 §8), and a server never confirms delivery.
+func (a *Adapter) Capabilities() adapters.Capabilities {
+	// What is left of a stanza for content: escaping makes up to six octets of one, but seldom does; a message that
+	// grows beyond the limit is refused when it is written.
+	return adapters.Capabilities{Protocol: resolver.XMPP, MaxContent: a.lim.StanzaBytes}
+}
+
+// Start implements adapters.Adapter: it waits for the first attempt of each link, at most Limits.StartWait, and succeeds although
+// servers are down: they are tried again. It fails if a server refuses its secret.
+func (a *Adapter) Start(ctx context.Context, h adapters.Handler) error {
+	err := errors.New("xmpp: the adapter was started already")
+	a.started.Do(func() {
+		a.h = h
+		for _, l := range a.links {
+			go l.run(a.base)
+		}
+		go a.settle()
+		ctx, cancel := context.WithTimeout(ctx, a.lim.StartWait)
+		defer cancel()
+		for _, l := range a.links {
+			select {
+			case <-l.first:
+			case <-ctx.Done():
+			}
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		err = a.fault
+	})
+	return err
+}
+
+// settle closes stopped when every link has ended.
+func (a *Adapter) settle() {
+	for _, l := range a.links {
+		<-l.done
+	}
+	close(a.stopped)
+}
+
+// fail stops the whole adapter for a fault that another attempt would not mend.
+func (a *Adapter) fail(err error) {
+	a.mu.Lock()
+	if a.fault == nil {
+		a.fault = err
+	}
+	a.mu.Unlock()
+	a.log.Error().Str("fault", err.Error()).Msg("xmpp: stopped")
+	for _, l := range a.links {
+		l.box.close()
+	}
+	a.cancel()
+}
+
+// Wait implements adapters.Adapter. The fault is ErrNotAuthorized, or nil.
+func (a *Adapter) Wait() error {
+	<-a.stopped
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.fault
+}
+
+// Shutdown implements adapters.Adapter: new operations are refused, what is queued is written and acknowledged as far as ctx and the
+// links allow, then the streams are closed. What did not leave is answered with ReasonDomainTimeout.
+func (a *Adapter) Shutdown(ctx context.Context) error {
+	began := true
+	a.started.Do(func() { began = false })
+	a.stopping.Do(func() {
+		for _, l := range a.links {
+			l.box.close()
+		}
+		if began {
+			a.flush(ctx)
+		}
+		a.cancel()
+		if !began {
+			close(a.stopped)
+		}
+	})
+	<-a.stopped
+	return nil
+}
+
+// flush waits until the links that are up have nothing left to do.
+func (a *Adapter) flush(ctx context.Context) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		busy := false
+		for _, l := range a.links {
+			busy = busy || l.state().Phase == LinkUp && !l.box.idle()
+		}
+		if !busy {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Links returns the state of each link, in the order of the configuration: part of readiness.
+func (a *Adapter) Links() []LinkState {
+	all := make([]LinkState, 0, len(a.links))
+	for _, l := range a.links {
+		all = append(all, l.state())
+	}
+	return all
+}
+
+// ours tells whether a domain, as it stands in a JID, is one of our own.
+func (a *Adapter) ours(domain string) bool { return a.own[domain] }
+
+// route finds the link by which a user of the domain from writes to the domain to; both are A-labels. Nil if there is none.
+func (a *Adapter) route(from, to string) *link {
+	for _, l := range a.links {
+		if l.end.domain == from && l.end.serves[to] {
+			return l
+		}
+	}
+	return nil
+}

@@ -1,0 +1,293 @@
+package xmpp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stream"
+)
+
+// ErrNotAuthorized is in the error of Wait when a server does not accept a component's secret. It is for the operator to mend:
+// there is no second attempt.
+var ErrNotAuthorized = errors.New("xmpp: the server does not accept the component's secret")
+
+var (
+	errSilent   = errors.New("xmpp: the server did not answer a ping in time")
+	errStopping = errors.New("xmpp: shutting down")
+)
+
+// LinkPhase is how far a link is.
+type LinkPhase uint8
+
+// The phases.
+const (
+	LinkDown       LinkPhase = iota // waiting to try again
+	LinkConnecting                  // connecting, or in the handshake
+	LinkUp                          // stanzas flow
+	LinkStopped                     // for good
+)
+
+// String returns the phase's name for logs and the readiness page.
+func (p LinkPhase) String() string {
+	switch p {
+	case LinkConnecting:
+		return "connecting"
+	case LinkUp:
+		return "up"
+	case LinkStopped:
+		return "stopped"
+	default:
+		return "down"
+	}
+}
+
+// LinkState is a snapshot of one link.
+type LinkState struct {
+	// Component is its configured name.
+	Component string
+	Phase     LinkPhase
+	// Since is when the phase began.
+	Since time.Time
+	// Fault is what ended the last stream or attempt, "" if nothing did. It holds no octets of the peer's.
+	Fault string
+	// Queued is how many stanzas wait to be written.
+	Queued int
+}
+
+// link is one component link: the goroutine of run owns its stream.
+type link struct {
+	a   *Adapter
+	end *endpoint
+	box *outbox
+	log zerolog.Logger
+
+	first     chan struct{} // closed after the first attempt
+	firstOnce sync.Once
+	done      chan struct{} // closed when run has returned
+
+	mu    sync.Mutex
+	phase LinkPhase
+	since time.Time
+	fault string
+}
+
+func newLink(a *Adapter, e *endpoint) *link {
+	return &link{
+		a: a, end: e, box: newOutbox(a.lim), first: make(chan struct{}), done: make(chan struct{}),
+		log: a.log.With().Str("component", e.Name).Logger(), since: time.Now(),
+	}
+}
+
+func (l *link) state() LinkState {
+	n, _ := l.box.depth()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return LinkState{Component: l.end.Name, Phase: l.phase, Since: l.since, Fault: l.fault, Queued: n}
+}
+
+func (l *link) enter(p LinkPhase, err error) {
+	l.mu.Lock()
+	if l.phase != p {
+		l.phase, l.since = p, time.Now()
+	}
+	if err != nil {
+		l.fault = err.Error()
+	} else if p == LinkUp {
+		l.fault = ""
+	}
+	l.mu.Unlock()
+	up := 0.0
+	if p == LinkUp {
+		up = 1
+	}
+	l.a.m.up.WithLabelValues(l.end.Name).Set(up)
+}
+
+// run connects, serves and connects again until ctx ends, or the server refuses the secret. It owns the stream.
+func (l *link) run(ctx context.Context) {
+	defer close(l.done)
+	defer l.firstOnce.Do(func() { close(l.first) })
+	defer l.box.drop()
+	attempt := 0
+	for {
+		l.enter(LinkConnecting, nil)
+		conn, err := l.connect(ctx)
+		if err == nil {
+			l.a.m.attempts.WithLabelValues(l.end.Name, "ok").Inc()
+			l.enter(LinkUp, nil)
+			l.log.Info().Msg("xmpp: component link is up")
+			l.firstOnce.Do(func() { close(l.first) })
+			began := time.Now()
+			err = l.serve(ctx, conn)
+			l.box.lost()
+			if time.Since(began) >= l.a.back.Stable {
+				attempt = 0
+			}
+		} else {
+			l.a.m.attempts.WithLabelValues(l.end.Name, "failed").Inc()
+		}
+		if ctx.Err() != nil || errors.Is(err, errStopping) {
+			l.enter(LinkStopped, nil)
+			return
+		}
+		var se *stream.Error
+		if errors.As(err, &se) && se.Condition == stream.NotAuthorized {
+			err = fmt.Errorf("%w: component %q", ErrNotAuthorized, l.end.Name)
+			l.enter(LinkStopped, err)
+			l.a.fail(err)
+			return
+		}
+		l.enter(LinkDown, err)
+		wait := l.a.back.delay(attempt, rand.Float64())
+		if se != nil && se.Condition == stream.Conflict {
+			// Another component has our host: trying often would only take turns with it (THREATS.md T-FI-26).
+			wait = max(wait, l.a.back.Max/2)
+		}
+		ev := l.log.Warn().Str("fault", err.Error()).Dur("retry_in", wait)
+		if se != nil && se.Text != "" {
+			ev = ev.Str("remote", se.Text)
+		}
+		ev.Msg("xmpp: component link is down")
+		l.firstOnce.Do(func() { close(l.first) })
+		attempt++
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			l.enter(LinkStopped, nil)
+			return
+		}
+	}
+}
+
+// delay is exponential backoff with full jitter; f is random in [0, 1).
+func (b Backoff) delay(attempt int, f float64) time.Duration {
+	ceiling := b.Max
+	if attempt < 30 && b.Base<<attempt < b.Max && b.Base<<attempt > 0 {
+		ceiling = b.Base << attempt
+	}
+	return time.Duration(f * float64(ceiling))
+}
+
+func (l *link) connect(ctx context.Context) (*stream.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.a.lim.ConnectTimeout)
+	defer cancel()
+	conn, err := l.a.dial(ctx, "tcp", l.end.Server)
+	if err != nil {
+		return nil, err
+	}
+	return stream.OpenComponent(ctx, conn, stream.Component{
+		Domain: l.end.self.String(), Secret: []byte(l.end.Secret.octets), Limits: l.a.lim.XML,
+	})
+}
+
+// maxBatch is how many octets go into one write, unless one stanza alone has more.
+const maxBatch = 64 << 10
+
+// serve writes what the outbox has, one batch and one ping at a time, until the stream ends, and returns why. The reader runs beside it.
+func (l *link) serve(ctx context.Context, conn *stream.Conn) error {
+	ended := make(chan error, 1)
+	var reader sync.WaitGroup
+	reader.Go(func() { ended <- l.read(conn) })
+	err := l.write(ctx, conn, ended)
+	conn.Close(stream.ConditionOf(err))
+	reader.Wait() // it ends when the connection is closed
+	return err
+}
+
+func (l *link) write(ctx context.Context, conn *stream.Conn, ended <-chan error) error {
+	check := time.NewTicker(min(time.Second, l.a.lim.KeepAlive, l.a.lim.PingTimeout))
+	defer check.Stop()
+	var buf []byte
+	last := time.Now()
+	l.box.poke() // what waited for the link
+	for {
+		force := false
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+			return errStopping
+		case now := <-check.C:
+			if at := l.box.oldest(); !at.IsZero() && now.Sub(at) >= l.a.lim.PingTimeout {
+				return errSilent
+			}
+			if force = now.Sub(last) >= l.a.lim.KeepAlive; !force {
+				continue
+			}
+		case <-l.box.wake:
+		}
+		now := time.Now()
+		var taken []*item
+		var ping string
+		buf, taken, ping = l.box.take(buf[:0], maxBatch, force, now)
+		if ping == "" {
+			continue
+		}
+		last = now
+		buf = stanza.AppendPing(buf, l.end.self, l.end.pinged, ping)
+		n, err := conn.Write(buf, now.Add(l.a.lim.WriteTimeout))
+		if err != nil {
+			if n == 0 {
+				l.box.unsend()
+			}
+			return err
+		}
+		for _, it := range taken {
+			l.a.tapped(adapters.Outbound, it.octets)
+			l.a.m.stanzas.WithLabelValues(l.end.Name, "out").Add(float64(it.stanzas))
+		}
+		l.box.written(taken)
+		if cap(buf) > 4*maxBatch {
+			buf = nil
+		}
+	}
+}
+
+// read hands every stanza of the stream on until it ends, and returns why. It never waits for anything but the socket.
+func (l *link) read(conn *stream.Conn) error {
+	r := stanza.NewReader(stanza.SpaceComponent, l.a.lim.XML)
+	for {
+		raw, err := conn.Next()
+		if err != nil {
+			if err == io.EOF {
+				return errClosed
+			}
+			return err
+		}
+		s, err := r.Read(raw, conn.Scope())
+		if err != nil {
+			return err
+		}
+		if s.Kind == 0 {
+			if se, ok := stream.ReadError(raw, conn.Scope(), l.a.lim.XML); ok {
+				return se
+			}
+			return errUnsupported
+		}
+		l.a.m.stanzas.WithLabelValues(l.end.Name, "in").Inc()
+		if s.Kind != stanza.IQ {
+			l.a.tapped(adapters.Inbound, raw)
+		}
+		l.receive(s)
+	}
+}
+
+var (
+	errClosed      = errors.New("xmpp: the server closed the stream")
+	errUnsupported = errors.New("xmpp: the server sent an element that is no stanza")
+)
+
+// dialer is how a link connects; tests have their own.
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)

@@ -1,0 +1,58 @@
+package xmpp
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+)
+
+// metrics are the adapter's own counts. Labels come from the configuration and from closed sets only.
+type metrics struct {
+	up       *prometheus.GaugeVec
+	stanzas  *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+	attempts *prometheus.CounterVec
+	dropped  *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer, a *Adapter) (*metrics, error) {
+	m := &metrics{
+		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "isthmus_xmpp_link_up", Help: "1 while the component link is up.",
+		}, []string{"component"}),
+		stanzas: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_xmpp_stanzas_total", Help: "Stanzas by direction.",
+		}, []string{"component", "direction"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_xmpp_refused_total", Help: "Stanzas refused at the boundary, by cause.",
+		}, []string{"component", "cause"}),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_xmpp_connect_total", Help: "Attempts to open a component stream, by result.",
+		}, []string{"component", "result"}),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_xmpp_replies_dropped_total", Help: "Replies of our own that found the queue full.",
+		}, []string{"component"}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	all := []prometheus.Collector{m.up, m.stanzas, m.refused, m.attempts, m.dropped}
+	for _, l := range a.links {
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "isthmus_xmpp_queue_stanzas", Help: "Stanzas that wait to be written.",
+			ConstLabels: prometheus.Labels{"component": l.end.Name},
+		}, func() float64 { n, _ := l.box.depth(); return float64(n) }))
+	}
+	for _, c := range all {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (a *Adapter) tapped(d adapters.Direction, octets []byte) {
+	if a.tap != nil {
+		a.tap(Name, d, octets)
+	}
+}

@@ -1,0 +1,277 @@
+package xmpp
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"sync"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
+)
+
+// item is one operation's octets on their way: queued, then sent, then settled.
+type item struct {
+	octets  []byte
+	stanzas int
+	// id, from and to (bare) are what an error that answers it must carry (THREATS.md X13).
+	id       string
+	from, to jid.JID
+	// done receives the outcome, once; nil for replies of our own, whose outcome nobody waits for.
+	done chan adapters.Status
+	// watch, if replaceable, names whose presence it tells: a newer one takes its place.
+	watch       adapters.WatchID
+	replaceable bool
+
+	sent      bool
+	settled   bool
+	abandoned bool // nobody waits for it any more
+}
+
+// flight is what was written in one batch before one ping.
+type flight struct {
+	ping  string
+	at    time.Time
+	items []*item
+}
+
+// outbox holds what a link has to write, and what it wrote and was not acknowledged. It is for any goroutine; it outlives the
+// link's streams.
+type outbox struct {
+	maxBytes, maxItems, window int
+
+	mu      sync.Mutex
+	queue   []*item
+	bytes   int
+	flights []flight
+	flying  int
+	closed  bool
+	wake    chan struct{} // has room for one: there is something to do
+}
+
+func newOutbox(l Limits) *outbox {
+	return &outbox{maxBytes: l.QueueBytes, maxItems: l.QueueStanzas, window: l.Window, wake: make(chan struct{}, 1)}
+}
+
+func (b *outbox) poke() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// add queues it. The second result is false if it was refused, and the first then says why.
+func (b *outbox) add(it *item) (adapters.Status, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return adapters.Failed(adapters.ReasonInternal, "The gateway is shutting down"), false
+	}
+	if it.replaceable {
+		for i, old := range b.queue {
+			if old.replaceable && old.watch == it.watch {
+				b.queue[i] = it
+				b.bytes += len(it.octets) - len(old.octets)
+				b.settle(old, adapters.Accepted())
+				return adapters.Status{}, true
+			}
+		}
+	}
+	if len(b.queue) >= b.maxItems || b.bytes+len(it.octets) > b.maxBytes {
+		return adapters.Failed(adapters.ReasonOverloaded, ""), false
+	}
+	b.queue = append(b.queue, it)
+	b.bytes += len(it.octets)
+	b.poke()
+	return adapters.Status{}, true
+}
+
+// settle gives the outcome to whoever waits. The caller holds the lock.
+func (b *outbox) settle(it *item, s adapters.Status) {
+	if it.settled {
+		return
+	}
+	it.settled = true
+	if it.done != nil {
+		it.done <- s // has room for one
+	}
+}
+
+// cancel takes it out of the queue if it has not left. Else it stays, and nobody waits for it any more.
+func (b *outbox) cancel(it *item) (unsent bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, q := range b.queue {
+		if q == it {
+			b.queue = append(b.queue[:i], b.queue[i+1:]...)
+			b.bytes -= len(it.octets)
+			it.settled = true
+			return true
+		}
+	}
+	it.abandoned = true
+	return false
+}
+
+// maxFlights is how many pings may be unanswered at once: then the next batch waits, and grows.
+const maxFlights = 16
+
+// take moves what may be written now into one flight, appends its octets to buf, and returns the flight's ping, "" if there is
+// nothing to write. A flight is opened without items too if force is set, to keep the link alive.
+func (b *outbox) take(buf []byte, maxBatch int, force bool, now time.Time) (out []byte, taken []*item, ping string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, size := 0, 0
+	if len(b.flights) < maxFlights {
+		for n < len(b.queue) && b.flying+n < b.window && (n == 0 || size+len(b.queue[n].octets) <= maxBatch) {
+			size += len(b.queue[n].octets)
+			n++
+		}
+	}
+	if n == 0 && !force {
+		return buf, nil, ""
+	}
+	taken = append(taken, b.queue[:n]...)
+	b.queue = append(b.queue[:0], b.queue[n:]...)
+	b.bytes -= size
+	for _, it := range taken {
+		it.sent = true
+		buf = append(buf, it.octets...)
+	}
+	ping = randomID()
+	b.flights = append(b.flights, flight{ping: ping, at: now, items: taken})
+	b.flying += n
+	if len(b.queue) > 0 {
+		b.poke()
+	}
+	return buf, taken, ping
+}
+
+// unsend puts the last flight back at the head of the queue: none of its octets left.
+func (b *outbox) unsend() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last := b.flights[len(b.flights)-1]
+	b.flights = b.flights[:len(b.flights)-1]
+	b.flying -= len(last.items)
+	var back []*item
+	for _, it := range last.items {
+		if it.settled {
+			continue
+		}
+		if it.abandoned {
+			b.settle(it, adapters.Failed(adapters.ReasonDomainTimeout, ""))
+			continue
+		}
+		it.sent = false
+		b.bytes += len(it.octets)
+		back = append(back, it)
+	}
+	b.queue = append(back, b.queue...)
+}
+
+// acknowledge settles everything up to the flight with this ping, in order. It returns false for a ping that is not ours.
+func (b *outbox) acknowledge(ping string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.flights {
+		if b.flights[i].ping != ping {
+			continue
+		}
+		for _, f := range b.flights[:i+1] {
+			for _, it := range f.items {
+				b.settle(it, adapters.Accepted())
+			}
+			b.flying -= len(f.items)
+		}
+		b.flights = append(b.flights[:0], b.flights[i+1:]...)
+		b.poke()
+		return true
+	}
+	return false
+}
+
+// reject settles the item on its way that an error answers: the same id, from whom it was for, to whom it was from. It returns
+// false if there is none, or nobody waits for it.
+func (b *outbox) reject(id string, from, to jid.JID, s adapters.Status) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, f := range b.flights {
+		for _, it := range f.items {
+			if it.done != nil && !it.settled && !it.abandoned && it.id == id && it.to == from.Bare() && it.from == to.Bare() {
+				b.settle(it, s)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// oldest returns when the oldest unanswered ping was sent, zero if there is none.
+func (b *outbox) oldest() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.flights) == 0 {
+		return time.Time{}
+	}
+	return b.flights[0].at
+}
+
+// lost settles what was on its way when a stream died: it may have arrived.
+func (b *outbox) lost() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, f := range b.flights {
+		for _, it := range f.items {
+			b.settle(it, adapters.Failed(adapters.ReasonOutcomeUnknown, ""))
+		}
+	}
+	b.flights, b.flying = nil, 0
+}
+
+// close refuses everything from now on. What is queued stays, to be flushed or dropped.
+func (b *outbox) close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.poke()
+}
+
+// drop refuses what is still queued.
+func (b *outbox) drop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, it := range b.queue {
+		b.settle(it, adapters.Failed(adapters.ReasonDomainTimeout, "The gateway is shutting down"))
+	}
+	b.queue, b.bytes = nil, 0
+}
+
+// idle tells whether nothing is queued or on its way.
+func (b *outbox) idle() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue) == 0 && b.flying == 0
+}
+
+func (b *outbox) depth() (items, octets int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue), b.bytes
+}
+
+// randomID returns 128 random bits in hexadecimal (THREATS.md X13).
+func randomID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// written lets go of the octets of what has left.
+func (b *outbox) written(taken []*item) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, it := range taken {
+		it.octets = nil
+	}
+}

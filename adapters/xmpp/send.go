@@ -1,0 +1,166 @@
+package xmpp
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// Message implements adapters.Adapter. The hop is the component link that the two domains name; hops is for server-to-server
+// streams and is not looked at. See the package comment for what each outcome means.
+func (a *Adapter) Message(ctx context.Context, _ []resolver.Target, op *adapters.MessageOp) adapters.Status {
+	l := a.route(op.From.Address.Domain(), op.To.Address.Domain())
+	if l == nil {
+		return noRoute()
+	}
+	id := op.TransID
+	if id == "" {
+		id = randomID()
+	}
+	octets, err := stanza.AppendMessage(nil, op, stanza.Envelope{ID: id, Now: time.Now()})
+	if err != nil {
+		return refusal(err)
+	}
+	it, err := newItem(octets, op.From.Address, op.To.Address)
+	if err != nil {
+		return refusal(err)
+	}
+	it.id = id
+	return l.send(ctx, it, op.Deadline)
+}
+
+// Watch implements adapters.Adapter. The answer is that the server took the request; what the presentity says comes as a
+// notification.
+func (a *Adapter) Watch(ctx context.Context, _ []resolver.Target, op *adapters.WatchOp) adapters.WatchStatus {
+	l := a.route(op.Watch.Watcher.Domain(), op.Watch.Presentity.Domain())
+	if l == nil {
+		return adapters.WatchStatus{Status: noRoute()}
+	}
+	id := randomID()
+	octets, err := stanza.AppendWatch(nil, op, id)
+	if err != nil {
+		return adapters.WatchStatus{Status: refusal(err)}
+	}
+	it, err := newItem(octets, op.Watch.Watcher, op.Watch.Presentity)
+	if err != nil {
+		return adapters.WatchStatus{Status: refusal(err)}
+	}
+	it.id = id
+	st := adapters.WatchStatus{Status: l.send(ctx, it, op.Deadline)}
+	if st.Outcome == adapters.Failure {
+		return st
+	}
+	switch op.Verb {
+	case adapters.WatchAsk:
+		st.State = adapters.WatchPending
+	case adapters.WatchClose, adapters.WatchCancel:
+		st.State = adapters.WatchTerminated
+	}
+	return st
+}
+
+// Notify implements adapters.Adapter. One that tells of presence alone replaces an unsent one of the same watch.
+func (a *Adapter) Notify(ctx context.Context, _ []resolver.Target, op *adapters.NotifyOp) adapters.Status {
+	l := a.route(op.Watch.Presentity.Domain(), op.Watch.Watcher.Domain())
+	if l == nil {
+		return noRoute()
+	}
+	octets, n, err := stanza.AppendNotify(nil, op)
+	if err != nil {
+		return refusal(err)
+	}
+	if n == 0 {
+		return adapters.Accepted() // nothing to tell in XMPP
+	}
+	it, err := newItem(octets, op.Watch.Presentity, op.Watch.Watcher)
+	if err != nil {
+		return refusal(err)
+	}
+	it.stanzas = n
+	it.watch = op.Watch
+	it.replaceable = op.Change == adapters.AuthorizationUnchanged && len(op.Withdrawn) == 0 && op.Failure.Outcome == 0 &&
+		op.Whole && op.Presence != nil && op.State != adapters.WatchTerminated
+	return l.send(ctx, it, op.Deadline)
+}
+
+// Report implements adapters.Adapter.
+func (a *Adapter) Report(ctx context.Context, _ []resolver.Target, r *adapters.Report) adapters.Status {
+	l := a.route(r.Recipient.Address.Domain(), r.Sender.Address.Domain())
+	if l == nil {
+		return noRoute()
+	}
+	octets, err := stanza.AppendReport(nil, r, randomID())
+	if err != nil {
+		return refusal(err)
+	}
+	it, err := newItem(octets, r.Recipient.Address, r.Sender.Address)
+	if err != nil {
+		return refusal(err)
+	}
+	return l.send(ctx, it, time.Time{})
+}
+
+func noRoute() adapters.Status {
+	return adapters.Failed(adapters.ReasonDomainNotFound, "No link leads to this domain")
+}
+
+func refusal(err error) adapters.Status {
+	var r *stanza.Refusal
+	if errors.As(err, &r) {
+		return r.Status()
+	}
+	return adapters.Failed(adapters.ReasonAddressMalformed, "")
+}
+
+// newItem makes the item of an operation between two addresses.
+func newItem(octets []byte, from, to cpim.Address) (*item, error) {
+	f, err := jid.FromAddress(from, "")
+	if err != nil {
+		return nil, err
+	}
+	t, err := jid.FromAddress(to, "")
+	if err != nil {
+		return nil, err
+	}
+	return &item{octets: octets, stanzas: 1, from: f, to: t, done: make(chan adapters.Status, 1)}, nil
+}
+
+// send queues it and waits for its outcome, until the deadline (zero: the default) or the end of ctx.
+func (l *link) send(ctx context.Context, it *item, deadline time.Time) adapters.Status {
+	if len(it.octets) > l.a.lim.StanzaBytes*max(1, it.stanzas) {
+		return adapters.Failed(adapters.ReasonTooLarge, "")
+	}
+	wait := l.a.lim.Deadline
+	if !deadline.IsZero() {
+		wait = time.Until(deadline)
+	}
+	if wait <= 0 {
+		return adapters.Failed(adapters.ReasonDomainTimeout, "")
+	}
+	if st, ok := l.box.add(it); !ok {
+		return st
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case st := <-it.done:
+		return st
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	if l.box.cancel(it) {
+		return adapters.Failed(adapters.ReasonDomainTimeout, "")
+	}
+	select {
+	case st := <-it.done: // it was settled meanwhile
+		return st
+	default:
+		return adapters.Failed(adapters.ReasonOutcomeUnknown, "")
+	}
+}

@@ -1,0 +1,79 @@
+package stanza_test
+
+import (
+	"testing"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/internal/strictxml"
+)
+
+func componentScope(t testing.TB) *strictxml.Scope {
+	t.Helper()
+	s, ok := strictxml.NewScope(nil, "", stanza.SpaceComponent)
+	if !ok {
+		t.Fatal("scope")
+	}
+	return s
+}
+
+const benchStanza = `<message from='juliet@example.com/yn0cl4bnw0yr3vym' to='romeo@example.net' id='ktx72v49' type='chat' xml:lang='en'>` +
+	`<subject>I implore you!</subject><body>Art thou not Romeo, and a Montague?</body><thread>e0ffe42b28561960c6b12b944a092794b9683a38</thread>` +
+	`<active xmlns='http://jabber.org/protocol/chatstates'/><request xmlns='urn:xmpp:receipts'/></message>`
+
+// BenchmarkMessageIn is stanza in -> MessageOp; the mark is 2.5 µs and 8 allocations.
+func BenchmarkMessageIn(b *testing.B) {
+	r := stanza.NewReader(stanza.SpaceComponent, strictxml.Limits{})
+	scope := componentScope(b)
+	raw := []byte(benchStanza)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(raw)))
+	for b.Loop() {
+		s, err := r.Read(raw, scope)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if op, e := stanza.ToMessage(s); op == nil || e != nil {
+			b.Fatal(e)
+		}
+	}
+}
+
+// BenchmarkMessageOut is MessageOp -> stanza; the mark is 2.5 µs and 8 allocations.
+func BenchmarkMessageOut(b *testing.B) {
+	op := &adapters.MessageOp{
+		From:     adapters.Party{Address: cpim.MustParseAddress("im:romeo@example.net"), Instance: "dr4hcr0st3lup4c"},
+		To:       adapters.Party{Address: cpim.MustParseAddress("im:juliet@example.com")},
+		Thread:   "9E97FB43-85F4-4A00-8751-1124FD4C7B2E",
+		TransID:  "z9hG4bKeskdgs677",
+		Subjects: []adapters.LangText{{Text: "O"}},
+		Content:  adapters.Content{Type: "text/plain", Language: "en", Octets: []byte("Neither, fair saint, if either thee dislike.")},
+		Wants:    adapters.WantDelivered,
+	}
+	buf := make([]byte, 0, 1024)
+	b.ReportAllocs()
+	for b.Loop() {
+		var err error
+		if buf, err = stanza.AppendMessage(buf[:0], op, stanza.Envelope{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkPresenceIn is presence in -> NotifyOp with its document.
+func BenchmarkPresenceIn(b *testing.B) {
+	r := stanza.NewReader(stanza.SpaceComponent, strictxml.Limits{})
+	scope := componentScope(b)
+	raw := []byte(`<presence from='juliet@example.com/yn0cl4bnw0yr3vym' to='romeo@example.net'><show>away</show><status>on the balcony</status><priority>5</priority></presence>`)
+	b.ReportAllocs()
+	for b.Loop() {
+		s, err := r.Read(raw, scope)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if op, e := stanza.ToNotify(s, s.Delay); op == nil || e != nil {
+			b.Fatal(e)
+		}
+	}
+}

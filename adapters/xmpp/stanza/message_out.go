@@ -1,0 +1,171 @@
+package stanza
+
+import (
+	"time"
+	"unicode/utf8"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/internal/strictxml"
+)
+
+// Envelope is what a message's stanza needs beside the operation.
+type Envelope struct {
+	// ID is the stanza's id; "" stands for op.TransID.
+	ID string
+	// Now is the time of sending. A message that was written more than lateAfter before it carries a delay (XEP-0203). Zero: none does.
+	Now time.Time
+}
+
+// lateAfter is how old a message must be for its date to be told: below it, clients would show every message as a late one.
+const lateAfter = time.Minute
+
+// AppendMessage appends the one stanza that op is (RFC 7572 §5, Table 2), in the default namespace of its stream. The error is a
+// *Refusal; dst is then returned as it was.
+//
+// The body is the content's text, octet for octet: CR is written as a reference, because a parser would else read it as LF
+// (XML 1.0 §2.11), and text with characters that XML cannot carry at all is refused.
+func AppendMessage(dst []byte, op *adapters.MessageOp, env Envelope) ([]byte, error) {
+	text, lang, err := plainText(op)
+	if err != nil {
+		return dst, err
+	}
+	from, err := jid.FromAddress(op.From.Address, op.From.Instance)
+	if err != nil {
+		return dst, unmappable("sender")
+	}
+	to, err := jid.FromAddress(op.To.Address, op.To.Instance)
+	if err != nil {
+		return dst, unmappable("recipient")
+	}
+	id := env.ID
+	if id == "" {
+		id = op.TransID
+	}
+	ok := carries(id) && carries(op.Thread) && carries(op.ParentThread) && carriesBytes(text) && carries(lang)
+	for i := range op.Subjects {
+		ok = ok && carries(op.Subjects[i].Text) && carries(op.Subjects[i].Lang)
+	}
+	for i := range op.Alternatives {
+		ok = ok && carries(op.Alternatives[i].Text) && carries(op.Alternatives[i].Lang)
+	}
+	if !ok {
+		return dst, &Refusal{Reason: adapters.ReasonNotAcceptable, Detail: "The text holds characters that XMPP cannot carry"}
+	}
+	dst = appendHead(dst, "message", from, to, id)
+	switch op.Kind {
+	case adapters.KindChat:
+		dst = append(dst, " type='chat'"...)
+	case adapters.KindHeadline:
+		dst = append(dst, " type='headline'"...)
+	default:
+		// RFC 7572 §5: "MUST specify no XMPP 'type' attribute or, equivalently, a 'type' attribute whose value is "normal"".
+	}
+	dst = appendLang(dst, lang, "")
+	dst = append(dst, '>')
+	for _, s := range op.Subjects {
+		dst = appendText(dst, "subject", s, lang)
+	}
+	dst = append(dst, "<body>"...)
+	dst = strictxml.AppendText(dst, string(text))
+	dst = append(dst, "</body>"...)
+	for _, a := range op.Alternatives {
+		dst = appendText(dst, "body", a, lang)
+	}
+	if op.Thread != "" {
+		dst = append(dst, "<thread"...)
+		if op.ParentThread != "" {
+			dst = appendAttr(dst, "parent", op.ParentThread)
+		}
+		dst = append(dst, '>')
+		dst = strictxml.AppendText(dst, op.Thread)
+		dst = append(dst, "</thread>"...)
+	}
+	if op.Wants&adapters.WantDelivered != 0 && id != "" {
+		dst = append(dst, "<request xmlns='"+SpaceReceipts+"'/>"...)
+	}
+	if !op.Sent.IsZero() && env.Now.Sub(op.Sent) > lateAfter {
+		dst = append(dst, "<delay xmlns='"+SpaceDelay+"' stamp='"...)
+		dst = op.Sent.UTC().AppendFormat(dst, "2006-01-02T15:04:05Z")
+		dst = append(dst, "'/>"...)
+	}
+	return append(dst, "</message>"...), nil
+}
+
+// plainText finds the text of op: its content, or the content of the message/cpim object that it relays. Only text/plain in ASCII
+// or UTF-8 crosses.
+func plainText(op *adapters.MessageOp) (text []byte, lang string, err error) {
+	if op.Content.Type == plainType && op.Object == nil {
+		return checkUTF8(op.Content.Octets, op.Content.Language)
+	}
+	t, err := cpim.ParseContentType(op.Content.Type)
+	if err != nil {
+		return nil, "", unsupported()
+	}
+	text, lang = op.Content.Octets, op.Content.Language
+	if t.Is("message/cpim") {
+		object := op.Object
+		if object == nil {
+			object = op.Content.Octets
+		}
+		m, err := cpim.ParseMessage(object, cpim.Limits{})
+		if err != nil {
+			return nil, "", &Refusal{Reason: adapters.ReasonBadRequest, Detail: "The message/cpim object is malformed"}
+		}
+		t, text = m.Content().ContentType(), m.Content().Body()
+		if h, ok := m.Content().Header("Content-Language"); ok {
+			lang = string(h.Value)
+		}
+	}
+	if !t.IsZero() && !t.Is("text/plain") {
+		return nil, "", unsupported()
+	}
+	if !t.IsZero() && !t.IsUTF8() {
+		return nil, "", &Refusal{Reason: adapters.ReasonUnsupportedContent, Detail: "Only text in UTF-8 can be carried"}
+	}
+	return checkUTF8(text, lang)
+}
+
+func checkUTF8(text []byte, lang string) ([]byte, string, error) {
+	if !utf8.Valid(text) {
+		return nil, "", &Refusal{Reason: adapters.ReasonBadRequest, Detail: "The text is not UTF-8"}
+	}
+	return text, lang, nil
+}
+
+func unsupported() error {
+	return &Refusal{Reason: adapters.ReasonUnsupportedContent, Detail: "Only text/plain can be carried"}
+}
+
+func unmappable(whose string) error {
+	return &Refusal{Reason: adapters.ReasonAddressMalformed, Detail: "The " + whose + "'s address cannot be carried to XMPP"}
+}
+
+// AppendReport appends what tells the sender of an earlier message its outcome: a receipt (XEP-0184) for ReportDelivered, an error
+// stanza with the message's own id for ReportFailed (RFC 7247 §7.2). The id is the receipt's own. Other kinds have no form in
+// this package and are refused.
+func AppendReport(dst []byte, r *adapters.Report, id string) ([]byte, error) {
+	from, err := jid.FromAddress(r.Recipient.Address, r.Recipient.Instance)
+	if err != nil {
+		return dst, unmappable("recipient")
+	}
+	to, err := jid.FromAddress(r.Sender.Address, r.Sender.Instance)
+	if err != nil {
+		return dst, unmappable("sender")
+	}
+	if r.TransID == "" || !carries(r.TransID) || !carries(r.Thread) {
+		return dst, &Refusal{Reason: adapters.ReasonBadRequest, Detail: "The message had no identifier that a report could name"}
+	}
+	switch r.Kind {
+	case adapters.ReportDelivered:
+		dst = appendHead(dst, "message", from, to, id)
+		dst = append(dst, "><received xmlns='"+SpaceReceipts+"'"...)
+		dst = appendAttr(dst, "id", r.TransID)
+		dst = append(dst, "/></message>"...)
+		return dst, nil
+	case adapters.ReportFailed:
+		return AppendError(dst, ErrorReply{Kind: Message, From: from, To: to, ID: r.TransID, Error: ErrorOf(r.Status)}), nil
+	}
+	return dst, &Refusal{Reason: adapters.ReasonNotImplemented, Detail: "This kind of report has no form in XMPP"}
+}

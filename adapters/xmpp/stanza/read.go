@@ -1,0 +1,450 @@
+package stanza
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
+	"github.com/isthmus-gateway/isthmus/internal/strictxml"
+	"github.com/isthmus-gateway/isthmus/pidf"
+)
+
+// Stanza is what a Reader found in one stanza: the parts that cross, and no others. Its strings are copies; the struct itself and
+// its slices belong to the Reader and are valid until its next Read.
+type Stanza struct {
+	Kind     Kind
+	From, To jid.JID // zero when absent; when malformed, Fault says so
+	ID       string
+	Type     string
+	Lang     string // xml:lang of the stanza
+
+	// Of a message: the first body and its language, the others, the subjects, thread and what was asked for or reported.
+	HasBody      bool
+	Body         []byte // a copy
+	BodyLang     string
+	Alternatives []adapters.LangText
+	Subjects     []adapters.LangText
+	Thread       string
+	ParentThread string
+	Delay        time.Time // XEP-0203, zero when absent
+	WantsReceipt bool      // XEP-0184 <request/>
+	ReceiptFor   string    // XEP-0184 <received id=/>
+
+	// Of a presence.
+	Show        pidf.Show
+	Statuses    []adapters.LangText
+	Priority    int8
+	HasPriority bool
+
+	// Of an iq: its payload and that one's node attribute (XEP-0030).
+	Payload strictxml.Name
+	Node    string
+
+	// Error is the <error/> of a stanza of type "error"; never nil for one.
+	Error *Error
+	// Fault is not nil when the stanza breaks a rule and must be refused with it (unless it is an error itself).
+	Fault *Error
+}
+
+// Reader reads stanzas of one stream. It is for one goroutine.
+type Reader struct {
+	space   string
+	lim     strictxml.Limits
+	cur     strictxml.Cursor
+	st      Stanza
+	lang    string // of the last stanza that had one: most have the same
+	buf     []byte // the text being read
+	threads int
+	payload int
+}
+
+// NewReader returns a Reader of stanzas in the namespace space, which is the stream's default namespace.
+func NewReader(space string, lim strictxml.Limits) *Reader {
+	return &Reader{space: space, lim: lim}
+}
+
+// Read reads the octets of one element in the scope of its stream's header. The error is a *strictxml.SyntaxError and then the
+// stream cannot go on (RFC 6120 §4.9.1.1); a stanza that is well-formed but breaks a rule is returned with its Fault.
+//
+// Kind is zero for an element that is not a stanza; then nothing else is set.
+func (r *Reader) Read(raw []byte, scope *strictxml.Scope) (*Stanza, error) {
+	r.st = Stanza{Alternatives: r.st.Alternatives[:0], Statuses: r.st.Statuses[:0]}
+	r.threads, r.payload = 0, 0
+	c, s := &r.cur, &r.st
+	c.Reset(raw, scope, r.lim)
+	if _, err := c.Next(); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.Is(r.space, "message"):
+		s.Kind = Message
+	case c.Is(r.space, "presence"):
+		s.Kind = Presence
+	case c.Is(r.space, "iq"):
+		s.Kind = IQ
+	}
+	if s.Kind != 0 {
+		r.header()
+	}
+	for {
+		k, err := c.Next()
+		if err != nil {
+			return nil, err
+		}
+		switch k {
+		case strictxml.StartElement:
+			if err := r.child(); err != nil {
+				return nil, err
+			}
+		case strictxml.Text:
+			if s.Kind != 0 && !c.IsSpace() {
+				r.refuse(BadRequest, "Character data between the elements of a stanza")
+			}
+		case strictxml.EndElement:
+			r.finish()
+			return s, nil
+		}
+	}
+}
+
+// refuse keeps the first fault.
+func (r *Reader) refuse(c Condition, text string) {
+	if r.st.Fault == nil {
+		r.st.Fault = fault(c, text)
+	}
+}
+
+func (r *Reader) header() {
+	c, s := &r.cur, &r.st
+	s.From = r.address("from")
+	s.To = r.address("to")
+	if v, ok := c.AttrBytes("", "id"); ok {
+		s.ID = string(v)
+	}
+	if v, ok := c.AttrBytes("", "type"); ok {
+		s.Type = typeName(v)
+	}
+	if v, ok := c.AttrBytes(spaceXML, "lang"); ok {
+		s.Lang = r.language(v)
+	}
+}
+
+func (r *Reader) address(name string) jid.JID {
+	v, ok := r.cur.AttrBytes("", name)
+	if !ok {
+		return jid.JID{}
+	}
+	j, err := jid.Parse(string(v))
+	if err != nil {
+		r.refuse(JIDMalformed, "The '"+name+"' address is malformed")
+	}
+	return j
+}
+
+// typeName returns the stanza type without allocating for those that exist. An unknown one is kept.
+func typeName(v []byte) string {
+	switch string(v) {
+	case "normal":
+		return "normal"
+	case "chat":
+		return "chat"
+	case "headline":
+		return "headline"
+	case "groupchat":
+		return "groupchat"
+	case "error":
+		return "error"
+	case "get":
+		return "get"
+	case "set":
+		return "set"
+	case "result":
+		return "result"
+	case "subscribe":
+		return "subscribe"
+	case "subscribed":
+		return "subscribed"
+	case "unsubscribe":
+		return "unsubscribe"
+	case "unsubscribed":
+		return "unsubscribed"
+	case "unavailable":
+		return "unavailable"
+	case "probe":
+		return "probe"
+	}
+	return string(v)
+}
+
+// maxLang bounds a language tag in octets (RFC 5646 §4.4.1 asks for room for 35).
+const maxLang = 64
+
+// language returns a tag that has the shape of one, else "": what is no tag must not travel as one.
+func (r *Reader) language(v []byte) string {
+	if len(v) == 0 || len(v) > maxLang {
+		return ""
+	}
+	if string(v) == r.lang {
+		return r.lang
+	}
+	n := 0
+	for i := 0; i <= len(v); i++ {
+		if i == len(v) || v[i] == '-' {
+			if n == 0 || n > 8 {
+				return ""
+			}
+			n = 0
+			continue
+		}
+		if c := v[i] | 0x20; (c < 'a' || c > 'z') && (v[i] < '0' || v[i] > '9') {
+			return ""
+		}
+		n++
+	}
+	r.lang = string(v)
+	return r.lang
+}
+
+// child reads one child of the stanza, from its start tag to its end tag.
+func (r *Reader) child() error {
+	c, s := &r.cur, &r.st
+	switch s.Kind {
+	case Message:
+		switch {
+		case c.Is(r.space, "body"):
+			return r.body()
+		case c.Is(r.space, "subject"):
+			lang := r.childLang()
+			t, err := r.text()
+			if err == nil {
+				s.Subjects = r.localized(s.Subjects, adapters.LangText{Lang: lang, Text: string(t)}, "subject")
+			}
+			return err
+		case c.Is(r.space, "thread"):
+			parent, _ := c.Attr("", "parent")
+			t, err := r.text()
+			if err != nil {
+				return err
+			}
+			if r.threads++; r.threads > 1 {
+				r.refuse(BadRequest, "More than one thread")
+				return nil
+			}
+			s.Thread, s.ParentThread = string(t), parent
+			return nil
+		case c.Is(SpaceReceipts, "request"):
+			s.WantsReceipt = true
+		case c.Is(SpaceReceipts, "received"):
+			s.ReceiptFor, _ = c.Attr("", "id")
+		}
+	case Presence:
+		switch {
+		case c.Is(r.space, "show"):
+			t, err := r.text()
+			if err == nil {
+				s.Show, _ = pidf.ParseShow(string(t)) // an unknown value is no value
+			}
+			return err
+		case c.Is(r.space, "status"):
+			lang := r.childLang()
+			t, err := r.text()
+			if err == nil && len(t) > 0 {
+				s.Statuses = r.localized(s.Statuses, adapters.LangText{Lang: lang, Text: string(t)}, "")
+			}
+			return err
+		case c.Is(r.space, "priority"):
+			t, err := r.text()
+			if err != nil {
+				return err
+			}
+			// RFC 6121 §4.7.2.3: an integer from -128 to +127. Another value is no value.
+			if p, err := strconv.ParseInt(string(t), 10, 8); err == nil && !s.HasPriority {
+				s.Priority, s.HasPriority = int8(p), true
+			}
+			return nil
+		}
+	case IQ:
+		if !c.Is(r.space, "error") {
+			if r.payload++; r.payload == 1 {
+				s.Payload = c.Name()
+				s.Node, _ = c.Attr("", "node")
+			}
+		}
+	}
+	switch {
+	case s.Kind != 0 && c.Is(r.space, "error"):
+		return r.error()
+	case (s.Kind == Message || s.Kind == Presence) && c.Is(SpaceDelay, "delay"):
+		if v, ok := c.Attr("", "stamp"); ok && s.Delay.IsZero() {
+			if t, err := time.Parse(time.RFC3339Nano, v); err == nil {
+				s.Delay = t
+			}
+		}
+	}
+	_, err := c.Skip()
+	return err
+}
+
+// childLang is the language in force on a child: its own, else the stanza's.
+func (r *Reader) childLang() string {
+	if v, ok := r.cur.AttrBytes(spaceXML, "lang"); ok {
+		return r.language(v)
+	}
+	return r.st.Lang
+}
+
+// keptText is the largest text buffer that a Reader keeps for the next stanza, in octets.
+const keptText = 64 << 10
+
+// text reads the character data of an element that may hold nothing else. RFC 6121 §5.2.3: a body "MUST NOT contain mixed
+// content", and neither may a subject, thread, show, status or priority. The octets are valid until the next call.
+func (r *Reader) text() ([]byte, error) {
+	c := &r.cur
+	if cap(r.buf) > keptText {
+		r.buf = nil
+	}
+	r.buf = r.buf[:0]
+	for {
+		k, err := c.Next()
+		if err != nil {
+			return nil, err
+		}
+		switch k {
+		case strictxml.Text:
+			r.buf = append(r.buf, c.TextBytes()...)
+		case strictxml.StartElement:
+			r.refuse(BadRequest, "An element inside of text")
+			return nil, r.skipOpen(k)
+		case strictxml.EndElement:
+			return r.buf, nil
+		}
+	}
+}
+
+// skipOpen passes the rest of the element whose content has been entered; k is the token reached in it.
+func (r *Reader) skipOpen(k strictxml.Kind) error {
+	for {
+		switch k {
+		case strictxml.StartElement:
+			if _, err := r.cur.Skip(); err != nil {
+				return err
+			}
+		case strictxml.EndElement:
+			return nil
+		}
+		var err error
+		if k, err = r.cur.Next(); err != nil {
+			return err
+		}
+	}
+}
+
+// body keeps the first body apart, as the message's content. RFC 6121 §5.2.3 allows more than one only with distinct languages;
+// else two clients could show two texts, so such a message is refused.
+func (r *Reader) body() error {
+	lang := r.childLang()
+	t, err := r.text()
+	if err != nil {
+		return err
+	}
+	s := &r.st
+	if !s.HasBody {
+		s.HasBody, s.BodyLang = true, lang
+		s.Body = append(make([]byte, 0, len(t)), t...)
+		return nil
+	}
+	if lang == s.BodyLang {
+		r.refuse(BadRequest, "Two bodies in one language")
+		return nil
+	}
+	s.Alternatives = r.localized(s.Alternatives, adapters.LangText{Lang: lang, Text: string(t)}, "body")
+	return nil
+}
+
+// localized adds a text in a language that no other one has. A second one in the same language is a fault of the named element,
+// or is dropped if that is "".
+func (r *Reader) localized(all []adapters.LangText, t adapters.LangText, element string) []adapters.LangText {
+	for i := range all {
+		if all[i].Lang == t.Lang {
+			if element != "" {
+				r.refuse(BadRequest, "Two elements of one kind in one language: "+element)
+			}
+			return all
+		}
+	}
+	return append(all, t)
+}
+
+// error reads an <error/> (RFC 6120 §8.3.2).
+func (r *Reader) error() error {
+	c := &r.cur
+	e := &Error{}
+	e.Type, _ = c.Attr("", "type")
+	for {
+		k, err := c.Next()
+		if err != nil {
+			return err
+		}
+		switch k {
+		case strictxml.EndElement:
+			if e.Condition == 0 {
+				e.Condition = UndefinedCondition
+			}
+			if r.st.Error == nil {
+				r.st.Error = e
+			}
+			return nil
+		case strictxml.StartElement:
+			switch {
+			case c.Is(SpaceErrors, "text"):
+				lang := r.childLang()
+				t, err := r.text()
+				if err != nil {
+					return err
+				}
+				e.Text, e.Lang = cut(string(t)), lang
+			case c.InSpace(SpaceErrors) && e.Condition == 0:
+				e.Condition = parseCondition(c.Local())
+				t, err := r.text()
+				if err != nil {
+					return err
+				}
+				if e.Condition == Gone || e.Condition == Redirect {
+					e.NewAddress = cut(string(t))
+				}
+			default:
+				if _, err := c.Skip(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+// finish applies the rules that need the whole stanza.
+func (r *Reader) finish() {
+	s := &r.st
+	if s.Kind == 0 {
+		return
+	}
+	if s.Type == "error" && s.Error == nil {
+		s.Error = &Error{Condition: UndefinedCondition}
+	}
+	if s.Kind != IQ {
+		return
+	}
+	// RFC 6120 §8.2.3: the id and the type are REQUIRED; a request has exactly one child, a result at most one.
+	switch s.Type {
+	case "get", "set":
+		if r.payload != 1 {
+			r.refuse(BadRequest, "A request has exactly one child element")
+		}
+	case "result", "error":
+	default:
+		r.refuse(BadRequest, "The type of an iq is get, set, result or error")
+	}
+	if s.ID == "" {
+		r.refuse(BadRequest, "An iq has an id")
+	}
+}
