@@ -79,6 +79,18 @@ type XMPP struct {
 	// The connections to XMPP servers as an external component (XEP-0114). A lost connection is made again with backoff
 	// and jitter; a secret that the server refuses ends the gateway with exit code 1, because trying again cannot help.
 	Components []Component `yaml:"components"`
+	// The time to connect, be greeted and be let in, before an attempt counts as failed.
+	ConnectTimeout Duration `yaml:"connect_timeout" default:"10s" min:"1s" max:"2m"`
+	// The wait before a lost connection is made again is random, up to a bound that begins here and doubles with each failure.
+	BackoffFirst Duration `yaml:"backoff_first" default:"1s" min:"10ms" max:"1m"`
+	// Where the doubling ends.
+	BackoffLongest Duration `yaml:"backoff_longest" default:"1m" min:"100ms" max:"1h"`
+	// How long a connection must have been up for the doubling to begin anew.
+	BackoffStable Duration `yaml:"backoff_stable" default:"30s" min:"1s" max:"1h"`
+	// After this long without an octet from the server it is pinged (XEP-0199).
+	KeepAlive Duration `yaml:"keep_alive" default:"20s" min:"1s" max:"1h"`
+	// Without an answer to a ping after this time the connection counts as lost.
+	PingTimeout Duration `yaml:"ping_timeout" default:"30s" min:"1s" max:"5m"`
 }
 
 // Component is one connection to an XMPP server as a component.
@@ -100,15 +112,6 @@ type Component struct {
 	SecretFile Path `yaml:"secret_file" shown:"true" example:"/etc/isthmus/prosody.secret"`
 	// The environment variable that holds the secret instead.
 	SecretEnv EnvName `yaml:"secret_env" example:"ISTHMUS_PROSODY_SECRET"`
-	// The time to connect, be greeted and be let in, before the attempt counts as failed.
-	ConnectTimeout Duration `yaml:"connect_timeout" default:"10s" min:"1s" max:"2m"`
-	// The first wait before a lost connection is made again. It doubles with each failure, plus or minus a fifth at random.
-	BackoffFirst Duration `yaml:"backoff_first" default:"500ms" min:"50ms" max:"1m"`
-	// The longest such wait.
-	BackoffLongest Duration `yaml:"backoff_longest" default:"1m" min:"1s" max:"1h"`
-	// After this long without an octet from the server it is pinged (XEP-0199); without an answer in connect_timeout the
-	// connection counts as lost.
-	KeepAlive Duration `yaml:"keep_alive" default:"1m" min:"5s" max:"1h"`
 	// The secret, once ReadSecrets has read it; not a key.
 	Secret Secret `yaml:"-"`
 }

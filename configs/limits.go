@@ -106,7 +106,15 @@ type XMPPLimits struct {
 	Name Size `yaml:"name" default:"1KiB" min:"128B" max:"8KiB"`
 	// The children of one element.
 	Children Count `yaml:"children" default:"1000" min:"50" max:"100000"`
-	// The stanzas that may wait to be sent on one component's stream, also while it is being made again. The next is refused:
-	// overloaded.
-	Queue Count `yaml:"queue" default:"1000" min:"1" max:"1000000"`
+	// The largest stanza that is written. A message that would make a larger one is refused as too large.
+	Written Size `yaml:"written" default:"256KiB" min:"10000B" max:"16MiB"`
+	// The stanzas that may wait to be written on one component's stream. The next message or watch is refused: overloaded.
+	Queue Count `yaml:"queue" default:"4096" min:"1" max:"1000000"`
+	// The same in octets.
+	QueueSize Size `yaml:"queue_size" default:"4MiB" min:"64KiB" max:"1GiB"`
+	// The stanzas that may be written and not acknowledged on one stream (by the answer to a ping, because XEP-0114 has no
+	// acknowledgement). The next ones wait.
+	Window Count `yaml:"window" default:"512" min:"1" max:"100000"`
+	// The time for one write. Then the connection counts as lost.
+	Write Duration `yaml:"write" default:"30s" min:"1s" max:"5m"`
 }

@@ -74,8 +74,8 @@ func TestParse(t *testing.T) {
 	if c.SIP.T1.Std() != 500*time.Millisecond || c.Limits.Messages.Total != 20000 || c.Limits.XMPP.Stanza.Octets() != 256<<10 {
 		t.Errorf("defaults: t1 %v, total %v, stanza %v", c.SIP.T1, c.Limits.Messages.Total, c.Limits.XMPP.Stanza)
 	}
-	if c.XMPP.Components[0].KeepAlive.Std() != time.Minute {
-		t.Errorf("default in a list: keep_alive %v", c.XMPP.Components[0].KeepAlive)
+	if c.XMPP.KeepAlive.Std() != 20*time.Second || c.SIP.Peers[0].FoldCase {
+		t.Errorf("defaults: keep_alive %v, fold_case %v", c.XMPP.KeepAlive, c.SIP.Peers[0].FoldCase)
 	}
 }
 
@@ -191,8 +191,11 @@ func TestParseFaults(t *testing.T) {
 		{"secret for its variable", "secret_env: SECRET", "secret_env: hunter-2", []string{
 			`f:15:19: xmpp.components[0].secret_env: no name of an environment variable; write the variable's name, as in ISTHMUS_SECRET, and the secret into the variable`,
 		}},
-		{"backoff", "secret_env: SECRET", "secret_env: SECRET\n      backoff_first: 30s\n      backoff_longest: 20s", []string{
-			`f:17:24: xmpp.components[0].backoff_longest: less than backoff_first; write at least 30s`,
+		{"backoff", "secret_env: SECRET", "secret_env: SECRET\n  backoff_first: 30s\n  backoff_longest: 20s", []string{
+			`f:17:20: xmpp.backoff_longest: less than backoff_first; write at least 30s`,
+		}},
+		{"two components of one domain", "routes:\n", "    - {name: other, server: \"127.0.0.1:5348\", domain: example.net, serves: [example.com], secret_env: SECRET}\nroutes:\n", []string{
+			`f:16:55: xmpp.components[1].domain: the same domain again; the first is xmpp.components[0].domain on line 13; one component can be known by it: remove the others`,
 		}},
 		{"switch", "domains: [example.net]", "domains: [example.net]\n      fold_case: yes", []string{`f:9:18: sip.peers[0].fold_case: "yes" is neither on nor off; write true or false`}},
 		{"peers that cannot be told apart", "xmpp:\n", "    - {name: other, networks: [127.0.0.1], domains: [example.net]}\nxmpp:\n", []string{

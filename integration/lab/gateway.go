@@ -35,6 +35,8 @@ type GatewayConfig struct {
 	NextHop string
 	// Peers are the addresses that may send SIP; 127.0.0.1/32 by default.
 	Peers string
+	// Peer is appended to the entry of the SIP peer, as in ", large_messages: true".
+	Peer string
 	// Port is its SIP port; 0 takes a free one.
 	Port int
 	// Extra is appended to the configuration.
@@ -46,10 +48,12 @@ const gatewayConfig = `sip:
     - {transport: udp, address: "127.0.0.1:PORT"}
     - {transport: tcp, address: "127.0.0.1:PORT"}
   peers:
-    - {name: lab, networks: ["PEERS"], domains: [example.net]}
+    - {name: lab, networks: ["PEERS"], domains: [example.net]MORE}
 xmpp:
   components:
-    - {name: server, server: "127.0.0.1:COMPONENT", domain: example.net, serves: [example.com], secret_file: secret, backoff_first: 100ms, backoff_longest: 1s}
+    - {name: server, server: "127.0.0.1:COMPONENT", domain: example.net, serves: [example.com], secret_file: secret}
+  backoff_first: 100ms
+  backoff_longest: 1s
 routes:
   - {domain: example.net, via: sip, next_hops: ["NEXTHOP"]}
   - {domain: example.com, via: xmpp, next_hops: ["component:server"]}
@@ -108,7 +112,7 @@ func newGateway(t testing.TB, c GatewayConfig) *Gateway {
 	}
 	write(t, g.dir, "secret", c.Secret+"\n")
 	g.Config = write(t, g.dir, "isthmus.yaml", expand(gatewayConfig, "PORT", strconv.Itoa(g.Port), "ADMIN", strconv.Itoa(g.Admin),
-		"COMPONENT", strconv.Itoa(c.Component), "NEXTHOP", c.NextHop, "PEERS", c.Peers, "EXTRA", c.Extra))
+		"COMPONENT", strconv.Itoa(c.Component), "NEXTHOP", c.NextHop, "PEERS", c.Peers, "MORE", c.Peer, "EXTRA", c.Extra))
 	return g
 }
 

@@ -172,6 +172,8 @@ func TestPlantedFaults(t *testing.T) {
 		{"the word on the wire", Word(), "gateway/x.go", "// Subscription-State: active\nvar x = subscriptionState", ""},
 		{"the word in a quotation", Word(), "gateway/x.go", "// \"a subscription is\" it\nvar x = \"subscription\"", ""},
 
+		{"the word at the end of a quotation", Word(), "gateway/x.go", "// \"it ends the\n// subscription\" so\nvar x int", ""},
+
 		{"sleep", Sleeps(), "gateway/x_test.go", "func x() { time.Sleep(1) }", "by the clock"},
 		{"sleep in a bubble", Sleeps(), "gateway/x_test.go", "import \"testing/synctest\"\nfunc x() { time.Sleep(1) }", ""},
 		{"sleep in code", Sleeps(), "gateway/x.go", "func x() { time.Sleep(1) }", ""},

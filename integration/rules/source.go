@@ -198,7 +198,8 @@ var (
 	theWord = regexp.MustCompile(`(?i)subscription`)
 	// Names on the wire, and a sentence of a specification in quotation marks.
 	wireName  = regexp.MustCompile("(?i)subscription-state|subscription_state|subscription-response|presence-?subscription|[\"'<`=]subscription|subscription[\"'>`=]|urn:[a-z:.0-9-]*subscription")
-	quotation = regexp.MustCompile(`"[^"]*"|“[^”]*”|'[^']*'|` + "`[^`]*`")
+	wireWord  = regexp.MustCompile("(?i)subscription(state|required)")
+	quotation = regexp.MustCompile(`"[^"]*"|“[^”]*”|` + "`[^`]*`")
 )
 
 // Word checks that the word which means a dialog in SIP and a permission in XMPP is only used for the names on the wire: we say
@@ -210,13 +211,13 @@ func Word() Rule {
 				return
 			}
 			ast.Inspect(f.Syntax, func(n ast.Node) bool {
-				if id, ok := n.(*ast.Ident); ok && theWord.MatchString(id.Name) && !strings.Contains(strings.ToLower(id.Name), "subscriptionstate") {
+				if id, ok := n.(*ast.Ident); ok && theWord.MatchString(wireWord.ReplaceAllString(id.Name, "")) {
 					r.add(f, f.at(id.Pos()), "%s: say watch or authorization", id.Name)
 				}
 				return true
 			})
 			for _, group := range f.Syntax.Comments {
-				text := quotation.ReplaceAllString(wireName.ReplaceAllString(group.Text(), ""), "")
+				text := wireName.ReplaceAllString(quotation.ReplaceAllString(group.Text(), ""), "")
 				if theWord.MatchString(text) {
 					r.add(f, f.at(group.Pos()), "the comment says %q: say watch or authorization, or quote the text that says it", theWord.FindString(text))
 				}

@@ -34,8 +34,11 @@ func Skips() Rule {
 				}
 				guarded := false
 				ast.Inspect(fn.Body, func(n ast.Node) bool {
-					if lit, ok := n.(*ast.BasicLit); ok && lit.Value == `"CI"` {
-						guarded = true
+					switch n := n.(type) {
+					case *ast.BasicLit:
+						guarded = guarded || n.Value == `"CI"`
+					case *ast.Ident:
+						guarded = guarded || n.Name == "Short" // testing.Short: whoever gave -short wished it
 					}
 					return true
 				})
