@@ -24,9 +24,15 @@ type strait struct {
 
 func cross(t *testing.T, nextHop func(agent int) string) *strait {
 	t.Helper()
+	return crossWith(t, nextHop, lab.GatewayConfig{})
+}
+
+func crossWith(t *testing.T, nextHop func(agent int) string, c lab.GatewayConfig) *strait {
+	t.Helper()
 	s := &strait{agent: lab.FreePorts(t, 1)[0]}
 	s.prosody = lab.StartProsody(t)
-	s.gateway = lab.StartGateway(t, lab.GatewayConfig{Component: s.prosody.Component, NextHop: nextHop(s.agent)})
+	c.Component, c.NextHop = s.prosody.Component, nextHop(s.agent)
+	s.gateway = lab.StartGateway(t, c)
 	s.juliet = lab.LogIn(t, "juliet@example.com/balcony", s.prosody.Client)
 	return s
 }
@@ -196,24 +202,25 @@ func TestXMPPErrorBecomesSIPFailure(t *testing.T) {
 }
 
 // "an XMPP-to-SIP gateway SHOULD return a <policy-violation/> stanza error if an XMPP user attempts to send an XMPP message stanza
-// that would result in a SIP MESSAGE greater than 1300 bytes" (RFC 7572 §6): over UDP to a user agent that has no TCP.
+// that would result in a SIP MESSAGE greater than 1300 bytes" (RFC 7572 §6), unless the configuration says that the way to that
+// peer is congestion-safe all along (RFC 3428 §8); then it goes over a stream.
 func TestLargeMessage(t *testing.T) {
 	long := strings.Repeat("0123456789", 200)
-	t.Run("over a stream it crosses", func(t *testing.T) {
-		s := cross(t, overTCP)
-		run := lab.StartSIPp(t, lab.SIPpRun{Scenario: sippAnswers, Port: s.agent, TCP: true})
-		s.juliet.Send(t, lab.Stanza{Stanza: "message", To: p("romeo@example.net"), Body: &long})
-		run.Wait(t, patience)
-		if got := lab.BodyOf(run.Received()[0]); got != long {
-			t.Errorf("%d octets arrived", len(got))
-		}
-	})
-	t.Run("over datagrams it is refused", func(t *testing.T) {
+	t.Run("refused", func(t *testing.T) {
 		s := cross(t, overUDP)
 		s.juliet.Send(t, lab.Stanza{Stanza: "message", To: p("romeo@example.net"), ID: p("large"), Body: &long})
 		got := s.juliet.Expect(t, patience, "the error", func(m lab.Stanza) bool { return lab.Text(m.Type) == "error" })
 		if lab.Text(got.Condition) != "policy-violation" || lab.Text(got.ID) != "large" {
 			t.Errorf("%v", got)
+		}
+	})
+	t.Run("over a stream, where that is allowed", func(t *testing.T) {
+		s := crossWith(t, overUDP, lab.GatewayConfig{Peer: ", large_messages: true"})
+		run := lab.StartSIPp(t, lab.SIPpRun{Scenario: sippAnswers, Port: s.agent, TCP: true})
+		s.juliet.Send(t, lab.Stanza{Stanza: "message", To: p("romeo@example.net"), Body: &long})
+		run.Wait(t, patience)
+		if got := lab.BodyOf(run.Received()[0]); got != long {
+			t.Errorf("%d octets arrived", len(got))
 		}
 	})
 }
