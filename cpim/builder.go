@@ -1,6 +1,7 @@
 package cpim
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/isthmus-gateway/isthmus/cpim/datetime"
@@ -214,9 +215,22 @@ type MIMEHeader struct{ Name, Value string }
 // ParseMessage, so what Build returns is what every strict reader sees. The
 // error is a *SyntaxError.
 func (b *Builder) Build(t ContentType, headers []MIMEHeader, body []byte) (*Message, error) {
+	out, err := b.Append(nil, t, headers, body)
+	if err != nil {
+		return nil, err
+	}
+	lim := Limits{Octets: 1 << 30, Headers: 1 << 15, ContentHeaders: 1 << 15}
+	return ParseMessage(out, lim)
+}
+
+// Append is Build for who needs only the octets: it appends them to dst and does
+// not read them back. On an error, which is a *SyntaxError, it returns dst as it
+// was.
+func (b *Builder) Append(dst []byte, t ContentType, headers []MIMEHeader, body []byte) ([]byte, error) {
 	if b.err == nil && t.IsZero() {
 		b.fail("content-type", "RFC 3862 §2.4", "a content type")
 	}
+	size := len(b.buf) + len("\r\nContent-Type: \r\n\r\n") + len(t.media) + len(t.params) + len(body)
 	for _, h := range headers {
 		if strings.EqualFold(h.Name, "Content-Type") {
 			b.fail("content-type-once", "RFC 2045 §3", "one Content-Type")
@@ -224,27 +238,18 @@ func (b *Builder) Build(t ContentType, headers []MIMEHeader, body []byte) (*Mess
 		if !validMIMEHeader(h) {
 			b.fail("content-header-name", "RFC 5322 §2.2", "a header name and a value without control characters")
 		}
-	}
-	if b.err != nil {
-		return nil, b.err
-	}
-	size := len(b.buf) + len("\r\nContent-Type: \r\n\r\n") + len(t.media) + len(t.params) + len(body)
-	for _, h := range headers {
 		size += len(h.Name) + len(h.Value) + len(": \r\n")
 	}
-	out := make([]byte, 0, size)
-	out = append(append(out, b.buf...), "\r\nContent-Type: "...)
-	out = append(append(append(out, t.media...), t.params...), "\r\n"...)
+	if b.err != nil {
+		return dst, b.err
+	}
+	dst = slices.Grow(dst, size)
+	dst = append(append(dst, b.buf...), "\r\nContent-Type: "...)
+	dst = append(append(append(dst, t.media...), t.params...), "\r\n"...)
 	for _, h := range headers {
-		out = append(append(append(append(out, h.Name...), ": "...), h.Value...), "\r\n"...)
+		dst = append(append(append(append(dst, h.Name...), ": "...), h.Value...), "\r\n"...)
 	}
-	out = append(append(out, "\r\n"...), body...)
-	lim := Limits{Octets: 1 << 30, Headers: 1 << 15, ContentHeaders: 1 << 15}
-	m, err := ParseMessage(out, lim)
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
+	return append(append(dst, "\r\n"...), body...), nil
 }
 
 func validMIMEHeader(h MIMEHeader) bool {

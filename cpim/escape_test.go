@@ -118,6 +118,10 @@ func TestBuilderCannotInject(t *testing.T) {
 		if err != nil {
 			return // refused, and nothing written
 		}
+		if out, err := b.Append([]byte("x"), MustParseContentType("text/plain"), []MIMEHeader{{"X-Mime", mime}}, []byte(subject)); err != nil ||
+			string(out) != "x"+string(m.Bytes()) {
+			t.Fatalf("Append gives %q, %v; Build %q", out, err, m.Bytes())
+		}
 		if f, ok := m.From(); !ok || f.URI() != "im:a@example.com" || f.ExactName() != from.ExactName() {
 			t.Fatalf("From %q of %q", f, m.Bytes())
 		}
@@ -185,6 +189,9 @@ func TestBuilderRefuses(t *testing.T) {
 			serr, ok := err.(*SyntaxError)
 			if !ok || serr.Rule != tt.rule || m != nil {
 				t.Errorf("got %v, want %s", err, tt.rule)
+			}
+			if out, err := b.Append([]byte("x"), ContentType{}, nil, nil); err == nil || string(out) != "x" {
+				t.Errorf("Append gives %q, %v", out, err)
 			}
 		})
 	}
