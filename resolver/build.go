@@ -76,7 +76,6 @@ type builder struct {
 	r      *Resolver
 	ctx    context.Context
 	q      Query
-	now    time.Time
 	mu     sync.Mutex // guards what the parallel lookups write: tr.Lookups, life
 	life   time.Duration
 	tr     *Trace // nil unless somebody wants to read it
@@ -196,16 +195,20 @@ func (b *builder) addresses(groups []hopGroup) {
 			h.addrs = []netip.Addr{h.literal}
 			return
 		}
-		i := index[h.target]
-		h.authentic = true
-		for range b.addressQuestions(h.target) {
-			a := as[i]
-			h.addrs = append(h.addrs, a.addrs...)
-			h.authentic = h.authentic && a.secure
+		first := index[h.target]
+		both := as[first : first+len(b.addressQuestions(h.target))]
+		// RFC 7673 §3.2 speaks of "a returned RRSet": one family that failed must not make the other one insecure. Of a host with
+		// both kinds, only the authentic addresses are used.
+		for i, a := range both {
+			h.authentic = h.authentic || a.secure && len(a.addrs) > 0
 			if a.outcome == Failed && b.failed == nil {
-				b.failed = &verdict{qs[i], a}
+				b.failed = &verdict{qs[first+i], a}
 			}
-			i++
+		}
+		for _, a := range both {
+			if a.secure || !h.authentic {
+				h.addrs = append(h.addrs, a.addrs...)
+			}
 		}
 		h.addrs = sortAddrs(h.addrs, b.r.route)
 		if len(h.addrs) > maxPerHost {
@@ -260,6 +263,9 @@ func (b *builder) readTLSA(groups []hopGroup) {
 		switch {
 		case a.outcome == Failed:
 			res.status = TLSAFailed
+			if b.failed == nil {
+				b.failed = &verdict{qs[i], a}
+			}
 		case a.secure && len(a.tlsas) > 0:
 			res = tlsaResult{TLSASecure, packTLSA(a.tlsas)}
 		case a.secure:

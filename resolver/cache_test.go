@@ -116,8 +116,8 @@ func xmppZone(ttl int) func(q question) (*dns.Msg, error) {
 
 func exampleNet() Query { return Query{Service: XMPPServer, Domain: "example.net"} }
 
-// RFC 2308 §5: "A negative answer ... should be cached"; "the TTL of this record is set from the minimum of the MINIMUM field of the
-// SOA record and the TTL of the SOA itself".
+// RFC 2308 §5: "its TTL is taken from the minimum of the SOA.MINIMUM field and SOA's TTL. This TTL decrements in a similar manner to a
+// normal cached answer and upon reaching zero (0) indicates the cached negative answer MUST NOT be used again."
 func TestCacheTTL(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -530,4 +530,44 @@ func TestResolveSeeded(t *testing.T) {
 			t.Error("the seed changes nothing")
 		}
 	})
+}
+
+// An answer whose chain of aliases leaves the message is followed by asking on, within the same bound.
+func TestAliasesOverMessages(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		records map[string]string
+		want    Outcome
+		aliases int
+	}{
+		{"two messages", map[string]string{"a": "a. 60 CNAME b.", "b": "b. 60 A 192.0.2.1"}, Found, 1},
+		{"to nothing", map[string]string{"a": "a. 60 CNAME b."}, NXDomain, 1},
+		{"loop", map[string]string{"a": "a. 60 CNAME b.", "b": "b. 60 CNAME c.", "c": "c. 60 CNAME a."}, Failed, 0},
+		{"itself", map[string]string{"a": "a. 60 CNAME a."}, Failed, 0},
+		{"eight", map[string]string{
+			"a": "a. 60 CNAME b.", "b": "b. 60 CNAME c.", "c": "c. 60 CNAME d.", "d": "d. 60 CNAME e.", "e": "e. 60 CNAME f.", "f": "f. 60 CNAME g.",
+			"g": "g. 60 CNAME h.", "h": "h. 60 CNAME i.", "i": "i. 30 A 192.0.2.1",
+		}, Found, 8},
+		{"nine", map[string]string{
+			"a": "a. 60 CNAME b.", "b": "b. 60 CNAME c.", "c": "c. 60 CNAME d.", "d": "d. 60 CNAME e.", "e": "e. 60 CNAME f.", "f": "f. 60 CNAME g.",
+			"g": "g. 60 CNAME h.", "h": "h. 60 CNAME i.", "i": "i. 60 CNAME j.", "j": "j. 60 A 192.0.2.1",
+		}, Failed, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fake{answer: func(q question) (*dns.Msg, error) {
+					if text, ok := c.records[q.name]; ok {
+						return reply(q, dns.RcodeSuccess, text), nil
+					}
+					return reply(q, dns.RcodeNameError, ". 60 SOA ns hm 1 1 1 1 60"), nil
+				}}
+				r := fakeResolver(t, f, Config{})
+				defer r.Close()
+				a, _, _ := r.records.lookup(t.Context(), question{"a", typeA})
+				if a.outcome != c.want || a.outcome != Failed && len(a.aliases) != c.aliases {
+					t.Errorf("%v, %d aliases, %q, want %v, %d", a.outcome, len(a.aliases), a.reason, c.want, c.aliases)
+				}
+			})
+		})
+	}
 }

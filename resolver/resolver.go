@@ -37,7 +37,7 @@ type Config struct {
 	// CacheBytes bounds the cached answers and, by a second bound of the same size, the cached results; octets, about; default
 	// 64 MiB each. When full, what is used least goes.
 	CacheBytes uint64
-	// MaxInFlight bounds the questions on the wire; default 256. MaxWaiting bounds the callers waiting for an answer; default 4096:
+	// MaxInFlight bounds the questions on the wire; default 256. MaxWaiting bounds the callers waiting for an answer; default 16384:
 	// above it lookups fail at once as temporary.
 	MaxInFlight, MaxWaiting int
 	// HoldDownMin and HoldDownMax bound how long a target that failed is tried after all others: it doubles with each failure;
@@ -123,7 +123,7 @@ func newResolver(c Config, servers []Server, ex exchanger, route func(netip.Addr
 	defInt(&c.Attempts, 2)
 	c.Attempts = min(c.Attempts, 5)
 	defInt(&c.MaxInFlight, 256)
-	defInt(&c.MaxWaiting, 4096)
+	defInt(&c.MaxWaiting, 16384)
 	defInt(&c.MaxFailed, 16384)
 	if c.CacheBytes == 0 {
 		c.CacheBytes = 64 << 20
@@ -224,7 +224,7 @@ func (r *Resolver) load(ctx context.Context, q Query) (*plan, error) {
 		if p, ok := r.plans.GetIfPresent(q); ok && time.Now().Before(p.expires) {
 			return p, nil
 		}
-		p := r.build(q, literal, nil)
+		p := r.build(r.records.done, q, literal, nil)
 		if r.records.done.Err() == nil {
 			r.plans.Set(q, p)
 		}
@@ -258,9 +258,9 @@ func (r *Resolver) checkName(q Query, literal netip.Addr) error {
 	return &Error{Reason: ErrName, Domain: q.Domain, Detail: "not a fully-qualified domain name"}
 }
 
-// build asks and decides. It runs without the caller's context, because others wait for the same plan.
-func (r *Resolver) build(q Query, literal netip.Addr, tr *Trace) *plan {
-	ctx, cancel := context.WithTimeout(r.records.done, r.timeout)
+// build asks and decides. Where others wait for the same plan, ctx is not one caller's.
+func (r *Resolver) build(ctx context.Context, q Query, literal netip.Addr, tr *Trace) *plan {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	b := &builder{r: r, ctx: ctx, q: q, tr: tr, life: r.records.ttls.Ceiling}
 	var p *plan
@@ -319,7 +319,7 @@ func (r *Resolver) Explain(ctx context.Context, q Query) (*Trace, error) {
 	if err := ctx.Err(); err != nil {
 		return fail(err)
 	}
-	p := r.build(q, literal, tr)
+	p := r.build(ctx, q, literal, tr)
 	tr.Expires = p.expires
 	if p.err != nil {
 		return fail(p.err)

@@ -139,7 +139,7 @@ func TestRFC3861(t *testing.T) {
 		},
 		{
 			name: "the protocols' own records",
-			says: `RFC 6121 §8.3 and RFC 3263 §4: without RFC 3861's labels each protocol's own records count`,
+			says: `RFC 6120 §3.2 and RFC 3263 §4: without RFC 3861's labels each protocol's own records count`,
 			zone: "_xmpp-server._tcp SRV 0 0 5269 x\n_sips._tcp SRV 0 0 5061 s\nx A 192.0.2.1\ns A 192.0.2.2\n", query: "im:a@example.net",
 			want: []string{"xmpp/tcp 192.0.2.1:5269", "sip/tls 192.0.2.2:5061"},
 		},
@@ -154,7 +154,7 @@ func TestRFC3861(t *testing.T) {
 			zone: "", query: "im:a@nobody.example.net", err: resolver.ErrNotFound,
 		},
 		{
-			name: "U-label", says: `RFC 5891 §5.5: "the resulting A-label" is what is asked for`,
+			name: "U-label", says: `RFC 5891 §5.6: "The A-label resulting from the conversion in Section 5.5 ... is ... then looked up in the DNS"`,
 			zone: "_im._xmpp.xn--bcher-kva SRV 0 0 5269 x\nx A 192.0.2.1\n", query: "im:a@bücher.example.net", want: []string{"xmpp/tcp 192.0.2.1:5269"},
 		},
 		{

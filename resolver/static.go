@@ -104,7 +104,7 @@ func (st *Static) parseParams(s string, at int) error {
 	seenTransport := false
 	for part := range strings.SplitSeq(s, ";") {
 		key, value, _ := strings.Cut(part, "=")
-		valueAt := at + len(key) + 1
+		valueAt := at + min(len(key)+1, len(part))
 		switch strings.ToLower(key) {
 		case "transport":
 			t, ok := parseTransport(value)
