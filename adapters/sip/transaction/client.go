@@ -47,7 +47,6 @@ type clientTx struct {
 	deadline   time.Time     // Timer F
 	octets     []byte        // of the request, for UDP
 	udp        packetSender
-	from       netip.Addr
 	sends      int // datagrams that left
 	conn       *conn
 	queuedTo   uint64 // the request is complete on conn when so many octets were written
@@ -111,11 +110,16 @@ func (l *Layer) start(req *wire.Request, target netip.AddrPort, transport, sentB
 // doUDP reports large, and sends nothing, for a request that must go over TCP.
 func (l *Layer) doUDP(ctx context.Context, target resolver.Target, req *wire.Request, scratch *[]byte) (r Result, large bool) {
 	r.Target = target
-	socket, from := l.socketFor(target.Addr().Addr())
+	socket := l.socketFor(target.Addr().Addr())
 	if socket == nil {
 		r.Err = fmt.Errorf("%w: no UDP listener of the address family of %s", ErrTransport, target.Addr())
 		return r, false
 	}
+	return l.sendUDP(ctx, target, socket, req, scratch)
+}
+
+func (l *Layer) sendUDP(ctx context.Context, target resolver.Target, socket packetSender, req *wire.Request, scratch *[]byte) (r Result, large bool) {
+	r.Target = target
 	tx, err := l.start(req, target.Addr(), "UDP", socket.sentBy(), scratch)
 	if err != nil {
 		r.Err = err
@@ -125,7 +129,7 @@ func (l *Layer) doUDP(ctx context.Context, target resolver.Target, req *wire.Req
 		return r, true
 	}
 	r.Branch = tx.branch
-	tx.udp, tx.from, tx.octets = socket, from, bytes.Clone(*scratch)
+	tx.udp, tx.octets = socket, bytes.Clone(*scratch)
 	if !l.clients.add(tx, l.cfg.Bounds.ClientTransactions) {
 		r.Err = ErrOverloaded
 		return r, false
@@ -135,7 +139,7 @@ func (l *Layer) doUDP(ctx context.Context, target resolver.Target, req *wire.Req
 	tx.deadline = time.Now().Add(l.transactionLife())
 	tx.interval = l.cfg.T1
 	l.tap(Outbound, tx.octets)
-	if err := socket.send(tx.octets, tx.target, from); err != nil {
+	if err := socket.send(tx.octets, tx.target, netip.Addr{}); err != nil {
 		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTransport, err)})
 	} else {
 		tx.sends++
@@ -252,7 +256,7 @@ func (tx *clientTx) expire() {
 	}
 	l.wheel.set(&tx.timer, min(tx.interval, left))
 	l.tap(Outbound, tx.octets)
-	if err := tx.udp.send(tx.octets, tx.target, tx.from); err != nil {
+	if err := tx.udp.send(tx.octets, tx.target, netip.Addr{}); err != nil {
 		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTransport, err)})
 		return
 	}

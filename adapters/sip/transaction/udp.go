@@ -67,24 +67,19 @@ func (l *Layer) listenUDP(ctx context.Context, a netip.AddrPort) error {
 }
 
 // socketFor returns the UDP listener that requests to an address leave from: the first one of its family that can reach it.
-func (l *Layer) socketFor(to netip.Addr) (packetSender, netip.Addr) {
-	var other *udpSocket
+func (l *Layer) socketFor(to netip.Addr) packetSender {
+	var other packetSender
 	for _, s := range l.udp {
 		a := s.local.Addr()
-		if a.Is4() != to.Is4() {
-			continue
-		}
-		if a.IsUnspecified() || a.IsLoopback() == to.IsLoopback() {
-			return s, netip.Addr{}
-		}
-		if other == nil {
+		switch {
+		case a.Is4() != to.Is4():
+		case a.IsUnspecified() || a.IsLoopback() == to.IsLoopback():
+			return s
+		case other == nil:
 			other = s
 		}
 	}
-	if other == nil {
-		return nil, netip.Addr{}
-	}
-	return other, netip.Addr{}
+	return other
 }
 
 func (s *udpSocket) sentBy() string { return s.via }

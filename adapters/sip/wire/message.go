@@ -19,29 +19,28 @@ type field struct {
 // Message is a request or a response. It is made by Parse, indexes the octets that were given to Parse, and is read-only but for
 // SetSource. Strings and slices that its methods return alias those octets: whoever keeps one for long should clone it.
 type Message struct {
-	raw       []byte // all octets of the message, without what stood behind the body
-	text      string // the same octets
-	source    netip.AddrPort
-	uri       URI
-	from, to  Addr
-	via       Via
-	method    string // of the request line, or of CSeq in a response
-	uriText   string
-	reason    string
-	callID    string
-	cseqBy    string // the method in CSeq
-	status    int
-	cseq      uint32
-	bodyAt    uint32
-	length    int32 // Content-Length, -1 for none
-	vias      uint16
-	fields    uint16
-	hops      int16 // Max-Forwards, -1 for none
-	request   bool
-	highOctet bool           // some header octet is over 127
-	first     [hCount]uint16 // 1 + the index of the first line of each known header field
-	inline    [inlineFields]field
-	more      []field
+	raw      []byte // all octets of the message, without what stood behind the body
+	text     string // the same octets
+	source   netip.AddrPort
+	uri      URI
+	from, to Addr
+	via      Via
+	method   string // of the request line, or of CSeq in a response
+	uriText  string
+	reason   string
+	callID   string
+	cseqBy   string // the method in CSeq
+	status   int
+	cseq     uint32
+	bodyAt   uint32
+	length   int32 // Content-Length, -1 for none
+	vias     uint16
+	fields   uint16
+	hops     int16 // Max-Forwards, -1 for none
+	request  bool
+	first    [hCount]uint16 // 1 + the index of the first line of each known header field
+	inline   [inlineFields]field
+	more     []field
 }
 
 // octets is s as bytes, which must not be written.
