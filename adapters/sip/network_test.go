@@ -372,8 +372,11 @@ func TestMessageIn(t *testing.T) {
 				status adapters.Status
 				code   int
 			}{
-				{adapters.Accepted(), 202}, {adapters.Succeeded(), 200}, {adapters.Failed(adapters.ReasonNotFound, ""), 604},
-				{adapters.Failed(adapters.ReasonOverloaded, ""), 503}, {adapters.Failed(adapters.ReasonDomainTimeout, ""), 504},
+				{adapters.Accepted(), 202},
+				{adapters.Succeeded(), 200},
+				{adapters.Failed(adapters.ReasonNotFound, ""), 604},
+				{adapters.Failed(adapters.ReasonOverloaded, ""), 503},
+				{adapters.Failed(adapters.ReasonDomainTimeout, ""), 504},
 				{adapters.Status{Outcome: adapters.Failure, Reason: adapters.ReasonGone, NewAddress: "im:j@example.org"}, 301},
 			} {
 				c.answer(s.status)
