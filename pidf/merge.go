@@ -1,9 +1,6 @@
 package pidf
 
-import (
-	"slices"
-	"strconv"
-)
+import "slices"
 
 // Merge puts several documents about one presentity into one: all tuples, persons, devices, notes and extensions, in the order of
 // the documents. RFC 4479 §3.5 leaves it to the watcher to resolve what contradicts itself, and demands that the occurrence
@@ -28,19 +25,19 @@ func Merge(entity URI, docs ...*Presence) *Presence {
 	for _, d := range docs {
 		for _, t := range d.Tuples {
 			if isNew(&Presence{Tuples: []Tuple{t}}) {
-				t.ID, t.Rich = another(t.ID, &seen), t.Rich.withFreeIDs(&seen)
+				t.ID, t.Rich = seen.free(t.ID), t.Rich.withFreeIDs(&seen)
 				p.Tuples = append(p.Tuples, t)
 			}
 		}
 		for _, m := range d.Persons {
 			if isNew(&Presence{Persons: []Person{m}}) {
-				m.ID, m.Rich = another(m.ID, &seen), m.Rich.withFreeIDs(&seen)
+				m.ID, m.Rich = seen.free(m.ID), m.Rich.withFreeIDs(&seen)
 				p.Persons = append(p.Persons, m)
 			}
 		}
 		for _, m := range d.Devices {
 			if isNew(&Presence{Devices: []Device{m}}) {
-				m.ID, m.Rich = another(m.ID, &seen), m.Rich.withFreeIDs(&seen)
+				m.ID, m.Rich = seen.free(m.ID), m.Rich.withFreeIDs(&seen)
 				p.Devices = append(p.Devices, m)
 			}
 		}
@@ -56,18 +53,6 @@ func Merge(entity URI, docs ...*Presence) *Presence {
 		}
 	}
 	return p
-}
-
-// another gives the id, or if it is taken the first free one that begins with it.
-func another(id ID, seen *idSet) ID {
-	if seen.add(id) {
-		return id
-	}
-	for n := 2; ; n++ {
-		if next := (ID{id.s + "-" + strconv.Itoa(n)}); seen.add(next) {
-			return next
-		}
-	}
 }
 
 // withFreeIDs gives the elements without those ids that are taken; r itself is not changed.

@@ -11,7 +11,7 @@ import (
 // been applied … the patched XML document becomes a new independent XML document against which the next patch will be applied."
 // The operations are elements <add>, <replace> and <remove> of the namespace given. The document is changed also if it fails.
 func patch(doc *patchNode, diff *strictxml.Element, space string) error {
-	index := 0
+	index, work := 0, maxPatchWork
 	for i := range diff.Nodes {
 		op := diff.Nodes[i].Element
 		if op == nil {
@@ -23,7 +23,7 @@ func patch(doc *patchNode, diff *strictxml.Element, space string) error {
 		if op.Name.Space != space || op.Name.Local != "add" && op.Name.Local != "replace" && op.Name.Local != "remove" {
 			return &PatchError{Condition: PatchInvalidDiffFormat, Phrase: "an element that is no operation", Index: -1}
 		}
-		if fault := patchOperation(doc, op); fault != nil {
+		if fault := patchOperation(doc, op, &work); fault != nil {
 			return &PatchError{Condition: fault.condition, Phrase: fault.phrase, Index: index, Operation: extensionOf(op).raw}
 		}
 		index++
@@ -32,7 +32,7 @@ func patch(doc *patchNode, diff *strictxml.Element, space string) error {
 }
 
 // patchOperation applies one operation.
-func patchOperation(doc *patchNode, op *strictxml.Element) *selectFault {
+func patchOperation(doc *patchNode, op *strictxml.Element, work *int) *selectFault {
 	var typ, pos, ws string
 	hasSel := false
 	for i := range op.Attrs {
@@ -63,7 +63,10 @@ func patchOperation(doc *patchNode, op *strictxml.Element) *selectFault {
 	if fault != nil {
 		return fault
 	}
-	at, found := sel.locate(doc)
+	at, found := sel.locate(doc, work)
+	if *work < 0 {
+		return &selectFault{PatchUnlocatedNode, "the selectors of the diff look at too many nodes"}
+	}
 	if !found {
 		return &selectFault{PatchUnlocatedNode, "the selector does not locate one node"}
 	}
@@ -149,7 +152,7 @@ func addAttribute(n *patchNode, op *strictxml.Element, typ, value string) *selec
 		name.Space = uri
 		if prefix != "xml" {
 			// "the possible default namespace declaration of the context element isn't applicable" (RFC 5261 §4.3.2)
-			if prefix, ok = targetPrefix(n, prefix, uri, false, nil); !ok {
+			if prefix, ok = targetPrefix(n, n.inScope(), prefix, uri, false, nil); !ok {
 				return &selectFault{PatchInvalidNamespaceURI, "the target does not declare the namespace of the attribute"}
 			}
 		}

@@ -16,11 +16,12 @@ import (
 // invalid-namespace-uri.
 func mangled(op *strictxml.Element, context *patchNode) ([]*patchNode, *selectFault) {
 	nodes := nodesOf(op, nil)
+	in := context.inScope()
 	for i, n := range nodes {
 		if op.Nodes[i].Element == nil {
 			continue
 		}
-		if fault := mangle(n, op.Scope(), context, nil); fault != nil {
+		if fault := mangle(n, op.Scope(), context, in, nil); fault != nil {
 			return nil, fault
 		}
 	}
@@ -28,14 +29,14 @@ func mangled(op *strictxml.Element, context *patchNode) ([]*patchNode, *selectFa
 }
 
 // mangle rewrites the prefixes of one element and those below. inner are the prefixes that the content declares around n.
-func mangle(n *patchNode, scope *strictxml.Scope, context *patchNode, inner []string) *selectFault {
+func mangle(n *patchNode, scope *strictxml.Scope, context *patchNode, in []declaration, inner []string) *selectFault {
 	for _, d := range n.decls {
 		inner = append(inner, d.prefix)
 	}
 	hidden := slices.Clone(inner)
 	if !slices.Contains(hidden, n.prefix) {
 		uri, _ := scope.Lookup(n.prefix)
-		prefix, fault := translate(n, n.prefix, uri, context, hidden, true)
+		prefix, fault := translate(n, n.prefix, uri, context, in, hidden, true)
 		if fault != nil {
 			return fault
 		}
@@ -50,7 +51,7 @@ func mangle(n *patchNode, scope *strictxml.Scope, context *patchNode, inner []st
 			continue
 		}
 		uri, _ := scope.Lookup(a.prefix)
-		prefix, fault := translate(n, a.prefix, uri, context, hidden, false)
+		prefix, fault := translate(n, a.prefix, uri, context, in, hidden, false)
 		if fault != nil {
 			return fault
 		}
@@ -63,7 +64,7 @@ func mangle(n *patchNode, scope *strictxml.Scope, context *patchNode, inner []st
 		if c.local == "" {
 			continue
 		}
-		if fault := mangle(c, scope, context, slices.Clone(hidden)); fault != nil {
+		if fault := mangle(c, scope, context, in, slices.Clone(hidden)); fault != nil {
 			return fault
 		}
 	}
@@ -71,18 +72,18 @@ func mangle(n *patchNode, scope *strictxml.Scope, context *patchNode, inner []st
 }
 
 // translate gives the prefix for a name of the namespace uri that has prefix in the diff document.
-func translate(n *patchNode, prefix, uri string, context *patchNode, hidden []string, element bool) (string, *selectFault) {
+func translate(n *patchNode, prefix, uri string, context *patchNode, in []declaration, hidden []string, element bool) (string, *selectFault) {
 	if uri == "" {
 		// A name in no namespace needs a place without a default declaration.
-		if at, _ := context.lookup(""); at != "" || slices.Contains(hidden, "") {
+		if slices.ContainsFunc(in, func(d declaration) bool { return d.prefix == "" && d.uri != "" }) || slices.Contains(hidden, "") {
 			n.decls = append(n.decls, declaration{"", ""})
 		}
 		return "", nil
 	}
-	if to, ok := targetPrefix(context, prefix, uri, element, hidden); ok {
+	if to, ok := targetPrefix(context, in, prefix, uri, element, hidden); ok {
 		return to, nil
 	}
-	if _, ok := targetPrefix(context, prefix, uri, true, nil); !ok {
+	if _, ok := targetPrefix(context, in, prefix, uri, true, nil); !ok {
 		return "", &selectFault{PatchInvalidNamespaceURI, "the target does not declare a namespace of the content"}
 	}
 	// All prefixes of the target are hidden here, or only its default declaration has the namespace of an attribute.
@@ -96,16 +97,11 @@ func translate(n *patchNode, prefix, uri string, context *patchNode, hidden []st
 // targetPrefix chooses among the prefixes that the context declares for the namespace (RFC 5261 §4.2.3): the one of the diff
 // document, else that of the context node itself, else the one that "appears as the closest and just before the compared prefix" in
 // alphabetical order, else the first. The default declaration counts as the first of the list, but only for elements.
-func targetPrefix(context *patchNode, prefix, uri string, element bool, hidden []string) (string, bool) {
+func targetPrefix(context *patchNode, in []declaration, prefix, uri string, element bool, hidden []string) (string, bool) {
 	var declared []string
-	for n := context; n != nil; n = n.parent {
-		for _, d := range n.decls {
-			if d.prefix == "" && !element || slices.Contains(hidden, d.prefix) {
-				continue
-			}
-			if at, _ := context.lookup(d.prefix); at == uri && !slices.Contains(declared, d.prefix) {
-				declared = append(declared, d.prefix)
-			}
+	for _, d := range in {
+		if d.uri == uri && (d.prefix != "" || element) && !slices.Contains(hidden, d.prefix) {
+			declared = append(declared, d.prefix)
 		}
 	}
 	if len(declared) == 0 {
@@ -120,4 +116,19 @@ func targetPrefix(context *patchNode, prefix, uri string, element bool, hidden [
 	slices.Sort(declared)
 	at, _ := slices.BinarySearch(declared, prefix)
 	return declared[max(at-1, 0)], true
+}
+
+// inScope gives the declarations in force at the node, each prefix once.
+func (n *patchNode) inScope() []declaration {
+	var in []declaration
+	seen := make(map[string]struct{})
+	for ; n != nil; n = n.parent {
+		for _, d := range n.decls {
+			if _, hidden := seen[d.prefix]; !hidden {
+				seen[d.prefix] = struct{}{}
+				in = append(in, d)
+			}
+		}
+	}
+	return in
 }

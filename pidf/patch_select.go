@@ -10,6 +10,10 @@ import (
 const (
 	maxSelector      = 4096 // octets
 	maxSelectorSteps = 64   // location steps, and predicates in one step
+
+	// maxPatchWork is how many nodes the selectors of one diff may look at together. A diff of a thousand operations on a
+	// document of a thousand elements needs fewer.
+	maxPatchWork = 2_000_000
 )
 
 // stepKind is what a location step selects.
@@ -241,10 +245,10 @@ type location struct {
 }
 
 // locate finds the one node that the selector locates: "it is an error condition if multiple nodes are found" (RFC 5261 §4.1).
-func (sel *selector) locate(doc *patchNode) (location, bool) {
+func (sel *selector) locate(doc *patchNode, work *int) (location, bool) {
 	set := []*patchNode{doc}
 	if sel.hasID {
-		set = findID(doc, sel.id, nil)
+		set = findID(doc, sel.id, nil, work)
 		if len(set) != 1 {
 			return location{}, false
 		}
@@ -275,7 +279,7 @@ func (sel *selector) locate(doc *patchNode) (location, bool) {
 		}
 		var next []*patchNode
 		for _, n := range set {
-			next = append(next, st.from(n, i == 0 && !sel.hasID)...)
+			next = append(next, st.from(n, i == 0 && !sel.hasID, work)...)
 		}
 		set = next
 	}
@@ -290,8 +294,11 @@ func (sel *selector) locate(doc *patchNode) (location, bool) {
 
 // from gives the children of one context node that the step selects. The predicates filter one after another, so that a position
 // counts what those before it left, as in XPath 1.0 §2.4.
-func (st *step) from(n *patchNode, root bool) []*patchNode {
+func (st *step) from(n *patchNode, root bool, work *int) []*patchNode {
 	var set []*patchNode
+	if *work -= len(n.children); *work < 0 {
+		return nil
+	}
 	for _, c := range n.children {
 		switch st.kind {
 		case stepText:
@@ -315,7 +322,7 @@ func (st *step) from(n *patchNode, root bool) []*patchNode {
 		}
 		kept := set[:0]
 		for _, c := range set {
-			if p.holds(c) {
+			if p.holds(c, work) {
 				kept = append(kept, c)
 			}
 		}
@@ -331,16 +338,23 @@ func (st *step) matches(c *patchNode, root bool) bool {
 	return name == st.name || root && name == Name{NamespaceDiff, "pidf-full"} && st.name == Name{NamespacePIDF, "presence"}
 }
 
-func (p *predicate) holds(n *patchNode) bool {
+func (p *predicate) holds(n *patchNode, work *int) bool {
+	if *work -= 1 + len(n.children); *work < 0 {
+		return false
+	}
 	switch p.kind {
 	case predicateAttribute:
 		at := n.attribute(p.name)
 		return at >= 0 && n.attrs[at].value == p.value
 	case predicateSelf:
-		return n.value() == p.value
+		*work -= n.size()
+		return *work >= 0 && n.value() == p.value
 	}
 	for _, c := range n.children {
-		if !c.isText() && c.name() == p.name && c.value() == p.value {
+		if c.isText() || c.name() != p.name {
+			continue
+		}
+		if *work -= c.size(); *work >= 0 && c.value() == p.value {
 			return true
 		}
 	}
@@ -349,7 +363,10 @@ func (p *predicate) holds(n *patchNode) bool {
 
 // findID gives the elements whose attribute of type xs:ID, or whose xml:id, is id. RFC 5262 §3: implementations "MUST support the
 // usage of the XML schema data type ID" of PIDF and its extensions.
-func findID(n *patchNode, id string, found []*patchNode) []*patchNode {
+func findID(n *patchNode, id string, found []*patchNode, work *int) []*patchNode {
+	if *work -= len(n.children); *work < 0 {
+		return nil
+	}
 	for _, c := range n.children {
 		if c.isText() {
 			continue
@@ -361,7 +378,7 @@ func findID(n *patchNode, id string, found []*patchNode) []*patchNode {
 		if at >= 0 && id != "" && collapse(c.attrs[at].value) == id {
 			found = append(found, c)
 		}
-		found = findID(c, id, found)
+		found = findID(c, id, found, work)
 	}
 	return found
 }

@@ -128,6 +128,15 @@ func (n *patchNode) value() string {
 	return b.String()
 }
 
+// size gives what value costs: the number of nodes at and below n, and one for each 64 octets of text.
+func (n *patchNode) size() int {
+	total := 1 + len(n.text)/64
+	for _, c := range n.children {
+		total += c.size()
+	}
+	return total
+}
+
 // uses says whether the node or one below it has a name with this prefix, by the declaration in force around the node.
 func (n *patchNode) uses(prefix string) bool {
 	if n.isText() {

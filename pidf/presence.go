@@ -3,6 +3,7 @@ package pidf
 import (
 	"bytes"
 	"slices"
+	"strconv"
 
 	"github.com/isthmus-gateway/isthmus/cpim/datetime"
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
@@ -172,6 +173,7 @@ type idSet struct {
 	few  []ID
 	room [4]ID
 	many map[ID]struct{}
+	next map[ID]int // the number after the last suffix that free tried
 }
 
 // add says whether the ID is new.
@@ -197,6 +199,22 @@ func (s *idSet) add(id ID) bool {
 	}
 	s.many[id] = struct{}{}
 	return true
+}
+
+// free adds the id, or if it is taken the first free one that is the id, a hyphen and a number from 2 up.
+func (s *idSet) free(id ID) ID {
+	if s.add(id) {
+		return id
+	}
+	if s.next == nil {
+		s.next = make(map[ID]int)
+	}
+	for n := max(s.next[id], 2); ; n++ {
+		if again := (ID{id.s + "-" + strconv.Itoa(n)}); s.add(again) {
+			s.next[id] = n + 1
+			return again
+		}
+	}
 }
 
 // checkID is the check of a mandatory ID before printing.

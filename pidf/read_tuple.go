@@ -306,17 +306,11 @@ func (r *reader) idAt(s string, offset int, rule, section string) (ID, error) {
 
 // unique refuses an id that the document had before; the lenient reader makes another of it.
 func (r *reader) unique(id ID, offset int, section string) (ID, error) {
-	if r.ids.add(id) {
-		return id, nil
-	}
-	if !r.tolerate(LenientIDDuplicate, offset) {
+	free := r.ids.free(id)
+	if free != id && !r.tolerate(LenientIDDuplicate, offset) {
 		return id, r.faultAt(offset, "id-unique", section, "an id that no other element of the document has")
 	}
-	for n := 2; ; n++ {
-		if again := (ID{id.s + "-" + strconv.Itoa(n)}); r.ids.add(again) {
-			return again, nil
-		}
-	}
+	return free, nil
 }
 
 // missingID is for an element without the id that it must have.
