@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,15 +12,18 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters/sip"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
 	"github.com/isthmus-gateway/isthmus/configs"
 	"github.com/isthmus-gateway/isthmus/gateway"
 	"github.com/isthmus-gateway/isthmus/internal/admin"
+	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
 // assembly is a gateway with its adapters, as a configuration describes them. A third protocol is a field and a few lines here.
 type assembly struct {
 	gateway   *gateway.Gateway
+	xmpp      *xmpp.Adapter // nil without components
 	names     *resolver.Resolver
 	listeners []admin.Link // of SIP, as configured
 	started   atomic.Bool
@@ -39,6 +43,13 @@ func assemble(cfg *configs.Config, logger zerolog.Logger, registry prometheus.Re
 		for _, l := range cfg.SIP.Listeners {
 			a.listeners = append(a.listeners, admin.Link{Adapter: sip.Name, Name: l.Transport + " " + l.Address.String()})
 		}
+	}
+	if len(cfg.XMPP.Components) > 0 {
+		var err error
+		if a.xmpp, err = xmpp.New(xmppConfig(cfg, logger, registry)); err != nil {
+			return nil, err
+		}
+		sides = append(sides, a.xmpp)
 	}
 	routes, byName, err := routesOf(cfg)
 	if err != nil {
@@ -85,6 +96,19 @@ func (a *assembly) links() []admin.Link {
 	for _, l := range a.listeners {
 		l.Up = a.started.Load()
 		links = append(links, l)
+	}
+	if a.xmpp == nil {
+		return links
+	}
+	for _, l := range a.xmpp.Links() {
+		link := admin.Link{Adapter: xmpp.Name, Name: l.Component, Up: l.Phase == xmpp.LinkUp}
+		if !link.Up {
+			link.Detail = l.Phase.String()
+			if l.Fault != "" {
+				link.Detail += ": " + l.Fault
+			}
+		}
+		links = append(links, link)
 	}
 	return links
 }
@@ -134,11 +158,47 @@ func sipConfig(cfg *configs.Config, guard *resolver.Guard, logger zerolog.Logger
 	return c
 }
 
+func xmppConfig(cfg *configs.Config, logger zerolog.Logger, registry prometheus.Registerer) xmpp.Config {
+	l, x := cfg.Limits.XMPP, cfg.XMPP
+	c := xmpp.Config{
+		Limits: xmpp.Limits{
+			XML: strictxml.Limits{
+				Bytes: l.Stanza.Octets(), Depth: l.Depth.Int(), Attributes: l.Attributes.Int(), NameBytes: l.Name.Octets(), Children: l.Children.Int(),
+			},
+			StanzaBytes: l.Written.Octets(), QueueBytes: l.QueueSize.Octets(), QueueStanzas: l.Queue.Int(), Window: l.Window.Int(),
+			ConnectTimeout: x.ConnectTimeout.Std(), WriteTimeout: l.Write.Std(), KeepAlive: x.KeepAlive.Std(), PingTimeout: x.PingTimeout.Std(),
+		},
+		Backoff:    xmpp.Backoff{Base: x.BackoffFirst.Std(), Max: x.BackoffLongest.Std(), Stable: x.BackoffStable.Std()},
+		Logger:     logger.With().Str("part", xmpp.Name).Logger(),
+		Registerer: registry,
+	}
+	for _, m := range x.Components {
+		component := xmpp.Component{
+			Name: string(m.Name), Server: string(m.Server), Domain: string(m.Domain), Secret: xmpp.NewSecret(m.Secret.Reveal()),
+		}
+		for _, d := range m.Serves {
+			component.Serves = append(component.Serves, string(d))
+		}
+		c.Components = append(c.Components, component)
+	}
+	return c
+}
+
+// componentHop is the next hop of a route to a component. The XMPP adapter finds the link by the two domains of an operation, and
+// dials the server itself; the hop only tells the core that there is one. So it is an address also where the server is a name.
+func componentHop(m configs.Component) (resolver.Static, error) {
+	static, err := m.Server.Static()
+	if err != nil || !named(static) {
+		return static, err
+	}
+	return resolver.ParseStatic("component:[::1]:" + strconv.Itoa(int(static.Port())))
+}
+
 // routesOf converts the routes; byName tells whether any of them needs a resolver.
 func routesOf(cfg *configs.Config) (routes []gateway.Route, byName bool, err error) {
 	components := make(map[configs.Name]resolver.Static, len(cfg.XMPP.Components))
 	for _, m := range cfg.XMPP.Components {
-		if components[m.Name], err = m.Server.Static(); err != nil {
+		if components[m.Name], err = componentHop(m); err != nil {
 			return nil, false, err
 		}
 	}
