@@ -13,8 +13,8 @@ var (
 	// ErrPartialStale: the version is equal to or lower than the last; "the watcher SHOULD discard the document without
 	// further processing" (RFC 5263 §4.5).
 	ErrPartialStale = errors.New("pidf: partial document is older than the local copy")
-	// ErrPartialGap: the version is higher by more than one, so a document was lost; "The watcher SHOULD either refresh the
-	// subscription in order to receive a full presence document or terminate the subscription" (RFC 5263 §4.5).
+	// ErrPartialGap: the version is higher by more than one, so a document was lost. The watcher SHOULD refresh its watch, to
+	// get a full document, or end it (RFC 5263 §4.5).
 	ErrPartialGap = errors.New("pidf: a partial document before this one is missing")
 	// ErrPartialNoFull: a diff came before any full document, or after Discard.
 	ErrPartialNoFull = errors.New("pidf: partial document without a full one before it")
