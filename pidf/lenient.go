@@ -16,9 +16,9 @@ const (
 	// LenientEntityMissing: no 'entity'; Presence.Entity is zero. COMPAT(Kamailio, presence_xml before PR 460 of 2016).
 	LenientEntityMissing
 	// LenientURI: an entity or contact in angle brackets, perhaps after a display name. COMPAT(PJSUA, before its ticket 135
-	// of 2007).
+	// of 2007), which left the brackets unescaped besides; such a document is not well-formed and still refused.
 	LenientURI
-	// LenientContact: a contact that is no URI; it is left out. COMPAT(Asterisk, chan_sip with a bare extension).
+	// LenientContact: a contact that is no URI; it is left out. No product known.
 	LenientContact
 	// LenientOrder: children of the document, tuple, person or device in another order, or one more often than allowed; the
 	// first counts. COMPAT(Asterisk, chan_sip and res_pjsip: note and person before tuples, contact before status);
@@ -35,8 +35,8 @@ const (
 	LenientIDDuplicate
 	// LenientBasic: <basic> in other letters or with white space: "OPEN", as RFC 2778 §2.3 writes the value. No product known.
 	LenientBasic
-	// LenientStatus: a tuple without a status, or a status without a value; the tuple's Status is then empty.
-	// COMPAT(Cisco and others, the case of PJSIP's ticket 1367 of 2011).
+	// LenientStatus: a tuple without a status, or a status without a value; the tuple's Status is then empty. No product
+	// known; PJSIP's ticket 1367 of 2011 reports a status without <basic>, which alone is valid.
 	LenientStatus
 	// LenientShow: <show> in the namespace of PIDF instead of jabber:client, or with a value that RFC 6121 §4.7.2.1 does not
 	// have, which is left out. No product known; it is what a writer makes who forgets the xmlns of RFC 8048 §6.2.
@@ -44,17 +44,17 @@ const (
 	// LenientPriority: a contact priority that is no number from 0 to 1; it "SHOULD" be ignored (RFC 3863 §4.1.5).
 	LenientPriority
 	// LenientTimestamp: a timestamp without an offset, taken as UTC, or with a small 't' or 'z', or none of these, and then
-	// left out. COMPAT(Linphone, before 4.0: "2017-10-25T13:18:26").
+	// left out. COMPAT(Linphone, as seen in 2017: "2017-10-25T13:18:26").
 	LenientTimestamp
 	// LenientMustUnderstand: mustUnderstand outside of a status, or with no boolean value. The example of RFC 3863 §4.3.3.
 	LenientMustUnderstand
-	// LenientAttribute: an attribute that the schema does not have; it is left out. COMPAT(RCS clients, tuple attributes).
+	// LenientAttribute: an attribute that the schema does not have; it is left out. No product known.
 	LenientAttribute
 	// LenientPlace: an element of RPID, CIPID, timed status or capabilities where its text does not put it, or too often. It
-	// is read; Append then refuses the document. COMPAT(kamailio-go and RPID drafts, activities in the tuple).
+	// is read; Append then refuses the document. COMPAT(kamailio-go, its tests have activities in the tuple).
 	LenientPlace
 	// LenientRich: an element of RPID, CIPID, timed status, capabilities or of the data model that breaks its schema; it is
-	// left out. COMPAT(Blink, activities with names of its own).
+	// left out. No product known. (Blink puts names of its own into activities; those are ignored also by Parse.)
 	LenientRich
 	// LenientSphereText: a sphere in words. The example of RFC 4480 §4.
 	LenientSphereText

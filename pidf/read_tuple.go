@@ -168,9 +168,10 @@ func (r *reader) status(s *Status) error {
 			if s.Basic == BasicAbsent {
 				s.Basic = b
 			}
-		case r.cursor.Is(NamespaceClient, "show"), r.lenient && r.cursor.Is(r.space, "show"):
-			if !r.cursor.InSpace(NamespaceClient) {
-				r.tolerate(LenientShow, here)
+		case r.cursor.Is(NamespaceClient, "show"), r.cursor.Is(r.space, "show"):
+			// An unknown name in the namespace of PIDF would be ignored, but this one is a mistake with a known cause.
+			if !r.cursor.InSpace(NamespaceClient) && !r.tolerate(LenientShow, here) {
+				return r.faultHere("show-namespace", "RFC 8048 §6.2", "<show> in the namespace jabber:client")
 			}
 			if err := r.show(s, here); err != nil {
 				return err
