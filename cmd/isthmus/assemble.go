@@ -23,30 +23,38 @@ import (
 // assembly is a gateway with its adapters, as a configuration describes them. A third protocol is a field and a few lines here.
 type assembly struct {
 	gateway   *gateway.Gateway
+	sip       *sip.Adapter  // nil without listeners
 	xmpp      *xmpp.Adapter // nil without components
 	names     *resolver.Resolver
 	listeners []admin.Link // of SIP, as configured
 	started   atomic.Bool
 }
 
+// surroundings is what a gateway is given beside its configuration.
+type surroundings struct {
+	logger   zerolog.Logger
+	registry prometheus.Registerer // nil: no metrics
+	// tap and observe see what crosses the sockets and what passes the core; nil: nobody does.
+	tap     adapters.Tap
+	observe func(gateway.Observation)
+}
+
 // assemble joins the configuration, the adapters and the gateway. Nothing is opened.
-func assemble(cfg *configs.Config, logger zerolog.Logger, registry prometheus.Registerer) (*assembly, error) {
+func assemble(cfg *configs.Config, with surroundings) (*assembly, error) {
 	a := &assembly{}
 	var sides []adapters.Adapter
-	guard := newGuard(cfg)
+	var err error
 	if len(cfg.SIP.Listeners) > 0 {
-		side, err := sip.New(sipConfig(cfg, guard, logger, registry))
-		if err != nil {
+		if a.sip, err = sip.New(sipConfig(cfg, with)); err != nil {
 			return nil, err
 		}
-		sides = append(sides, side)
+		sides = append(sides, a.sip)
 		for _, l := range cfg.SIP.Listeners {
 			a.listeners = append(a.listeners, admin.Link{Adapter: sip.Name, Name: l.Transport + " " + l.Address.String()})
 		}
 	}
 	if len(cfg.XMPP.Components) > 0 {
-		var err error
-		if a.xmpp, err = xmpp.New(xmppConfig(cfg, logger, registry)); err != nil {
+		if a.xmpp, err = xmpp.New(xmppConfig(cfg, with)); err != nil {
 			return nil, err
 		}
 		sides = append(sides, a.xmpp)
@@ -56,10 +64,10 @@ func assemble(cfg *configs.Config, logger zerolog.Logger, registry prometheus.Re
 		return nil, err
 	}
 	g := gateway.Config{
-		Adapters: sides, Routes: routes, Limits: gatewayLimits(cfg), Logger: logger.With().Str("part", "gateway").Logger(), Registerer: registry,
+		Adapters: sides, Routes: routes, Limits: gatewayLimits(cfg), Logger: with.part("gateway"), Registerer: with.registry, Observe: with.observe,
 	}
 	if byName {
-		if a.names, err = newResolver(cfg, logger); err != nil {
+		if a.names, err = newResolver(cfg, with.part("resolver")); err != nil {
 			return nil, err
 		}
 		g.Resolver = a.names
@@ -68,6 +76,11 @@ func assemble(cfg *configs.Config, logger zerolog.Logger, registry prometheus.Re
 		return nil, err
 	}
 	return a, nil
+}
+
+// part is the logger of one part of the gateway.
+func (s surroundings) part(name string) zerolog.Logger {
+	return s.logger.With().Str("part", name).Logger()
 }
 
 func (a *assembly) start(ctx context.Context) error {
@@ -113,7 +126,7 @@ func (a *assembly) links() []admin.Link {
 	return links
 }
 
-func sipConfig(cfg *configs.Config, guard *resolver.Guard, logger zerolog.Logger, registry prometheus.Registerer) sip.Config {
+func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 	l := cfg.Limits.SIP
 	c := sip.Config{
 		SentBy: string(cfg.SIP.Advertise),
@@ -130,9 +143,10 @@ func sipConfig(cfg *configs.Config, guard *resolver.Guard, logger zerolog.Logger
 			ConnectionsPerAddress: l.ConnectionsPerAddress.Int(), WriteQueueBytes: l.WriteQueue.Octets(), IdleTimeout: l.Idle.Std(),
 			DialTimeout: l.Dial.Std(), WriteTimeout: l.Write.Std(), Datagram: l.Datagram.Octets(),
 		},
-		Logger:      logger.With().Str("part", sip.Name).Logger(),
-		Registerer:  registry,
-		DialControl: guard.Control,
+		Logger:      with.part(sip.Name),
+		Registerer:  with.registry,
+		Tap:         with.tap,
+		DialControl: newGuard(cfg).Control,
 		T1:          cfg.SIP.T1.Std(),
 	}
 	for _, s := range cfg.SIP.Listeners {
@@ -158,7 +172,7 @@ func sipConfig(cfg *configs.Config, guard *resolver.Guard, logger zerolog.Logger
 	return c
 }
 
-func xmppConfig(cfg *configs.Config, logger zerolog.Logger, registry prometheus.Registerer) xmpp.Config {
+func xmppConfig(cfg *configs.Config, with surroundings) xmpp.Config {
 	l, x := cfg.Limits.XMPP, cfg.XMPP
 	c := xmpp.Config{
 		Limits: xmpp.Limits{
@@ -169,8 +183,9 @@ func xmppConfig(cfg *configs.Config, logger zerolog.Logger, registry prometheus.
 			ConnectTimeout: x.ConnectTimeout.Std(), WriteTimeout: l.Write.Std(), KeepAlive: x.KeepAlive.Std(), PingTimeout: x.PingTimeout.Std(),
 		},
 		Backoff:    xmpp.Backoff{Base: x.BackoffFirst.Std(), Max: x.BackoffLongest.Std(), Stable: x.BackoffStable.Std()},
-		Logger:     logger.With().Str("part", xmpp.Name).Logger(),
-		Registerer: registry,
+		Logger:     with.part(xmpp.Name),
+		Registerer: with.registry,
+		Tap:        with.tap,
 	}
 	for _, m := range x.Components {
 		component := xmpp.Component{

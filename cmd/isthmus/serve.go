@@ -54,7 +54,7 @@ func serve(ctx context.Context, cfg *configs.Config, logger zerolog.Logger, sign
 			return fmt.Errorf("register metrics: %w", err)
 		}
 	}
-	a, err := assemble(cfg, logger, registry)
+	a, err := assemble(cfg, surroundings{logger: logger, registry: registry})
 	if err != nil {
 		return err
 	}
