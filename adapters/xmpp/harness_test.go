@@ -46,13 +46,15 @@ func (r *recorder) said() adapters.Status {
 }
 
 func (r *recorder) Message(_ context.Context, op *adapters.MessageOp, respond func(adapters.Status)) {
+	st := r.said()
 	r.messages <- op
-	respond(r.said())
+	respond(st)
 }
 
 func (r *recorder) Watch(_ context.Context, op *adapters.WatchOp, respond func(adapters.WatchStatus)) {
+	st := r.said()
 	r.watches <- op
-	respond(adapters.WatchStatus{Status: r.said()})
+	respond(adapters.WatchStatus{Status: st})
 }
 func (r *recorder) Notify(_ context.Context, op *adapters.NotifyOp) { r.notifies <- op }
 func (r *recorder) Report(_ context.Context, op *adapters.Report)   { r.reports <- op }
