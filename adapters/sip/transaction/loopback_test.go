@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -171,6 +172,83 @@ func TestPortUnreachable(t *testing.T) {
 	target = resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.TCP, Addr: addr})
 	if r = client.Do(ctx, target, testRequest("OPTIONS", "x")); !errors.Is(r.Err, ErrTransport) || r.Sent {
 		t.Fatalf("TCP: result %+v", r)
+	}
+}
+
+// RFC 3581 §4: the response "MUST be sent from the same address and port that the corresponding request was received on", also where
+// one socket has all addresses of the machine; and both address families work.
+func TestWildcardAndIPv6(t *testing.T) {
+	for _, v := range []struct{ name, listen, target string }{
+		{"IPv4 wildcard", "0.0.0.0:0", "127.0.0.2"},
+		{"IPv6 wildcard", "[::]:0", "::1"},
+		{"IPv6", "[::1]:0", "::1"},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			if strings.Contains(v.listen, "[") && !haveIPv6() {
+				t.Skip("no IPv6 on this machine")
+			}
+			came := make(chan netip.AddrPort, 1)
+			server := startLayer(t, handlerFunc(func(_ *wire.Message, src Source, tx *ServerTx) {
+				came <- src.Local
+				tx.Respond(200, "", RespondOptions{}) //nolint:errcheck // the client sees it
+			}), func(c *Config) {
+				c.SentBy = "gateway.example.com"
+				c.Listeners = []Listener{{resolver.UDP, v.listen}}
+			})
+			// The client drops a response that comes from another address than the request went to.
+			client := startLayer(t, answerOK, func(c *Config) {
+				c.SentBy = "client.example.com"
+				c.Listeners = []Listener{{resolver.UDP, v.listen}}
+			})
+			at := netip.AddrPortFrom(netip.MustParseAddr(v.target), server.Addrs()[0].Address.Port())
+			target := resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.UDP, Addr: at})
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			r := client.Do(ctx, target, testRequest("MESSAGE", "x"))
+			if r.Err != nil || r.Response.TopVia().SentBy() != "client.example.com:"+strconv.Itoa(int(client.Addrs()[0].Address.Port())) {
+				t.Fatalf("result %+v", r)
+			}
+			if local := <-came; local != at {
+				t.Errorf("received on %s, should be %s", local, at)
+			}
+		})
+	}
+}
+
+func haveIPv6() bool {
+	p, err := net.ListenPacket("udp6", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	p.Close() //nolint:errcheck // a test
+	return true
+}
+
+// A configuration that cannot work is refused with what to write instead.
+func TestConfigurationFaults(t *testing.T) {
+	for name, c := range map[string]Config{
+		"no port":              {Listeners: []Listener{{resolver.UDP, "127.0.0.1"}}},
+		"a name":               {Listeners: []Listener{{resolver.UDP, "localhost:5060"}}},
+		"XMPP's transport":     {Listeners: []Listener{{resolver.Component, "127.0.0.1:0"}}},
+		"wildcard without Via": {Listeners: []Listener{{resolver.UDP, "0.0.0.0:0"}}},
+		"Via with port":        {SentBy: "example.com:5060"},
+		"Via with line end":    {SentBy: "a\r\nb"},
+		"T2 below T1":          {T1: time.Second, T2: time.Millisecond},
+	} {
+		if _, err := New(c); !errors.Is(err, ErrConfig) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	taken := startLayer(t, answerOK, nil)
+	l, err := New(Config{Listeners: []Listener{{resolver.UDP, "127.0.0.1:0"}, {resolver.TCP, taken.Addrs()[1].Address.String()}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Start(t.Context(), answerOK); !errors.Is(err, ErrTransport) {
+		t.Errorf("taken port: %v", err)
+	}
+	if err := l.Wait(); err != nil {
+		t.Errorf("wait: %v", err)
 	}
 }
 
