@@ -119,8 +119,12 @@ func TestQueryForms(t *testing.T) {
 	}
 	r, _ := lab(t, "", nil)
 	for _, q := range []resolver.Query{
-		{}, {Service: 99, Domain: "example.net"}, {Service: resolver.IM, Domain: "example.net", Port: 5060}, {Service: resolver.SIPService, Domain: "example.net", Transport: resolver.Component},
-		{Service: resolver.SIPSService, Domain: "example.net", Transport: resolver.UDP}, {Service: resolver.XMPPServer, Domain: "[::1]"},
+		{},
+		{Service: 99, Domain: "example.net"},
+		{Service: resolver.IM, Domain: "example.net", Port: 5060},
+		{Service: resolver.SIPService, Domain: "example.net", Transport: resolver.Component},
+		{Service: resolver.SIPSService, Domain: "example.net", Transport: resolver.UDP},
+		{Service: resolver.XMPPServer, Domain: "[::1]"},
 	} {
 		if _, err := r.Resolve(t.Context(), q); !errors.Is(err, resolver.ErrName) {
 			t.Errorf("%+v: %v", q, err)
@@ -143,7 +147,9 @@ func TestOnlyOneProtocol(t *testing.T) {
 
 func TestNewRefusesNonsense(t *testing.T) {
 	for _, c := range []resolver.Config{
-		{Servers: []resolver.Server{}}, {Servers: []resolver.Server{{}}}, {ResolvConf: "/nonexistent/resolv.conf"},
+		{Servers: []resolver.Server{}},
+		{Servers: []resolver.Server{{}}},
+		{ResolvConf: "/nonexistent/resolv.conf"},
 		{Servers: make([]resolver.Server, 1), Policy: resolver.Policy{Order: []resolver.Step{9}}},
 	} {
 		if r, err := resolver.New(c); err == nil {
