@@ -76,6 +76,9 @@ func URIOf(p adapters.Party) (string, error) {
 func appendURIOf(dst []byte, p adapters.Party) ([]byte, error) {
 	spec := wire.URISpec{User: p.Address.Local(), Host: p.Address.Domain()}
 	if p.Instance != "" {
+		if _, err := cpim.NewInstance(p.Instance); err != nil {
+			return dst, err
+		}
 		spec.Params = []wire.Param{{Name: "gr", Value: p.Instance}}
 	}
 	return wire.AppendURI(dst, spec)

@@ -159,7 +159,8 @@ func contentTypeOf(c adapters.Content) (string, error) {
 		return plainText, nil
 	}
 	t, err := cpim.ParseContentType(c.Type)
-	if err != nil {
+	if err != nil || t.Is("message/cpim") {
+		// An object whose identities nobody has compared with those outside (T-ID-02) travels in MessageOp.Object only.
 		return "", ErrContent
 	}
 	if t.Is("text/plain") {

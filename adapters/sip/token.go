@@ -15,7 +15,8 @@ const codedPrefix = "x-b64u-"
 // maxIdentifier bounds what is written as an identifier, in octets of the field. XMPP ids and threads are rarely over 64.
 const maxIdentifier = 512
 
-// callIDOf is the Call-ID of a thread (RFC 7572 §4, Table 1), or "" for no thread and for one that is too long to be carried.
+// callIDOf is the Call-ID of a thread (RFC 7572 §4, Table 1), or "" for no thread and for one that is too long
+// to be carried, or is not UTF-8.
 func callIDOf(thread string) string { return codedField(thread, isCallID) }
 
 // threadOf is the thread of a Call-ID (RFC 7572 §5, Table 2).
@@ -33,7 +34,7 @@ func codedField(text string, fits func(string) bool) string {
 		return ""
 	case len(text) <= maxIdentifier && fits(text) && decodedField(text, fits) == text:
 		return text
-	case base64.RawURLEncoding.EncodedLen(len(text))+len(codedPrefix) > maxIdentifier:
+	case base64.RawURLEncoding.EncodedLen(len(text))+len(codedPrefix) > maxIdentifier, !utf8.ValidString(text):
 		return ""
 	}
 	return codedPrefix + base64.RawURLEncoding.EncodeToString([]byte(text))
