@@ -33,6 +33,11 @@ func elementFields(e *strictxml.Element) []member {
 		attrs = append(attrs, o)
 	}
 	fields = append(fields, member{"attributes", attrs})
+	return append(fields, member{"nodes", nodesOf(e)})
+}
+
+// nodesOf is what stands in an element: texts and elements, in order.
+func nodesOf(e *strictxml.Element) []any {
 	nodes := []any{}
 	for _, n := range e.Nodes {
 		if n.Element != nil {
@@ -41,7 +46,7 @@ func elementFields(e *strictxml.Element) []member {
 		}
 		nodes = append(nodes, object{{"text", n.Text}})
 	}
-	return append(fields, member{"nodes", nodes})
+	return nodes
 }
 
 // The namespaces of stanzas: clients, servers, components (XEP-0114); and none, for a stanza cut out of its stream.

@@ -71,6 +71,14 @@ func TestInspect(t *testing.T) {
 			{[]any{"tuples", 0, "status", "basic"}, "open"},
 			{[]any{"tuples", 0, "contact", "priority"}, "0.8"},
 		}},
+		{"pidf-diff", `<?xml version="1.0"?><p:pidf-diff xmlns="urn:ietf:params:xml:ns:pidf" xmlns:p="urn:ietf:params:xml:ns:pidf-diff" entity="pres:someone@example.com" version="568">` +
+			`<p:replace sel="presence/note/text()">now</p:replace></p:pidf-diff>`, "pidf", []is{
+			{[]any{"document"}, "pidf-diff"}, {[]any{"version"}, 568.0}, {[]any{"entity"}, "pres:someone@example.com"}, {[]any{"patches", 0, "name"}, "replace"},
+		}},
+		{"pidf-full", `<?xml version="1.0"?><p:pidf-full xmlns="urn:ietf:params:xml:ns:pidf" xmlns:p="urn:ietf:params:xml:ns:pidf-diff" entity="pres:someone@example.com" version="567">` +
+			`<tuple id="a"><status><basic>open</basic></status></tuple></p:pidf-full>`, "pidf", []is{
+			{[]any{"document"}, "pidf-full"}, {[]any{"version"}, 567.0}, {[]any{"tuples", 0, "id"}, "a"},
+		}},
 		{"sip", exampleSIP, "sip", []is{
 			{[]any{"method"}, "MESSAGE"}, {[]any{"from", "tag"}, "49583"}, {[]any{"cseq", "number"}, 1.0}, {[]any{"body"}, "Watson, come here."},
 		}},

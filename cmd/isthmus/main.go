@@ -21,10 +21,11 @@ func main() {
 	}))
 }
 
-// listen delivers the signals that end the gateway. SIGHUP keeps its default, which is to end the process: a gateway that took it
-// for a wish to reload would leave an operator believing that a new configuration is in force.
+// listen delivers the signals that end the gateway. SIGHUP is one of them: there is no reload, and left to its default it would end
+// the process with everything that is under way. So it drains, and whoever supervises the process starts it with the new
+// configuration (`isthmus check` tells beforehand whether that is right).
 func listen() (<-chan os.Signal, func()) {
 	c := make(chan os.Signal, 2)
-	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(c, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	return c, func() { signal.Stop(c) }
 }

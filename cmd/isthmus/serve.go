@@ -15,7 +15,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/internal/admin"
 )
 
-// serveCommand runs the gateway until a signal or a fault ends it. SIGTERM and SIGINT drain: new traffic is refused, what is under
+// serveCommand runs the gateway until a signal or a fault ends it. SIGTERM, SIGINT and SIGHUP drain: new traffic is refused, what is under
 // way is finished, for at most limits.drain; a second signal ends at once.
 type serveCommand struct {
 	Config string `short:"c" required:"" placeholder:"FILE" help:"The configuration."`

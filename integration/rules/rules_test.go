@@ -180,6 +180,7 @@ func TestPlantedFaults(t *testing.T) {
 
 		{"skip", Skips(), "gateway/x_test.go", "func x(t *testing.T) { t.Skip(\"not today\") }", "environment variable CI"},
 		{"skip with a guard", Skips(), "gateway/x_test.go", "func x(t *testing.T) { if os.Getenv(\"CI\") == \"\" { t.Skip() } }", ""},
+		{"skip of an input", Skips(), "gateway/x_test.go", "func FuzzX(f *testing.F) { f.Fuzz(func(t *testing.T, b []byte) { t.Skip() }) }", ""},
 
 		{"test id", Threats("T-AD-01..03"), "gateway/x_test.go", "// T-AD-04\nfunc x() {}", "T-AD-04 is not in THREATS.md"},
 		{"test id in a name", Threats("T-AD-01..03"), "gateway/x_test.go", "func Test_T_AX_01() {}", "T_AX_01 is not in THREATS.md"},
