@@ -58,14 +58,15 @@ type clientTx struct {
 // RFC 3261 §18.1.1: a request larger than Bounds.Datagram goes over TCP to the same address with another Via; if TCP fails it is not
 // sent at all, never over UDP (ErrTooLarge with Sent false).
 func (l *Layer) Do(ctx context.Context, target resolver.Target, req *wire.Request) Result {
+	// Counted before it looks: Shutdown sees it, or it sees Shutdown.
+	l.enter()
+	defer l.leave()
 	if l.closing.Load() || l.wheel == nil {
 		return Result{Err: ErrClosed, Target: target}
 	}
 	if target.IsZero() || target.Protocol() != resolver.SIP {
 		return Result{Err: fmt.Errorf("%w: no SIP target", ErrInvalid), Target: target}
 	}
-	l.enter()
-	defer l.leave()
 	scratch := getBuffer()
 	defer putBuffer(scratch)
 	switch target.Transport() {
@@ -190,6 +191,9 @@ func (tx *clientTx) wait(ctx context.Context, target resolver.Target) Result {
 		tx.mu.Lock()
 		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTimeout, ctx.Err())})
 		tx.mu.Unlock()
+		r = <-tx.result
+	case <-tx.layer.life.Done():
+		tx.fail(ErrClosed, false)
 		r = <-tx.result
 	}
 	r.Branch, r.Target = tx.branch, target

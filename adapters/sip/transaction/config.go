@@ -99,6 +99,9 @@ type Config struct {
 	Logger     zerolog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 	Tap        Tap                   // nil: none
+	// Admit tells whether requests from an address are served at all: one that is not gets 403 once, without state (THREATS S12), and
+	// before its request can be taken for a copy of another's. nil admits all. It must not block.
+	Admit func(netip.Addr) bool
 	// DialControl is net.Dialer.Control of every outgoing connection: it may refuse an address. nil allows all. Whether a datagram may
 	// go to an address must be decided before Do.
 	DialControl func(network, address string, c syscall.RawConn) error

@@ -87,11 +87,11 @@ func (c *conn) enqueue(b []byte) error {
 }
 
 func (c *conn) queue(b []byte) error {
-	if c.closed || c.draining {
-		if c.err != nil {
-			return c.err
-		}
-		return ErrClosed
+	switch {
+	case c.err != nil:
+		return c.err
+	case c.draining:
+		return fmt.Errorf("%w: %s: connection is being closed", ErrTransport, c.remote)
 	}
 	if len(c.pending)+c.taken+len(b) > c.layer.cfg.Bounds.WriteQueueBytes {
 		return fmt.Errorf("%w: write queue of %s", ErrOverloaded, c.remote)
@@ -116,6 +116,13 @@ func (c *conn) enqueueFor(tx *clientTx, b []byte) error {
 	tx.queuedTo = c.queued
 	c.waiting[tx] = struct{}{}
 	return nil
+}
+
+// ending reports whether nothing more can be sent.
+func (c *conn) ending() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed || c.draining
 }
 
 // forget ends the tie of a transaction and reports whether all octets of its request went to the socket: a request that is not

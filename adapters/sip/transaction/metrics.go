@@ -93,6 +93,7 @@ const (
 	dropFull        = "full"        // no room for a server transaction
 	dropClosing     = "closing"     // shutting down
 	dropMerged      = "merged"      // 482
+	dropStranger    = "stranger"    // from an address that Config.Admit refused
 	dropAmplify     = "amplify"     // an error response that would be larger than its request allows
 	dropConnections = "connections" // too many connections
 	dropPerAddress  = "per address" // too many connections from one address

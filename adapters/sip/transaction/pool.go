@@ -56,6 +56,9 @@ func (p *pool) get(ctx context.Context, target resolver.Target) (*conn, error) {
 		return nil, ErrClosed
 	}
 	e := p.by[key]
+	if e != nil && e.conn != nil && e.conn.ending() {
+		e = nil // its place is taken by a new one
+	}
 	if e == nil {
 		if len(p.all) >= p.layer.cfg.Bounds.Connections {
 			p.mu.Unlock()
@@ -89,7 +92,9 @@ func (p *pool) open(key poolKey, e *pooled) {
 	nc, err := d.DialContext(ctx, "tcp", key.addr.String())
 	if err != nil {
 		p.mu.Lock()
-		delete(p.by, key)
+		if p.by[key] == e {
+			delete(p.by, key)
+		}
 		p.mu.Unlock()
 		e.err = err
 		close(e.ready)

@@ -265,6 +265,11 @@ func (l *Layer) request(m *wire.Message, o origin) {
 		l.metrics.drop(dropACK)
 		return
 	}
+	if l.cfg.Admit != nil && !l.cfg.Admit(o.remote.Addr()) {
+		l.metrics.drop(dropStranger)
+		l.refuse(m, size, o, 403, "")
+		return
+	}
 	var room [192]byte
 	key := appendKey(room[:0], m, method)
 	if old := l.servers.find(key); old != nil {

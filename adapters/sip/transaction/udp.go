@@ -101,7 +101,12 @@ func (s *udpSocket) send(b []byte, to netip.AddrPort, from netip.Addr) error {
 		}
 	}
 	for try := 0; ; try++ {
-		_, _, err := s.pc.WriteMsgUDPAddrPort(b, control, to)
+		var err error
+		if control == nil {
+			_, err = s.pc.WriteToUDPAddrPort(b, to)
+		} else {
+			_, _, err = s.pc.WriteMsgUDPAddrPort(b, control, to)
+		}
 		if err == nil || !isReported(err) {
 			return err
 		}
