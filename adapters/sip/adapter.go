@@ -85,6 +85,7 @@ func New(cfg Config) (*Adapter, error) {
 		}
 	}
 	layer, err := transaction.New(transaction.Config{
+		Admit:     a.known,
 		Listeners: cfg.Listeners, SentBy: cfg.SentBy, Limits: cfg.Wire, Bounds: cfg.Transactions, T1: cfg.T1,
 		Logger: cfg.Logger, Registerer: cfg.Registerer, Tap: tap, DialControl: cfg.DialControl,
 	})
@@ -109,6 +110,15 @@ func New(cfg Config) (*Adapter, error) {
 		}
 	}
 	return a, nil
+}
+
+// known tells whether an address is some peer's. A stranger's request is answered before any state is made for it (S11, S12).
+func (a *Adapter) known(addr netip.Addr) bool {
+	if a.peers.at(addr) != nil {
+		return true
+	}
+	a.refusals.note(refuse(WhyStranger, 403, phraseOf(403)), "", "", addr.String())
+	return false
 }
 
 // Name implements adapters.Adapter.

@@ -52,7 +52,7 @@ func (s *server) Request(req *wire.Message, src transaction.Source, tx *transact
 // admit finds the peer and checks what does not depend on the method's own rules.
 func (a *Adapter) admit(in *inbound) *Refusal {
 	req, source := in.req, in.src.Remote.Addr()
-	// Authentication first (RFC 3261 §8.2, S1, S9): a stranger learns nothing.
+	// Authentication first (RFC 3261 §8.2, S1, S9). Strangers have been refused below (see Adapter.known).
 	if in.peer = a.peers.at(source); in.peer == nil {
 		return refuse(WhyStranger, 403, phraseOf(403))
 	}
