@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -83,11 +84,27 @@ type recordCache struct {
 	served  atomic.Uint64 // stale answers given
 	done    context.Context
 	stop    context.CancelFunc
+
+	mu     sync.Mutex // guards closed, and that nothing begins after it
+	closed bool
+	work   sync.WaitGroup // lookups and resolutions that run for others than their caller
+}
+
+// begin counts one piece of work that Close waits for; false after Close. Every true is followed by one work.Done.
+func (c *recordCache) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.work.Add(1)
+	return true
 }
 
 func newRecordCache(up *upstream, ttls TTLs, bytes uint64, maxWait int, timeout time.Duration) *recordCache {
 	c := &recordCache{up: up, ttls: ttls, maxWait: int64(maxWait), timeout: timeout}
 	c.done, c.stop = context.WithCancel(context.Background())
+	up.done = c.done
 	c.entries = otter.Must(&otter.Options[question, *entry]{
 		MaximumWeight: bytes,
 		Weigher:       func(_ question, e *entry) uint32 { return e.weight },
@@ -154,6 +171,10 @@ func (c *recordCache) usableStale(e *entry, now time.Time) bool {
 
 // fetch asks the servers and stores what they say. It runs once per question at a time, whoever waits.
 func (c *recordCache) fetch(q question) *entry {
+	if !c.begin() {
+		return &entry{failed: failure("the resolver is closed"), retryAt: time.Now().Add(c.ttls.FailureMin)}
+	}
+	defer c.work.Done()
 	ctx, cancel := context.WithTimeout(c.done, c.timeout)
 	defer cancel()
 	old, _ := c.entries.GetIfPresent(q)
@@ -224,6 +245,12 @@ func weigh(q question, e *entry) int {
 }
 
 func (c *recordCache) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	c.stop()
+	c.up.ex.close()
+	c.work.Wait()
+	c.up.wg.Wait()
 	c.entries.StopAllGoroutines()
 }

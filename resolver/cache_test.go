@@ -571,3 +571,31 @@ func TestAliasesOverMessages(t *testing.T) {
 		})
 	}
 }
+
+// Close ends what is under way and waits for it; after it, nothing is asked.
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{answer: silent}
+		r := fakeResolver(t, f, Config{})
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				_, err := r.Resolve(t.Context(), Query{Service: XMPPServer, Domain: fmt.Sprintf("a%d.example.net", i)})
+				if !errors.Is(err, ErrTemporary) {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		at := time.Now()
+		r.Close()
+		wg.Wait()
+		if took := time.Since(at); took > 0 {
+			t.Errorf("Close waited for %v", took)
+		}
+		f.asked()
+		if _, err := r.Resolve(t.Context(), exampleNet()); !errors.Is(err, ErrTemporary) || len(f.asked()) > 0 {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}

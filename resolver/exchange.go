@@ -48,9 +48,18 @@ type idleConn struct {
 	since time.Time
 }
 
+// form is how a question is written.
+type form uint8
+
+const (
+	formEDNS   form = iota
+	formPadded      // EDNS0 with padding, for TLS
+	formPlain       // without EDNS0, for servers that do not know it
+)
+
 // newQuery makes the message for q: random id (all 16 bits), RD, and AD to say that the AD bit of the answer is understood
 // without asking for signatures.
-func (x *netExchanger) newQuery(q question, padded bool) *dns.Msg {
+func (x *netExchanger) newQuery(q question, f form) *dns.Msg {
 	name := q.name + "."
 	if x.caseRandom {
 		name = randomCase(name)
@@ -60,8 +69,11 @@ func (x *netExchanger) newQuery(q question, padded bool) *dns.Msg {
 	rand.Read(id[:])
 	m.Id = binary.BigEndian.Uint16(id[:])
 	m.RecursionDesired, m.AuthenticatedData = true, true
+	if f == formPlain {
+		return m
+	}
 	m.SetEdns0(ednsSize, false)
-	if padded {
+	if f == formPadded {
 		if n := m.Len() + 4; n%dotPadding != 0 {
 			opt := m.IsEdns0()
 			opt.Option = append(opt.Option, &dns.EDNS0_PADDING{Padding: make([]byte, dotPadding-n%dotPadding)})
@@ -99,18 +111,29 @@ func (x *netExchanger) matches(q, r *dns.Msg) bool {
 }
 
 func (x *netExchanger) exchange(ctx context.Context, s *Server, q question) (*dns.Msg, error) {
+	r, err := x.once(ctx, s, q, formEDNS)
+	if err == nil && r.Rcode == dns.RcodeFormatError && r.IsEdns0() == nil {
+		// RFC 6891 §7: a server that does not know EDNS0 says FORMERR, without an OPT record.
+		return x.once(ctx, s, q, formPlain)
+	}
+	return r, err
+}
+
+func (x *netExchanger) once(ctx context.Context, s *Server, q question, f form) (*dns.Msg, error) {
 	if s.TLSName == "" {
-		r, err := x.udp(ctx, s, q)
+		r, err := x.udp(ctx, s, q, f)
 		if err == nil && !r.Truncated || err != nil && !errors.Is(err, errJunk) {
 			return r, err
 		}
+	} else if f == formEDNS {
+		f = formPadded
 	}
-	return x.stream(ctx, s, q)
+	return x.stream(ctx, s, q, f)
 }
 
 // udp asks from a socket of its own, connected (so that the kernel drops answers from other addresses, RFC 5452 §4.4) and bound
 // to a random port (RFC 5452 §9.2).
-func (x *netExchanger) udp(ctx context.Context, s *Server, q question) (*dns.Msg, error) {
+func (x *netExchanger) udp(ctx context.Context, s *Server, q question, f form) (*dns.Msg, error) {
 	conn, err := dialUDP(ctx, s.Addr)
 	if err != nil {
 		return nil, err
@@ -118,7 +141,7 @@ func (x *netExchanger) udp(ctx context.Context, s *Server, q question) (*dns.Msg
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	m := x.newQuery(q, false)
+	m := x.newQuery(q, f)
 	wire, err := m.Pack()
 	if err != nil {
 		return nil, err
@@ -169,13 +192,13 @@ func dialUDP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 }
 
 // stream asks over TCP or TLS (RFC 7766 §6.2.1: connections are reused). A kept connection that turns out dead is replaced once.
-func (x *netExchanger) stream(ctx context.Context, s *Server, q question) (*dns.Msg, error) {
+func (x *netExchanger) stream(ctx context.Context, s *Server, q question, f form) (*dns.Msg, error) {
 	for {
 		conn, kept, err := x.dial(ctx, s)
 		if err != nil {
 			return nil, err
 		}
-		r, err := x.overStream(ctx, conn, q, s.TLSName != "")
+		r, err := x.overStream(ctx, conn, q, f)
 		if err == nil {
 			x.keep(s, conn)
 			return r, nil
@@ -190,10 +213,10 @@ func (x *netExchanger) stream(ctx context.Context, s *Server, q question) (*dns.
 	}
 }
 
-func (x *netExchanger) overStream(ctx context.Context, conn *dns.Conn, q question, padded bool) (*dns.Msg, error) {
+func (x *netExchanger) overStream(ctx context.Context, conn *dns.Conn, q question, f form) (*dns.Msg, error) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	m := x.newQuery(q, padded)
+	m := x.newQuery(q, f)
 	if err := conn.WriteMsg(m); err != nil {
 		return nil, err
 	}

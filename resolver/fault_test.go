@@ -46,6 +46,7 @@ func TestTFI15Faults(t *testing.T) {
 		},
 		{name: "SERVFAIL", fault: resolvertest.Fault{Rcode: resolvertest.ServFail}, err: resolver.ErrTemporary},
 		{name: "REFUSED", fault: resolvertest.Fault{Rcode: resolvertest.Refused}, err: resolver.ErrTemporary},
+		{name: "a server without EDNS0", fault: resolvertest.Fault{NoEDNS: true}, want: good},
 		{name: "lame", fault: resolvertest.Fault{Lame: true}, err: resolver.ErrTemporary},
 		{name: "NXDOMAIN", fault: resolvertest.Fault{Rcode: resolvertest.NXDomain}, err: resolver.ErrNotFound},
 		{name: "SERVFAIL for the addresses alone", at: "x.example.net", fault: resolvertest.Fault{Rcode: resolvertest.ServFail}, err: resolver.ErrTemporary},

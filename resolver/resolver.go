@@ -153,11 +153,10 @@ func newResolver(c Config, servers []Server, ex exchanger, route func(netip.Addr
 	return r, nil
 }
 
-// Close ends lookups that are under way and closes kept connections. Resolutions after it fail as temporary.
+// Close ends lookups that are under way, waits for them and closes kept connections. Resolutions after it fail as temporary, but for
+// what is in the cache.
 func (r *Resolver) Close() error {
 	r.records.close()
-	r.records.up.ex.close()
-	r.records.up.wg.Wait()
 	r.plans.StopAllGoroutines()
 	r.failed.close()
 	return nil
@@ -224,6 +223,10 @@ func (r *Resolver) load(ctx context.Context, q Query) (*plan, error) {
 		if p, ok := r.plans.GetIfPresent(q); ok && time.Now().Before(p.expires) {
 			return p, nil
 		}
+		if !r.records.begin() {
+			return &plan{err: &Error{Reason: ErrTemporary, Domain: q.Domain, Detail: "the resolver is closed"}}, nil
+		}
+		defer r.records.work.Done()
 		p := r.build(r.records.done, q, literal, nil)
 		if r.records.done.Err() == nil {
 			r.plans.Set(q, p)

@@ -31,6 +31,7 @@ type upstream struct {
 	slots    chan struct{} // one per question under way
 	asked    atomic.Uint64 // messages sent, probes and all
 	wg       sync.WaitGroup
+	done     context.Context // ends with the Resolver
 }
 
 type serverState struct {
@@ -128,7 +129,7 @@ func (u *upstream) attempt(ctx context.Context, s *serverState, q question) (*dn
 		// The caller gave up; that says nothing about the server.
 	default:
 		if s.mute.Add(1) == suspectAfter {
-			u.wg.Go(func() { u.probe(context.WithoutCancel(parent), s) })
+			u.wg.Go(func() { u.probe(u.done, s) })
 		}
 	}
 	return msg, err

@@ -11,6 +11,7 @@ type Fault struct {
 	Silent     bool          // receive the question, never answer
 	Delay      time.Duration // answer late
 	Rcode      int           // answer with this code and nothing else; see the constants
+	NoEDNS     bool          // answer FORMERR to questions with EDNS0, as old servers do
 	Lame       bool          // refer to other servers instead of answering
 	Truncate   bool          // over UDP, answer with the TC bit and no records
 	TTL        uint32        // give every record this TTL, if not zero

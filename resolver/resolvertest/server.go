@@ -231,7 +231,12 @@ func (s *Server) record(w dns.ResponseWriter, req *dns.Msg, name string, isTCP b
 func (s *Server) answer(req *dns.Msg, name string, fault Fault) *dns.Msg {
 	m := new(dns.Msg).SetReply(req)
 	m.RecursionAvailable = true
-	if opt := req.IsEdns0(); opt != nil {
+	if fault.NoEDNS {
+		if req.IsEdns0() != nil {
+			m.Rcode = dns.RcodeFormatError
+			return m
+		}
+	} else if opt := req.IsEdns0(); opt != nil {
 		m.SetEdns0(4096, opt.Do())
 	}
 	switch {
