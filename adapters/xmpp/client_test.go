@@ -24,7 +24,7 @@ type user struct {
 
 func login(t *testing.T, addr string) *user {
 	t.Helper()
-	u := &user{messages: make(chan gosrcstanza.Message, 64), presences: make(chan gosrcstanza.Presence, 64)}
+	u := &user{messages: make(chan gosrcstanza.Message, 4096), presences: make(chan gosrcstanza.Presence, 4096)}
 	r := gosrc.NewRouter()
 	r.HandleFunc("message", func(_ gosrc.Sender, p gosrcstanza.Packet) { u.messages <- p.(gosrcstanza.Message) })
 	r.HandleFunc("presence", func(_ gosrc.Sender, p gosrcstanza.Packet) { u.presences <- p.(gosrcstanza.Presence) })
