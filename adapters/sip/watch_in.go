@@ -321,10 +321,10 @@ func (n *notifying) answered(in *inbound, verb adapters.WatchVerb, s subscribe, 
 	a := n.table.a
 	if w.Outcome == adapters.Failure || w.Outcome == 0 {
 		r := answerFor(w.Status, s.presentity, "SUBSCRIBE")
-		a.respond(in, r, n.d.LocalTag)
 		if first || endsUsage(r.code) {
 			n.end()
 		}
+		a.respond(in, r, n.d.LocalTag)
 		return
 	}
 	granted := s.expires

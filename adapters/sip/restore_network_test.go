@@ -1,0 +1,110 @@
+package sip
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+func TestRestore(t *testing.T) {
+	a, c := start(t, nil)
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	r, id := establish(t, g, c, seen)
+	sub := open(t, a, c, g, seen, "600")
+	b, err := json.Marshal(a.Dialogs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	if err := a.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+
+	var dialogs []Dialog
+	if err := json.Unmarshal(b, &dialogs); err != nil || len(dialogs) != 2 {
+		t.Fatalf("%v %s", err, b)
+	}
+	a, c = start(t, nil)
+	if err := a.Restore(dialogs); err != nil {
+		t.Fatal(err)
+	}
+	g.to = a.Addrs()[0].Address
+
+	// Neither is lost, and no sequence number goes back.
+	done := notify(a, g, adapters.NotifyOp{Watch: id, State: adapters.WatchActive})
+	m := g.request("NOTIFY", seen)
+	fields(t, m, map[string]string{"CSeq": "2 NOTIFY", "Call-ID": "watch-1"})
+	g.answer(m, wire.Response{Code: 200})
+	next(t, done, "outcome")
+	if got := g.ask(within(r, "7", "600")); got.StatusCode() != 500 {
+		t.Errorf("an old sequence number after the restart: %d", got.StatusCode())
+	}
+	if got := g.ask(notifyText(sub, "agent", "1", "active", "")); got.StatusCode() != 500 {
+		t.Errorf("an old sequence number after the restart: %d", got.StatusCode())
+	}
+	if got := g.ask(notifyText(sub, "agent", "2", "active", "")); got.StatusCode() != 200 {
+		t.Errorf("%d %s", got.StatusCode(), got.ReasonPhrase())
+	}
+	if op := next(t, c.notices, "notification"); op.Change != adapters.AuthorizationUnchanged {
+		t.Errorf("%+v: granted twice", op)
+	}
+	dialogs[0].CallID = ""
+	dialogs[1].Peer = "nobody"
+	if err := a.Restore(dialogs[:1]); err == nil {
+		t.Error("a spoilt dialog was taken")
+	}
+}
+
+func TestNextHop(t *testing.T) {
+	a, _ := start(t, nil)
+	far := resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.TCP, Addr: netip.MustParseAddrPort("192.0.2.1:5060")})
+	for _, x := range []struct {
+		name string
+		d    Dialog
+		want string
+	}{
+		{"the remote target", Dialog{RemoteTarget: "sip:r@127.0.0.9:5070"}, "udp 127.0.0.9:5070, tcp 192.0.2.1:5060"},
+		{"with a transport", Dialog{RemoteTarget: "sip:r@127.0.0.9;transport=TCP"}, "tcp 127.0.0.9:5060, tcp 192.0.2.1:5060"},
+		{"the topmost Route", Dialog{RemoteTarget: "sip:r@127.0.0.9", RouteSet: []string{"<sip:127.0.0.8;lr>"}}, "udp 127.0.0.8:5060, tcp 192.0.2.1:5060"},
+		{"a name", Dialog{RemoteTarget: "sip:r@localhost"}, "tcp 192.0.2.1:5060"},
+		{"an address that is not the peer's", Dialog{RemoteTarget: "sip:r@10.0.0.1"}, "tcp 192.0.2.1:5060"},
+		{"a transport that we do not serve", Dialog{RemoteTarget: "sip:r@127.0.0.1;transport=sctp"}, "tcp 192.0.2.1:5060"},
+	} {
+		peer := loopback
+		var got []string
+		for _, h := range a.dialogHops(&x.d, &peer, []resolver.Target{far}) {
+			got = append(got, h.Transport().String()+" "+h.Addr().String())
+		}
+		if s := strings.Join(got, ", "); s != x.want {
+			t.Errorf("%s: %s, want %s", x.name, s, x.want)
+		}
+	}
+}
+
+func TestConfigFaults(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"a peer without a name":    func(c *Config) { c.Peers[0].Name = "" },
+		"a peer without a network": func(c *Config) { c.Peers[0].Networks = nil },
+		"a peer without a domain":  func(c *Config) { c.Peers[0].Domains = nil },
+		"a domain that is none":    func(c *Config) { c.Peers[0].Domains = []string{"a..b"} },
+		"two peers of one name":    func(c *Config) { c.Peers = append(c.Peers, c.Peers[0]) },
+		"a negative limit":         func(c *Config) { c.Limits.Watches = -1 },
+		"MinExpires over an hour":  func(c *Config) { c.Limits.MinExpires = 2 * time.Hour },
+		"MaxExpires too short":     func(c *Config) { c.Limits.MaxExpires = time.Second },
+	} {
+		cfg := Config{Peers: []Peer{loopback}}
+		change(&cfg)
+		if _, err := New(cfg); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
