@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync/atomic"
 
@@ -39,14 +40,22 @@ type surroundings struct {
 	observe func(gateway.Observation)
 }
 
-// assemble joins the configuration, the adapters and the gateway. Nothing is opened.
+// assemble joins the configuration, the adapters and the gateway. Nothing is opened. What it refuses is a fault of the configuration
+// that only an adapter or the gateway can see.
 func assemble(cfg *configs.Config, with surroundings) (*assembly, error) {
 	a := &assembly{}
+	if err := a.join(cfg, with); err != nil {
+		return nil, &usageError{"the configuration cannot be used: " + err.Error()}
+	}
+	return a, nil
+}
+
+func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 	var sides []adapters.Adapter
 	var err error
 	if len(cfg.SIP.Listeners) > 0 {
 		if a.sip, err = sip.New(sipConfig(cfg, with)); err != nil {
-			return nil, err
+			return err
 		}
 		sides = append(sides, a.sip)
 		for _, l := range cfg.SIP.Listeners {
@@ -55,27 +64,27 @@ func assemble(cfg *configs.Config, with surroundings) (*assembly, error) {
 	}
 	if len(cfg.XMPP.Components) > 0 {
 		if a.xmpp, err = xmpp.New(xmppConfig(cfg, with)); err != nil {
-			return nil, err
+			return err
 		}
 		sides = append(sides, a.xmpp)
 	}
 	routes, byName, err := routesOf(cfg)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	g := gateway.Config{
 		Adapters: sides, Routes: routes, Limits: gatewayLimits(cfg), Logger: with.part("gateway"), Registerer: with.registry, Observe: with.observe,
 	}
 	if byName {
 		if a.names, err = newResolver(cfg, with.part("resolver")); err != nil {
-			return nil, err
+			return err
 		}
 		g.Resolver = a.names
 	}
 	if a.gateway, err = gateway.New(g); err != nil {
-		return nil, err
+		return errors.Join(err, a.close())
 	}
-	return a, nil
+	return nil
 }
 
 // part is the logger of one part of the gateway.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -60,6 +61,14 @@ func (f finding) String() string {
 func (c checkCommand) Run(ctx context.Context, p process) error {
 	cfg, err := load(c.Config, p)
 	if err != nil {
+		return err
+	}
+	// The adapters and the gateway have their own word on it. Nothing is opened.
+	a, err := assemble(cfg, surroundings{logger: zerolog.Nop()})
+	if err != nil {
+		return err
+	}
+	if err := a.close(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
@@ -156,46 +165,52 @@ func reachable(cfg *configs.Config, from string) []string {
 	return domains
 }
 
-// lookUpNames resolves every host that the configuration gives by name.
+// lookUpNames resolves every host that the configuration gives by name: next hops as the gateway does it, XMPP servers as the system
+// does it, because that is who dials them.
 func lookUpNames(ctx context.Context, cfg *configs.Config) ([]finding, error) {
-	type hop struct {
-		static resolver.Static
-		domain string
-	}
-	var hops []hop
-	for _, r := range cfg.Routes {
-		for _, h := range r.NextHops {
-			if h.Component == "" && named(h.Static) {
-				hops = append(hops, hop{h.Static, string(r.Domain)})
-			}
-		}
-	}
+	var found []finding
 	for _, m := range cfg.XMPP.Components {
-		if s, err := m.Server.Static(); err != nil {
-			return nil, err
-		} else if named(s) {
-			hops = append(hops, hop{s, string(m.Domain)})
-		}
-	}
-	if len(hops) == 0 {
-		return nil, nil
-	}
-	r, err := newResolver(cfg, zerolog.Nop())
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	found := make([]finding, len(hops))
-	for i, h := range hops {
-		found[i] = finding{What: "name", Name: h.static.String()}
-		targets, err := r.Static(ctx, h.static, h.domain)
+		s, err := m.Server.Static()
 		if err != nil {
-			found[i].Detail = err.Error()
+			return nil, err
+		}
+		if !named(s) {
 			continue
 		}
-		found[i].OK = true
-		for _, t := range targets {
-			found[i].To = append(found[i].To, t.Transport().String()+" "+t.Addr().String())
+		f := finding{What: "name", Name: string(m.Server)}
+		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", s.Host())
+		if err != nil {
+			f.Detail = err.Error()
+		}
+		f.OK = err == nil
+		for _, a := range addrs {
+			f.To = append(f.To, netip.AddrPortFrom(a.Unmap(), s.Port()).String())
+		}
+		found = append(found, f)
+	}
+	var names *resolver.Resolver
+	for _, r := range cfg.Routes {
+		for _, h := range r.NextHops {
+			if h.Component != "" || !named(h.Static) {
+				continue
+			}
+			if names == nil {
+				var err error
+				if names, err = newResolver(cfg, zerolog.Nop()); err != nil {
+					return nil, err
+				}
+				defer names.Close()
+			}
+			f := finding{What: "name", Name: h.Static.String()}
+			targets, err := names.Static(ctx, h.Static, string(r.Domain))
+			if err != nil {
+				f.Detail = err.Error()
+			}
+			f.OK = err == nil
+			for _, t := range targets {
+				f.To = append(f.To, t.Transport().String()+" "+t.Addr().String())
+			}
+			found = append(found, f)
 		}
 	}
 	return found, nil

@@ -117,17 +117,19 @@ func TestCheckNames(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	for _, c := range []struct {
-		host, allow, out string
-		code             int
+		name, hop, server, extra, out string
+		code                          int
 	}{
-		{"localhost", "dns: {allow: [127.0.0.0/8]}\n", "tcp 127.0.0.1:5070", 0},
+		{"a next hop", "localhost", "127.0.0.1", "dns: {allow: [127.0.0.0/8]}\n", "tcp 127.0.0.1:5070", 0},
 		// The file gives 127.0.0.1 itself, which allows that address and no other of the host's.
-		{"localhost", "", "tcp 127.0.0.1:5070", 0},
-		{"nobody.invalid", "", "1 name cannot be looked up", 1},
+		{"a next hop at an address of the file", "localhost", "127.0.0.1", "", "tcp 127.0.0.1:5070", 0},
+		{"a next hop that does not exist", "nobody.invalid", "127.0.0.1", "", "1 name cannot be looked up", 1},
+		{"a server", "127.0.0.1", "localhost", "", "name         localhost:5347: 127.0.0.1:5347", 0},
 	} {
-		t.Run(c.host, func(t *testing.T) {
-			changed := bytes.Replace(text, []byte("sip:127.0.0.1:5070;transport=udp"), []byte("sip:"+c.host+":5070;transport=tcp"), 1)
-			changed = append(changed, c.allow...)
+		t.Run(c.name, func(t *testing.T) {
+			changed := bytes.Replace(text, []byte("sip:127.0.0.1:5070;transport=udp"), []byte("sip:"+c.hop+":5070;transport=tcp"), 1)
+			changed = bytes.Replace(changed, []byte("server: 127.0.0.1:5347"), []byte("server: "+c.server+":5347"), 1)
+			changed = append(changed, c.extra...)
 			if err := os.WriteFile(file, changed, 0o600); err != nil {
 				t.Fatal(err)
 			}
