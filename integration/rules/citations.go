@@ -1,23 +1,18 @@
 package rules
 
 import (
-	"errors"
-	"fmt"
 	"io/fs"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 )
 
-// Citations checks that every section cited as "RFC 3860 §3.4.2" exists in that RFC. specs holds the texts, as rfc3860.txt.
-func Citations(specs fs.FS) Rule {
-	c := citations{specs: specs, known: make(map[string]map[string]bool)}
-	return Rule{"citations", c.check}
-}
+// Sections is the section numbers of RFCs, by the RFC's number.
+type Sections map[string]map[string]bool
 
-type citations struct {
-	specs fs.FS
-	known map[string]map[string]bool // RFC number: sections; nil if there is no such text
-}
+// Citations checks that every section cited as "RFC 3860 §3.4.2" exists in that RFC.
+func Citations(known Sections) Rule { return Rule{"citations", known.check} }
 
 var (
 	// A comment may break its line anywhere in a citation; (?:\s|//|#)+ is what then stands between two words.
@@ -31,7 +26,7 @@ var (
 	pageBreak = regexp.MustCompile(`\f`)
 )
 
-func (c *citations) check(t *Tree, r *report) {
+func (known Sections) check(t *Tree, r *report) {
 	for _, f := range t.Files {
 		if f.in("integration/rules") { // its tests plant wrong ones
 			continue
@@ -40,7 +35,7 @@ func (c *citations) check(t *Tree, r *report) {
 			number := f.Text[m[2]:m[3]]
 			for _, s := range section.FindAllStringSubmatchIndex(f.Text[m[4]:m[5]], -1) {
 				cited := strings.TrimRight(f.Text[m[4]+s[2]:m[4]+s[3]], ".")
-				if fault := c.fault(number, cited); fault != "" {
+				if fault := known.fault(number, cited); fault != "" {
 					r.add(f, f.lineOf(m[4]+s[0]), "%s", fault)
 				}
 			}
@@ -48,26 +43,62 @@ func (c *citations) check(t *Tree, r *report) {
 	}
 }
 
-func (c *citations) fault(number, cited string) string {
-	sections, done := c.known[number]
-	if !done {
-		text, err := fs.ReadFile(c.specs, "rfc"+number+".txt")
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return fmt.Sprintf("RFC %s cannot be read: %v", number, err)
-		default:
-			sections = sectionsOf(string(text))
-		}
-		c.known[number] = sections
-	}
+func (known Sections) fault(number, cited string) string {
+	sections, ok := known[number]
 	switch {
-	case sections == nil:
+	case !ok:
 		return "there is no text of RFC " + number + " to compare with"
 	case !sections[cited]:
 		return "RFC " + number + " has no section " + cited
 	}
 	return ""
+}
+
+// ReadSections finds the sections in the texts of texts, which are named rfc3860.txt.
+func ReadSections(texts fs.FS) (Sections, error) {
+	names, err := fs.Glob(texts, "rfc*.txt")
+	if err != nil {
+		return nil, err
+	}
+	known := make(Sections, len(names))
+	for _, name := range names {
+		text, err := fs.ReadFile(texts, name)
+		if err != nil {
+			return nil, err
+		}
+		known[strings.TrimSuffix(strings.TrimPrefix(name, "rfc"), ".txt")] = sectionsOf(string(text))
+	}
+	return known, nil
+}
+
+// String is a table that ParseSections reads: one line for each RFC, its number and its sections.
+func (known Sections) String() string {
+	var b strings.Builder
+	for _, number := range slices.Sorted(maps.Keys(known)) {
+		b.WriteString(number)
+		for _, s := range slices.Sorted(maps.Keys(known[number])) {
+			b.WriteByte(' ')
+			b.WriteString(s)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// ParseSections reads what String wrote.
+func ParseSections(table string) Sections {
+	known := make(Sections)
+	for line := range strings.Lines(table) {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		known[words[0]] = make(map[string]bool, len(words)-1)
+		for _, s := range words[1:] {
+			known[words[0]][s] = true
+		}
+	}
+	return known
 }
 
 // sectionsOf finds the headings of an RFC, and the lines of its table of contents, which are the same.

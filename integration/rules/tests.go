@@ -1,8 +1,11 @@
 package rules
 
 import (
+	"fmt"
 	"go/ast"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -65,9 +68,8 @@ var (
 	idRange = regexp.MustCompile(`T-([A-Z]{2})-([0-9]{2})(?:\.\.([0-9]{2}))?`)
 )
 
-// Threats checks that every test id, T-AD-01 in a comment or T_AD_01 in a name, is one of the catalogue's. catalogue is the text
-// of THREATS.md.
-func Threats(catalogue string) Rule {
+// ThreatIDs finds the test ids in the catalogue of threats, THREATS.md: "T-AD-01" and ranges as "T-AD-01..07".
+func ThreatIDs(catalogue string) []string {
 	known := make(map[string]bool)
 	for _, m := range idRange.FindAllStringSubmatch(catalogue, -1) {
 		first, _ := strconv.Atoi(m[2])
@@ -76,18 +78,22 @@ func Threats(catalogue string) Rule {
 			last, _ = strconv.Atoi(m[3])
 		}
 		for n := first; n <= last; n++ {
-			known[m[1]+"-"+strconv.Itoa(n)] = true
+			known[fmt.Sprintf("T-%s-%02d", m[1], n)] = true
 		}
 	}
+	return slices.Sorted(maps.Keys(known))
+}
+
+// Threats checks that every test id, T-AD-01 in a comment or T_AD_01 in a name, is one of ids.
+func Threats(ids []string) Rule {
 	return Rule{"threats", func(t *Tree, r *report) {
 		t.goFiles(func(f *File) {
 			if f.in("integration/rules") {
 				return
 			}
 			for _, m := range testID.FindAllStringSubmatchIndex(f.Text, -1) {
-				n, _ := strconv.Atoi(f.Text[m[4]:m[5]])
-				if !known[f.Text[m[2]:m[3]]+"-"+strconv.Itoa(n)] {
-					r.add(f, f.lineOf(m[0]), "%s is not in THREATS.md", strings.TrimLeft(f.Text[m[0]:m[1]], "_ \t\n(\"`/:"))
+				if id := "T-" + f.Text[m[2]:m[3]] + "-" + f.Text[m[4]:m[5]]; !slices.Contains(ids, id) {
+					r.add(f, f.lineOf(m[2]), "%s is not in THREATS.md", id)
 				}
 			}
 		})
