@@ -30,6 +30,7 @@ type process struct {
 
 // commands is the command line.
 type commands struct {
+	Demo    demoCommand    `cmd:"" help:"Show messages and presence cross between SIP and XMPP, both ways, with nothing installed."`
 	Serve   serveCommand   `cmd:"" help:"Run the gateway."`
 	Check   checkCommand   `cmd:"" help:"Validate a configuration, look up its names, read its secrets; change nothing."`
 	Config  configCommand  `cmd:"" help:"Print the configuration reference: every key, its default, its bounds."`

@@ -17,21 +17,23 @@ import (
 // sipUser is Romeo: a SIP user agent on sipgo, a library that none of the gateway's SIP side uses. It has one UDP and one
 // TCP socket of loopback, on the same port.
 type sipUser struct {
-	agent   *sipgo.UserAgent
-	client  *sipgo.Client
-	port    int
-	gateway string // host:port
-	tag     string
+	agent    *sipgo.UserAgent
+	client   *sipgo.Client
+	port     int
+	udp, tcp string // the gateway's listeners, HOST:PORT
+	tag      string
 
-	// messages and documents get what arrives; they are buffered well beyond what the demo sends.
-	messages  chan *sip.Request
-	documents chan *sip.Request
+	messages  *inbox[*sip.Request]
+	documents *inbox[*sip.Request]
 
 	mu      sync.Mutex
 	watched *dialog // the gateway's watch of Romeo
 	cseq    uint32
 	sockets []io.Closer
 }
+
+// quietLibrary keeps the library's own log, part of which goes to a logger of the whole process, out of what the demo shows.
+var quietLibrary = sync.OnceFunc(func() { sip.SetDefaultLogger(slog.New(slog.DiscardHandler)) })
 
 // dialog is what Romeo knows of a watch that the gateway opened.
 type dialog struct {
@@ -65,11 +67,11 @@ func newSIPUser() (*sipUser, error) {
 	}
 	u := &sipUser{
 		port: stream.Addr().(*net.TCPAddr).Port, tag: sip.GenerateTagN(16),
-		messages: make(chan *sip.Request, 16), documents: make(chan *sip.Request, 16),
+		messages: newInbox[*sip.Request](), documents: newInbox[*sip.Request](),
 		sockets: []io.Closer{packets, stream},
 	}
-	// The library writes to its own default logger; the demo's output is what crosses, not that.
 	quiet := slog.New(slog.DiscardHandler)
+	quietLibrary()
 	if u.agent, err = sipgo.NewUA(
 		sipgo.WithUserAgent("romeo"), sipgo.WithUserAgentHostname("127.0.0.1"),
 		sipgo.WithUserAgentTransportLayerOptions(sip.WithTransportLayerLogger(quiet)),
@@ -116,12 +118,12 @@ func answer(req *sip.Request, tx sip.ServerTransaction, code int, reason string,
 
 func (u *sipUser) onMessage(req *sip.Request, tx sip.ServerTransaction) {
 	answer(req, tx, 200, "OK")
-	u.messages <- req
+	u.messages.put(req)
 }
 
 func (u *sipUser) onNotify(req *sip.Request, tx sip.ServerTransaction) {
 	answer(req, tx, 200, "OK")
-	u.documents <- req
+	u.documents.put(req)
 }
 
 // onSubscribe takes every watch; what it tells is up to present.
@@ -158,7 +160,10 @@ func (u *sipUser) request(ctx context.Context, method sip.RequestMethod, uri, tr
 	}
 	req := sip.NewRequest(method, target)
 	req.SetTransport(transport)
-	req.SetDestination(u.gateway)
+	req.SetDestination(u.udp)
+	if transport == "TCP" {
+		req.SetDestination(u.tcp)
+	}
 	u.mu.Lock()
 	u.cseq++
 	cseq := u.cseq
@@ -214,7 +219,7 @@ func (u *sipUser) present(ctx context.Context, document string) error {
 	}
 	req := sip.NewRequest(sip.NOTIFY, d.target)
 	req.SetTransport("TCP")
-	req.SetDestination(u.gateway)
+	req.SetDestination(u.tcp)
 	for _, h := range [][2]string{
 		{"From", "<sip:romeo@example.net>;tag=" + d.localTag}, {"To", d.remote}, {"Call-ID", d.callID},
 		{"CSeq", fmt.Sprintf("%d NOTIFY", d.cseq)}, {"Max-Forwards", "70"}, {"Contact", u.contact("TCP")}, {"Event", "presence"},

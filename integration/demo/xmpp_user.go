@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
@@ -12,26 +13,35 @@ import (
 type xmppUser struct {
 	client *xmpp.Client
 
-	// messages and presences get what arrives; they are buffered well beyond what the demo sends.
-	messages  chan stanza.Message
-	presences chan stanza.Presence
+	messages  *inbox[stanza.Message]
+	presences *inbox[stanza.Presence]
 
 	mu    sync.Mutex
 	fault error
 }
 
-// newXMPPUser logs juliet@example.com in to the server at address.
-func newXMPPUser(address string) (*xmppUser, error) {
-	u := &xmppUser{messages: make(chan stanza.Message, 16), presences: make(chan stanza.Presence, 16)}
+// presentID is the id of the question that follows her first presence.
+const presentID = "present"
+
+// newXMPPUser logs juliet@example.com in to the server at address, and waits until the server knows that she is there.
+func newXMPPUser(ctx context.Context, address string) (*xmppUser, error) {
+	u := &xmppUser{messages: newInbox[stanza.Message](), presences: newInbox[stanza.Presence]()}
+	present := make(chan struct{})
+	answered := sync.OnceFunc(func() { close(present) })
 	router := xmpp.NewRouter()
+	router.HandleFunc("iq", func(_ xmpp.Sender, p stanza.Packet) {
+		if iq, ok := p.(*stanza.IQ); ok && iq.Id == presentID {
+			answered()
+		}
+	})
 	router.HandleFunc("message", func(_ xmpp.Sender, p stanza.Packet) {
 		if m, ok := p.(stanza.Message); ok {
-			u.messages <- m
+			u.messages.put(m)
 		}
 	})
 	router.HandleFunc("presence", func(_ xmpp.Sender, p stanza.Packet) {
 		if s, ok := p.(stanza.Presence); ok && s.From != "" {
-			u.presences <- s
+			u.presences.put(s)
 		}
 	})
 	var err error
@@ -47,7 +57,23 @@ func newXMPPUser(address string) (*xmppUser, error) {
 	if err := u.client.Connect(); err != nil {
 		return nil, fmt.Errorf("log in: %w", err)
 	}
-	return u, nil
+	// The library has sent her presence. Stanzas are handled in order (RFC 6120 §10.1), so any answer to a later one means that
+	// it has been seen.
+	ping, err := stanza.NewIQ(stanza.Attrs{Type: stanza.IQTypeGet, To: "example.com", Id: presentID})
+	if err != nil {
+		return nil, err
+	}
+	ping.Payload = &stanza.DiscoInfo{}
+	// Not by the library's SendIQ, which may send before it listens for the answer.
+	if err := u.client.Send(ping); err != nil {
+		return nil, err
+	}
+	select {
+	case <-present:
+		return u, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("no answer from the server: %w", ctx.Err())
+	}
 }
 
 func (u *xmppUser) failed(err error) {
