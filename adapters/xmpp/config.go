@@ -46,7 +46,7 @@ type Component struct {
 	// Domain is our host: the domain, not one of XMPP, whose users write through this link. It is unique.
 	Domain string
 	// Serves are the XMPP domains that are reached through the link, at least one. Stanzas from any other are refused. The first
-	// one is also pinged.
+	// one is also pinged, so it must be a host of this very server.
 	Serves []string
 	// Secret is shared with the server.
 	Secret Secret

@@ -96,7 +96,7 @@ func AppendMessage(dst []byte, op *adapters.MessageOp, env Envelope) ([]byte, er
 // plainText finds the text of op: its content, or the content of the message/cpim object that it relays. Only text/plain in ASCII
 // or UTF-8 crosses.
 func plainText(op *adapters.MessageOp) (text []byte, lang string, err error) {
-	if op.Content.Type == plainType && op.Object == nil {
+	if op.Object == nil && isPlain(op.Content.Type) {
 		return checkUTF8(op.Content.Octets, op.Content.Language)
 	}
 	t, err := cpim.ParseContentType(op.Content.Type)
@@ -125,6 +125,15 @@ func plainText(op *adapters.MessageOp) (text []byte, lang string, err error) {
 		return nil, "", &Refusal{Reason: adapters.ReasonUnsupportedContent, Detail: "Only text in UTF-8 can be carried"}
 	}
 	return checkUTF8(text, lang)
+}
+
+// isPlain knows the usual ways to write the one type that crosses; others are parsed.
+func isPlain(t string) bool {
+	switch t {
+	case plainType, "text/plain", "text/plain;charset=utf-8", "text/plain; charset=utf-8", "text/plain; charset=UTF-8":
+		return true
+	}
+	return false
 }
 
 func checkUTF8(text []byte, lang string) ([]byte, string, error) {
