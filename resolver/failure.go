@@ -10,7 +10,7 @@ import (
 // failureMemory remembers which targets failed lately. Bounded; what is used least goes.
 type failureMemory struct {
 	min, max time.Duration
-	latest   atomic.Int64 // unix nanoseconds until which at least one target is set aside
+	latest   atomic.Int64 // nanoseconds since Resolver.start until which at least one target is set aside
 	entries  *otter.Cache[hopKey, failedTarget]
 }
 
@@ -26,7 +26,7 @@ func newFailureMemory(lo, hi time.Duration, size int) *failureMemory {
 }
 
 // any reports whether a target may be set aside now, without looking at each.
-func (m *failureMemory) any(now time.Time) bool { return now.UnixNano() < m.latest.Load() }
+func (m *failureMemory) any(now time.Duration) bool { return int64(now) < m.latest.Load() }
 
 func (m *failureMemory) held(t *Target, now time.Time) bool {
 	f, ok := m.entries.GetIfPresent(hopKey{t.addr, t.protocol, t.transport})
@@ -47,7 +47,7 @@ func (r *Resolver) Failed(t Target) {
 	f.until = now.Add(min(m.min<<min(f.count, 16), m.max))
 	f.count++
 	m.entries.Set(key, f)
-	for nano := f.until.UnixNano(); ; {
+	for nano := int64(f.until.Sub(r.start)); ; {
 		old := m.latest.Load()
 		if old >= nano || m.latest.CompareAndSwap(old, nano) {
 			return

@@ -8,10 +8,10 @@ type plan struct {
 	targets []Target // by group, then by candidate
 	cands   []cand
 	groups  []span
-	why     []string // per target, only for a trace
-	err     *Error   // set if there are no targets
-	expires time.Time
-	sips    bool // NAPTR records offered SIPS (RFC 3263 §7)
+	why     []string      // per target, only for a trace
+	err     *Error        // set if there are no targets
+	until   time.Duration // since Resolver.start; then the plan is made anew
+	sips    bool          // NAPTR records offered SIPS (RFC 3263 §7)
 }
 
 // cand is one server: its weight, and its targets.

@@ -64,6 +64,7 @@ type Resolver struct {
 	timeout time.Duration
 	log     zerolog.Logger
 	misses  atomic.Uint64
+	start   time.Time // zero of plan.until
 }
 
 // New makes a Resolver. It fails if resolv.conf cannot be read or the Config makes no sense. It starts no goroutine and asks nothing.
@@ -141,7 +142,7 @@ func newResolver(c Config, servers []Server, ex exchanger, route func(netip.Addr
 		up.servers = append(up.servers, newServerState(s))
 	}
 	r := &Resolver{
-		policy: policy, guard: guard, route: route, timeout: c.ResolveTimeout, log: c.Logger,
+		policy: policy, guard: guard, route: route, timeout: c.ResolveTimeout, log: c.Logger, start: time.Now(),
 		records: newRecordCache(up, c.TTLs.withDefaults(), c.CacheBytes, c.MaxWaiting, c.LookupTimeout),
 		failed:  newFailureMemory(c.HoldDownMin, max(c.HoldDownMax, c.HoldDownMin), c.MaxFailed),
 	}
@@ -181,9 +182,9 @@ func (r *Resolver) ResolveSeeded(ctx context.Context, q Query, seed uint64) ([]T
 }
 
 func (r *Resolver) resolve(ctx context.Context, q Query, d *drawer) ([]Target, error) {
-	now := time.Now()
+	now := time.Since(r.start) // half the price of time.Now
 	p, ok := r.plans.GetIfPresent(q)
-	if !ok || now.After(p.expires) {
+	if !ok || now >= p.until {
 		var err error
 		if p, err = r.load(ctx, q); err != nil {
 			return nil, err
@@ -195,7 +196,8 @@ func (r *Resolver) resolve(ctx context.Context, q Query, d *drawer) ([]Target, e
 	var order [maxTargets]uint16
 	var failedAt func(*Target) bool
 	if r.failed.any(now) {
-		failedAt = func(t *Target) bool { return r.failed.held(t, now) }
+		at := r.start.Add(now)
+		failedAt = func(t *Target) bool { return r.failed.held(t, at) }
 	}
 	n := p.order(&order, d, failedAt)
 	out := make([]Target, n)
@@ -212,7 +214,7 @@ func (r *Resolver) load(ctx context.Context, q Query) (*plan, error) {
 		return nil, err
 	}
 	// A canonical name may be in the cache although the name as it was given is not.
-	if p, ok := r.plans.GetIfPresent(q); ok && time.Now().Before(p.expires) {
+	if p, ok := r.plans.GetIfPresent(q); ok && time.Since(r.start) < p.until {
 		return p, nil
 	}
 	if err := r.checkName(q, literal); err != nil {
@@ -220,7 +222,7 @@ func (r *Resolver) load(ctx context.Context, q Query) (*plan, error) {
 	}
 	r.misses.Add(1)
 	ch := r.flight.DoChan(q.key(), func() (any, error) {
-		if p, ok := r.plans.GetIfPresent(q); ok && time.Now().Before(p.expires) {
+		if p, ok := r.plans.GetIfPresent(q); ok && time.Since(r.start) < p.until {
 			return p, nil
 		}
 		if !r.records.begin() {
@@ -282,7 +284,7 @@ func (r *Resolver) build(ctx context.Context, q Query, literal netip.Addr, tr *T
 		p = b.xmpp()
 	}
 	b.watchSIPS(p)
-	p.expires = time.Now().Add(b.life)
+	p.until = time.Since(r.start) + b.life
 	return p
 }
 
@@ -323,7 +325,7 @@ func (r *Resolver) Explain(ctx context.Context, q Query) (*Trace, error) {
 		return fail(err)
 	}
 	p := r.build(ctx, q, literal, tr)
-	tr.Expires = p.expires
+	tr.Expires = r.start.Add(p.until)
 	if p.err != nil {
 		return fail(p.err)
 	}
