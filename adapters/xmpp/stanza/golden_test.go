@@ -39,32 +39,44 @@ func TestMessageIn(t *testing.T) {
 		name, in string
 		want     *adapters.MessageOp
 	}{
-		{"RFC 7572 example 1", `<message from='juliet@example.com/yn0cl4bnw0yr3vym' to='romeo@example.net'><body>Art thou not Romeo, and a Montague?</body></message>`,
+		{
+			"RFC 7572 example 1", `<message from='juliet@example.com/yn0cl4bnw0yr3vym' to='romeo@example.net'><body>Art thou not Romeo, and a Montague?</body></message>`,
 			&adapters.MessageOp{
 				From: party(julietIM, "yn0cl4bnw0yr3vym"), To: party(romeoIM, ""), Hops: adapters.DefaultHops,
 				Content: adapters.Content{Type: "text/plain;charset=UTF-8", Octets: []byte("Art thou not Romeo, and a Montague?")},
-			}},
-		{"every row of Table 1", `<message from='juliet@example.com/a b' to='romeo@example.net/phone' id='m1' type='chat' xml:lang='en'><subject>I implore you!</subject>` +
-			`<subject xml:lang='cs'>Úpěnlivě prosím!</subject><body>Wherefore?</body><body xml:lang='cs'>Pročež?</body><thread parent='p0'>t1</thread>` +
-			`<delay xmlns='urn:xmpp:delay' from='example.com' stamp='2002-09-10T23:08:25Z'/><request xmlns='urn:xmpp:receipts'/><unknown xmlns='urn:x'><body>evil</body></unknown></message>`,
+			},
+		},
+		{
+			"every row of Table 1", `<message from='juliet@example.com/a b' to='romeo@example.net/phone' id='m1' type='chat' xml:lang='en'><subject>I implore you!</subject>` +
+				`<subject xml:lang='cs'>Úpěnlivě prosím!</subject><body>Wherefore?</body><body xml:lang='cs'>Pročež?</body><thread parent='p0'>t1</thread>` +
+				`<delay xmlns='urn:xmpp:delay' from='example.com' stamp='2002-09-10T23:08:25Z'/><request xmlns='urn:xmpp:receipts'/><unknown xmlns='urn:x'><body>evil</body></unknown></message>`,
 			&adapters.MessageOp{
 				From: party(julietIM, "a b"), To: party(romeoIM, "phone"), Kind: adapters.KindChat, Thread: "t1", ParentThread: "p0", TransID: "m1",
 				Subjects:     []adapters.LangText{{Lang: "en", Text: "I implore you!"}, {Lang: "cs", Text: "Úpěnlivě prosím!"}},
 				Alternatives: []adapters.LangText{{Lang: "cs", Text: "Pročež?"}}, Wants: adapters.WantDelivered, Hops: adapters.DefaultHops,
 				Content: adapters.Content{Type: "text/plain;charset=UTF-8", Language: "en", Octets: []byte("Wherefore?")},
 				Sent:    time.Date(2002, 9, 10, 23, 8, 25, 0, time.UTC),
-			}},
-		{"empty body", `<message from='juliet@example.com' to='romeo@example.net'><body/></message>`,
-			&adapters.MessageOp{From: party(julietIM, ""), To: party(romeoIM, ""), Hops: adapters.DefaultHops, Content: adapters.Content{Type: "text/plain;charset=UTF-8", Octets: []byte{}}}},
-		{"subject alone", `<message from='juliet@example.com' to='romeo@example.net' type='headline'><subject>O</subject></message>`,
+			},
+		},
+		{
+			"empty body", `<message from='juliet@example.com' to='romeo@example.net'><body/></message>`,
+			&adapters.MessageOp{From: party(julietIM, ""), To: party(romeoIM, ""), Hops: adapters.DefaultHops, Content: adapters.Content{Type: "text/plain;charset=UTF-8", Octets: []byte{}}},
+		},
+		{
+			"subject alone", `<message from='juliet@example.com' to='romeo@example.net' type='headline'><subject>O</subject></message>`,
 			&adapters.MessageOp{
 				From: party(julietIM, ""), To: party(romeoIM, ""), Hops: adapters.DefaultHops, Kind: adapters.KindHeadline,
 				Subjects: []adapters.LangText{{Text: "O"}}, Content: adapters.Content{Type: "text/plain;charset=UTF-8", Octets: []byte{}},
-			}},
-		{"unknown type is normal", `<message from='juliet@example.com' to='romeo@example.net' type='shout'><body>O</body></message>`,
-			&adapters.MessageOp{From: party(julietIM, ""), To: party(romeoIM, ""), Hops: adapters.DefaultHops, Content: adapters.Content{Type: "text/plain;charset=UTF-8", Octets: []byte("O")}}},
-		{"not a language", `<message from='juliet@example.com' to='romeo@example.net' xml:lang='en&#10;X: y'><body>O</body></message>`,
-			&adapters.MessageOp{From: party(julietIM, ""), To: party(romeoIM, ""), Hops: adapters.DefaultHops, Content: adapters.Content{Type: "text/plain;charset=UTF-8", Octets: []byte("O")}}},
+			},
+		},
+		{
+			"unknown type is normal", `<message from='juliet@example.com' to='romeo@example.net' type='shout'><body>O</body></message>`,
+			&adapters.MessageOp{From: party(julietIM, ""), To: party(romeoIM, ""), Hops: adapters.DefaultHops, Content: adapters.Content{Type: "text/plain;charset=UTF-8", Octets: []byte("O")}},
+		},
+		{
+			"not a language", `<message from='juliet@example.com' to='romeo@example.net' xml:lang='en&#10;X: y'><body>O</body></message>`,
+			&adapters.MessageOp{From: party(julietIM, ""), To: party(romeoIM, ""), Hops: adapters.DefaultHops, Content: adapters.Content{Type: "text/plain;charset=UTF-8", Octets: []byte("O")}},
+		},
 		{"chat state alone", `<message from='juliet@example.com' to='romeo@example.net' type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>`, nil},
 		{"body of another namespace", `<message from='juliet@example.com' to='romeo@example.net'><body xmlns='urn:x'>O</body></message>`, nil},
 	} {
@@ -88,10 +100,16 @@ func TestMessageOut(t *testing.T) {
 		op   adapters.MessageOp
 		want string
 	}{
-		{"RFC 7572 example 5", adapters.MessageOp{From: party(romeoIM, "dr4hcr0st3lup4c"), To: party(julietIM, ""), Content: text("Neither, fair saint, if either thee dislike.")},
-			`<message from='romeo@example.net/dr4hcr0st3lup4c' to='juliet@example.com'><body>Neither, fair saint, if either thee dislike.</body></message>`},
-		{"RFC 7572 example 7", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "text/plain", Language: "cs", Octets: []byte(czech)}},
-			`<message from='romeo@example.net' to='juliet@example.com' xml:lang='cs'><body>` + czech + `</body></message>`},
+		{
+			"RFC 7572 example 5",
+			adapters.MessageOp{From: party(romeoIM, "dr4hcr0st3lup4c"), To: party(julietIM, ""), Content: text("Neither, fair saint, if either thee dislike.")},
+			`<message from='romeo@example.net/dr4hcr0st3lup4c' to='juliet@example.com'><body>Neither, fair saint, if either thee dislike.</body></message>`,
+		},
+		{
+			"RFC 7572 example 7",
+			adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "text/plain", Language: "cs", Octets: []byte(czech)}},
+			`<message from='romeo@example.net' to='juliet@example.com' xml:lang='cs'><body>` + czech + `</body></message>`,
+		},
 		{"every row of Table 2", adapters.MessageOp{
 			From: party("im:o'malley@example.net", ""), To: party(julietIM, "x/y"), TransID: "z9'1", Thread: "9E97<&>", ParentThread: `"`, Kind: adapters.KindChat,
 			Subjects: []adapters.LangText{{Text: ""}, {Lang: "cs", Text: "a&b"}}, Alternatives: []adapters.LangText{{Lang: "de", Text: "ja"}},
@@ -232,14 +250,22 @@ func TestPresenceOut(t *testing.T) {
 		n    int
 		want string
 	}{
-		{"examples 5 and 6", adapters.NotifyOp{Change: adapters.AuthorizationGranted, State: adapters.WatchActive, Presence: doc(open)}, 2,
-			"<presence from='romeo@example.net' to='juliet@example.com' type='subscribed'/><presence from='romeo@example.net/dr4hcr0st3lup4c' to='juliet@example.com'/>"},
+		{
+			"examples 5 and 6",
+			adapters.NotifyOp{Change: adapters.AuthorizationGranted, State: adapters.WatchActive, Presence: doc(open)},
+			2,
+			"<presence from='romeo@example.net' to='juliet@example.com' type='subscribed'/><presence from='romeo@example.net/dr4hcr0st3lup4c' to='juliet@example.com'/>",
+		},
 		{"example 9", adapters.NotifyOp{Change: adapters.AuthorizationRefused, State: adapters.WatchTerminated}, 1, "<presence from='romeo@example.net' to='juliet@example.com' type='unsubscribed'/>"},
 		{"example 21", adapters.NotifyOp{State: adapters.WatchActive, Presence: doc(closed)}, 1, "<presence from='romeo@example.net/dr4hcr0st3lup4c' to='juliet@example.com' type='unavailable'/>"},
 		// RFC 8048 §5.2.1: pending: "it MUST respond to them on the SIP side but refrain from sending any presence stanzas".
 		{"pending tells nothing", adapters.NotifyOp{State: adapters.WatchPending, Presence: doc(open)}, 0, ""},
-		{"rich", adapters.NotifyOp{State: adapters.WatchActive, Presence: doc(rich)}, 1,
-			"<presence from='romeo@example.net/a' to='juliet@example.com'><show>away</show><status>a&lt;b</status><status xml:lang='cs'>č</status><priority>127</priority></presence>"},
+		{
+			"rich",
+			adapters.NotifyOp{State: adapters.WatchActive, Presence: doc(rich)},
+			1,
+			"<presence from='romeo@example.net/a' to='juliet@example.com'><show>away</show><status>a&lt;b</status><status xml:lang='cs'>č</status><priority>127</priority></presence>",
+		},
 		{"withdrawn", adapters.NotifyOp{Withdrawn: []pidf.ID{open.ID}}, 1, "<presence from='romeo@example.net/dr4hcr0st3lup4c' to='juliet@example.com' type='unavailable'/>"},
 		{"terminated without a body", adapters.NotifyOp{State: adapters.WatchTerminated, End: adapters.EndTimeout}, 1, "<presence from='romeo@example.net' to='juliet@example.com' type='unavailable'/>"},
 		{"no tuple", adapters.NotifyOp{State: adapters.WatchActive, Presence: doc()}, 1, "<presence from='romeo@example.net' to='juliet@example.com' type='unavailable'/>"},

@@ -2,10 +2,9 @@ package xmpptest
 
 import (
 	"encoding/base64"
+	"net"
 	"strings"
 	"time"
-
-	"net"
 
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stream"
