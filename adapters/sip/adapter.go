@@ -32,6 +32,7 @@ type Adapter struct {
 	handler  adapters.Handler // set by Start, before the layer calls Request
 	refusals *refusals
 	plain    *plainOnly
+	pending  *onePending
 	cseq     atomic.Uint32
 	// timerN is how long a NOTIFY may take after a SUBSCRIBE: 64*T1 (RFC 6665 §4.1.2.4).
 	timerN time.Duration
@@ -67,6 +68,7 @@ func New(cfg Config) (*Adapter, error) {
 		log:      cfg.Logger,
 		refusals: newRefusals(cfg.Logger, refused),
 		plain:    newPlainOnly(),
+		pending:  newOnePending(),
 		timerN:   32 * time.Second,
 	}
 	if cfg.T1 > 0 {

@@ -187,6 +187,10 @@ func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapt
 	if !op.Expires.IsZero() && !op.Expires.After(time.Now()) {
 		return adapters.Failed(adapters.ReasonExpired, "")
 	}
+	if !a.pending.enter(ctx, op.To.Address) {
+		return adapters.Failed(adapters.ReasonDomainTimeout, "")
+	}
+	defer a.pending.leave(op.To.Address)
 	s := adapters.Failed(adapters.ReasonDomainNotFound, "")
 	for _, hop := range hops {
 		if hop.Protocol() != resolver.SIP {

@@ -414,3 +414,44 @@ func TestReportBothWays(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+func TestOnePendingMessage(t *testing.T) {
+	// "A UAC MUST NOT initiate a new out-of-dialog MESSAGE transaction to a given URI if there is a previous out-of-dialog
+	// transaction pending for the same URI." (RFC 3428 §8)
+	a, _ := start(t, nil)
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	hops := []resolver.Target{g.hop()}
+	done := make(chan adapters.Status, 2)
+	go func() { done <- a.Message(context.Background(), hops, outgoing(nil)) }()
+	first := g.request("MESSAGE", seen)
+	go func() {
+		done <- a.Report(context.Background(), hops, &adapters.Report{
+			Kind: adapters.ReportFailed, Sender: adapters.Party{Address: im("romeo@example.net")}, Recipient: adapters.Party{Address: im("juliet@example.com")},
+			TransID: "msg-1", Status: adapters.Failed(adapters.ReasonNotFound, ""), Time: now,
+		})
+	}()
+	waitFor(t, func() bool {
+		a.pending.mu.Lock()
+		defer a.pending.mu.Unlock()
+		p := a.pending.busy[im("romeo@example.net")]
+		return p != nil && p.users == 2
+	})
+	for end := time.Now().Add(60 * time.Millisecond); time.Now().Before(end); {
+		if m := g.readWithin(time.Until(end)); m != nil && m.TopVia().Branch() != first.TopVia().Branch() {
+			t.Fatalf("a second MESSAGE while one is pending:\n%s", m.Raw())
+		}
+	}
+	short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if s := a.Message(short, hops, outgoing(nil)); s.Outcome != adapters.Failure {
+		t.Errorf("%+v", s)
+	}
+	g.answer(first, wire.Response{Code: 200})
+	next(t, done, "outcome")
+	g.answer(g.request("MESSAGE", seen), wire.Response{Code: 200})
+	next(t, done, "outcome")
+	if n := len(a.pending.busy); n != 0 {
+		t.Errorf("%d addresses are left", n)
+	}
+}

@@ -159,6 +159,10 @@ func (a *Adapter) Report(ctx context.Context, hops []resolver.Target, r *adapter
 		a.log.Warn().Str("fault", clip(err.Error())).Msg("a report could not be written")
 		return adapters.Failed(adapters.ReasonInternal, "")
 	}
+	if !a.pending.enter(ctx, r.Sender.Address) {
+		return adapters.Failed(adapters.ReasonDomainTimeout, "")
+	}
+	defer a.pending.leave(r.Sender.Address)
 	_, s := a.try(ctx, hops, req)
 	return s
 }
