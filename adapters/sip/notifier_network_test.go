@@ -209,11 +209,15 @@ func TestNotifierKeepsTheNewest(t *testing.T) {
 // waitFor waits until a state that nothing announces is reached.
 func waitFor(t *testing.T, reached func() bool) {
 	t.Helper()
-	for end := time.Now().Add(wait); !reached(); {
-		if time.Now().After(end) {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	late := time.After(wait)
+	for !reached() {
+		select {
+		case <-look.C:
+		case <-late:
 			t.Fatal("the state was never reached")
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
