@@ -531,3 +531,62 @@ func TestNoSecondCopy(t *testing.T) {
 		seen[attr(e, "id")] = true
 	}
 }
+
+// TestHostileEchoTLP06: a peer that answers each message by an error, a receipt, a marker and a chat state provokes no stanza of ours.
+func TestHostileEchoTLP06(t *testing.T) {
+	core := newRecorder()
+	s := listen(t)
+	a, p := started(t, s, core, nil)
+	done := send(t, a, textOp("m1", "x"))
+	p.hear()
+	p.pong(p.hear())
+	next(t, done, "the outcome")
+	const to = "' to='romeo@example.net' "
+	for _, echo := range []string{
+		"<message from='juliet@example.com/x" + to + "id='m1' type='error'><error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>",
+		"<message from='juliet@example.com/x" + to + "id='m1' type='error'><body>x</body><error type='cancel'/></message>",
+		"<message from='juliet@example.com/x" + to + "id='e' type='error'/>",
+		"<message from='juliet@example.com/x" + to + "id='r'><received xmlns='urn:xmpp:receipts' id='m1'/></message>",
+		"<message from='juliet@example.com/x" + to + "id='d'><displayed xmlns='urn:xmpp:chat-markers:0' id='m1'/></message>",
+		"<message from='juliet@example.com/x" + to + "type='chat'><active xmlns='http://jabber.org/protocol/chatstates'/></message>",
+		"<presence from='juliet@example.com/x" + to + "type='error'><error type='cancel'/></presence>",
+		"<iq from='juliet@example.com/x" + to + "id='m1' type='error'><error type='cancel'/></iq>",
+		"<iq from='juliet@example.com/x" + to + "id='m1' type='result'/>",
+	} {
+		p.say(echo)
+	}
+	p.say("<iq from='juliet@example.com/x' to='example.net' id='after' type='get'><ping xmlns='urn:xmpp:ping'/></iq>")
+	if e := p.hear(); attr(e, "id") != "after" {
+		t.Fatalf("an echo provoked %s", e.Raw)
+	}
+}
+
+// TestDisco: what is asked of our domain and users is answered truly, and the rest is refused (XEP-0030).
+func TestDisco(t *testing.T) {
+	s := listen(t)
+	_, p := started(t, s, newRecorder(), nil)
+	ask := func(to, payload string) *strictxml.Element {
+		p.say("<iq from='juliet@example.com/x' to='" + to + "' id='q' type='get'>" + payload + "</iq>")
+		for {
+			e := p.hear()
+			if attr(e, "type") == "get" {
+				p.pong(e)
+				continue
+			}
+			return e
+		}
+	}
+	const info, items = "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco#items"
+	for _, to := range []string{"example.net", "romeo@example.net"} {
+		q := ask(to, "<query xmlns='"+info+"'/>").Child(info, "query")
+		if q == nil || attr(q.Child(info, "identity"), "category") != "gateway" {
+			t.Fatalf("%s: %+v", to, q)
+		}
+		if q = ask(to, "<query xmlns='"+items+"'/>").Child(items, "query"); q == nil || len(q.Nodes) != 0 {
+			t.Fatalf("%s: %+v", to, q)
+		}
+	}
+	if e := ask("example.net", "<query xmlns='"+info+"' node='x'/>"); attr(e, "type") != "error" {
+		t.Fatalf("%s", e.Raw)
+	}
+}

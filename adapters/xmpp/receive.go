@@ -56,7 +56,7 @@ func (l *link) fail(s *stanza.Stanza, c stanza.Condition, text string) {
 	l.reply(s, &stanza.Error{Condition: c, Text: text, Lang: "en"})
 }
 
-// reply answers s with e. "An error stanza MUST NOT be sent in response to another error stanza" (RFC 6120 §8.3.1), and answers to
+// reply answers s with e. "An entity that receives an error stanza MUST NOT respond to the stanza with a further error stanza" (RFC 6120 §8.3.1), and answers to
 // requests are not answered either.
 func (l *link) reply(s *stanza.Stanza, e *stanza.Error) {
 	if s.Type == "error" || s.Type == "result" {

@@ -195,6 +195,8 @@ func TestPresenceExamples(t *testing.T) {
 		{"example 15", `<presence from='juliet@example.com' to='romeo@example.net' type='unsubscribed'/>`, adapters.AuthorizationRefused, adapters.WatchTerminated, "", 0},
 		{"example 18", `<presence from='juliet@example.com/yn0cl4bnw0yr3vym' to='romeo@example.net'/>`, 0, 0, "yn0cl4bnw0yr3vym", pidf.BasicOpen},
 		{"unavailable", `<presence from='juliet@example.com/yn0cl4bnw0yr3vym' to='romeo@example.net' type='unavailable'/>`, 0, 0, "yn0cl4bnw0yr3vym", pidf.BasicClosed},
+		{"bare address", `<presence from='juliet@example.com' to='romeo@example.net' type='unavailable'/>`, 0, 0, "", pidf.BasicClosed},
+		{"resource that is no XML id", "<presence from='juliet@example.com/4 \u265a/_' to='romeo@example.net'/>", 0, 0, "4 \u265a/_", pidf.BasicOpen},
 		{"silly values", `<presence from='juliet@example.com/r' to='romeo@example.net'><show>busy</show><priority>high</priority></presence>`, 0, 0, "r", pidf.BasicOpen},
 		{"negative priority", `<presence from='juliet@example.com/r' to='romeo@example.net'><priority>-1</priority></presence>`, 0, 0, "r", pidf.BasicOpen},
 	} {

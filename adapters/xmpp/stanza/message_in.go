@@ -29,13 +29,14 @@ func ToMessage(s *Stanza) (*adapters.MessageOp, *Error) {
 	case "headline":
 		op.Kind = adapters.KindHeadline
 	case "groupchat":
-		// RFC 6121 §8.5.2.1.1: of type "groupchat", "the server MUST NOT deliver the stanza to any of the available
-		// resources but instead MUST return a stanza error to the sender".
+		// RFC 6121 §8.5.2.1.1, of type "groupchat": "the server MUST NOT deliver the stanza to any of the available resources
+		// but instead MUST return a stanza error to the sender, which SHOULD be <service-unavailable/>".
 		return nil, fault(ServiceUnavailable, "There are no rooms at this address")
 	case "error":
 		return nil, nil
 	default:
-		// RFC 6121 §5.2.2: a type that is not understood MUST be taken as "normal".
+		// RFC 6121 §5.2.2: "If ... the application does not understand the value of the 'type' attribute provided, it MUST
+		// consider the message to be of type "normal"".
 	}
 	if !s.HasBody && len(s.Subjects) == 0 {
 		return nil, nil
@@ -77,7 +78,7 @@ func party(j jid.JID, scheme cpim.Scheme, name string) (adapters.Party, *Error) 
 // ToReport makes a report of a message that says what became of an earlier one of ours: a stanza of type "error" or a delivery
 // receipt (XEP-0184). It is nil for any other, and for one that names no earlier message. Now is when it came.
 //
-// Such a message is never answered (RFC 6120 §8.3.1: "An error stanza MUST NOT be sent in response to another error stanza").
+// Such a message is never answered (RFC 6120 §8.3.1: "An entity that receives an error stanza MUST NOT respond to the stanza with a further error stanza").
 func ToReport(s *Stanza, now time.Time) *adapters.Report {
 	r := &adapters.Report{Time: now, Thread: s.Thread}
 	switch {
