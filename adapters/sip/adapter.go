@@ -44,6 +44,7 @@ type Adapter struct {
 	base    context.Context
 	stop    context.CancelFunc
 	closing atomic.Bool
+	spawns  sync.Mutex     // orders spawn and the beginning of Shutdown
 	own     sync.WaitGroup // goroutines of the adapter's own requests
 }
 
@@ -145,7 +146,10 @@ func (a *Adapter) Wait() error { return a.layer.Wait() }
 // Shutdown implements adapters.Adapter. Dialogs are left as they are: those who export them before may restore them (see Dialogs);
 // the far side notices the end of the others when they expire, or by a 481.
 func (a *Adapter) Shutdown(ctx context.Context) error {
-	if a.closing.Swap(true) {
+	a.spawns.Lock()
+	twice := a.closing.Swap(true)
+	a.spawns.Unlock()
+	if twice {
 		return nil
 	}
 	a.notifiers.stop()
@@ -170,14 +174,11 @@ func (a *Adapter) Addrs() []transaction.BoundListener { return a.layer.Addrs() }
 
 // spawn runs f in a goroutine that Shutdown waits for; not at all if the adapter is closing.
 func (a *Adapter) spawn(f func(context.Context)) {
-	if a.closing.Load() {
-		return
+	a.spawns.Lock()
+	defer a.spawns.Unlock()
+	if !a.closing.Load() {
+		a.own.Go(func() { f(a.base) })
 	}
-	a.own.Add(1)
-	go func() {
-		defer a.own.Done()
-		f(a.base)
-	}()
 }
 
 // nextCSeq is the sequence number of the next request outside of a dialog. It rises from 1 and starts again before 2**31; since each

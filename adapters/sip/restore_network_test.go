@@ -108,3 +108,35 @@ func TestConfigFaults(t *testing.T) {
 		}
 	}
 }
+
+func TestShutdownLeavesNothing(t *testing.T) {
+	a, c := start(t, nil)
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	establish(t, g, c, seen)
+	open(t, a, c, g, seen, "600")
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	if err := a.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Shutdown(ctx); err != nil {
+		t.Errorf("a second time: %v", err)
+	}
+	if s := a.Message(ctx, []resolver.Target{g.hop()}, outgoing(nil)); s.Outcome != adapters.Failure {
+		t.Errorf("%+v after Shutdown", s)
+	}
+	if s := a.Watch(ctx, []resolver.Target{g.hop()}, &adapters.WatchOp{Verb: adapters.WatchFetch, Watch: julietsWatch}); s.Outcome != adapters.Failure {
+		t.Errorf("%+v after Shutdown", s)
+	}
+	a.spawn(func(context.Context) { t.Error("work was begun after Shutdown") })
+	for _, n := range a.notifiers.all() {
+		n.expire()
+	}
+	for _, s := range a.subscribers.all() {
+		s.tick()
+	}
+	if n := len(c.notices); n > 0 {
+		t.Errorf("the core was told %d things after Shutdown", n)
+	}
+}

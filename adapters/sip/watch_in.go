@@ -377,7 +377,7 @@ func (n *notifying) after(d time.Duration, f func()) *time.Timer {
 // (RFC 6665 §4.2.1.4), the core's own if it has one.
 func (n *notifying) expire() {
 	n.mu.Lock()
-	if n.ended || n.last || time.Now().Before(n.d.Expires) {
+	if n.ended || n.last || n.table.a.closing.Load() || time.Now().Before(n.d.Expires) {
 		n.mu.Unlock()
 		return
 	}
