@@ -27,6 +27,9 @@ type decoder struct {
 	faults Faults
 }
 
+// maxFaults bounds what is told of one file, so that a wrong one of 16MiB does not become a gigabyte of faults.
+const maxFaults = 1000
+
 // field is what the tags of a struct field say.
 type field struct {
 	key, def, min, max, example string
@@ -46,6 +49,12 @@ func fieldOf(f reflect.StructField) (field, bool) {
 }
 
 func (d *decoder) report(n *yaml.Node, path, problem, instead string) {
+	switch {
+	case len(d.faults) > maxFaults:
+		return
+	case len(d.faults) == maxFaults:
+		problem, instead = "more than 1000 faults: the rest is not told", "is this a configuration?"
+	}
 	f := d.fault(path, valueFault{problem, instead})
 	f.Line, f.Column = max(n.Line, 1), max(n.Column, 1)
 	d.faults = append(d.faults, f)

@@ -59,7 +59,9 @@ func parse(name string, text []byte) (*Config, error) {
 	}
 	d.config(root, c)
 	c.origin = d.origin
-	d.faults = append(d.faults, c.check()...)
+	if len(d.faults) <= maxFaults {
+		d.faults = append(d.faults, c.check()...)
+	}
 	return c, d.faults.err()
 }
 

@@ -270,6 +270,15 @@ extra: 1
 	}
 }
 
+// A file that is no configuration at all does not become more faults than anybody reads.
+func TestParseManyFaults(t *testing.T) {
+	_, err := Parse("f", []byte(strings.Repeat("word: x\n", 100_000)))
+	var faults Faults
+	if !errors.As(err, &faults) || len(faults) > maxFaults+2 || !strings.Contains(err.Error(), "f:1001:1: more than 1000 faults: the rest is not told") {
+		t.Errorf("%d faults, %.200v", len(faults), err)
+	}
+}
+
 // Each example file is right, and each of its keys is in the reference, which is right as well.
 func TestExampleFiles(t *testing.T) {
 	files, err := filepath.Glob("*.yaml")
