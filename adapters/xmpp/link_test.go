@@ -16,6 +16,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stream"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/xmpptest"
+	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 )
 
@@ -589,4 +590,49 @@ func TestDisco(t *testing.T) {
 	if e := ask("example.net", "<query xmlns='"+info+"' node='x'/>"); attr(e, "type") != "error" {
 		t.Fatalf("%s", e.Raw)
 	}
+}
+
+// TestInternationalDomains: A-labels in the core, U-labels on the wire (RFC 7622 §3.2.1).
+func TestInternationalDomains(t *testing.T) {
+	core := newRecorder()
+	s := listen(t)
+	a, p := started(t, s, core, func(c *xmpp.Config) { c.Components[0].Serves = []string{xmppDomain, "xn--bcher-kva.example"} })
+	op := textOp("m1", "x")
+	op.To.Address = cpim.MustParseAddress("im:j%C3%BClia@xn--bcher-kva.example")
+	done := send(t, a, op)
+	if e := p.hear(); attr(e, "to") != "j\u00fclia@b\u00fccher.example" {
+		t.Fatalf("heard %s", e.Raw)
+	}
+	p.pong(p.hear())
+	next(t, done, "the outcome")
+	p.say("<message from='j\u00fclia@b\u00fccher.example/x' to='romeo@example.net'><body>x</body></message>")
+	if in := next(t, core.messages, "her answer"); in.From.Address != op.To.Address {
+		t.Fatalf("%+v", in.From)
+	}
+}
+
+// TestSlowPeerTFI09: a server that does not read is left, by the write timeout or the ping's, whichever the socket's buffers allow;
+// what is in memory stays within its bounds.
+func TestSlowPeerTFI09(t *testing.T) {
+	s := listen(t)
+	a, _ := started(t, s, newRecorder(), func(c *xmpp.Config) {
+		c.Limits.WriteTimeout, c.Limits.PingTimeout, c.Limits.QueueBytes = 100*time.Millisecond, 200*time.Millisecond, 1<<20
+	})
+	big := strings.Repeat("x", 200<<10)
+	outcomes := make(chan adapters.Status, 64)
+	for i := range 64 { // 13 MB, more than loopback's buffers hold
+		go func() { outcomes <- a.Message(t.Context(), nil, textOp(strconv.Itoa(i), big)) }()
+	}
+	refused := 0
+	for range 40 {
+		if st := next(t, outcomes, "an outcome"); st.Outcome != adapters.Failure {
+			t.Fatalf("%+v", st)
+		} else if st.Reason == adapters.ReasonOverloaded {
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Fatal("the queue has no bound")
+	}
+	s.welcome(t) // the link is made anew
 }

@@ -304,3 +304,19 @@ func TestReports(t *testing.T) {
 		t.Fatalf("%+v", back)
 	}
 }
+
+// TestReadAlone: a stanza of a file, whatever stream it is from.
+func TestReadAlone(t *testing.T) {
+	for _, xmlns := range []string{"", " xmlns='jabber:client'", " xmlns='jabber:server'", " xmlns='jabber:component:accept'"} {
+		s, err := stanza.ReadAlone([]byte("\n<message"+xmlns+" from='juliet@example.com/x' to='romeo@example.net'><body>O</body></message>\n"), strictxml.Limits{})
+		if err != nil || s.Kind != stanza.Message || string(s.Body) != "O" {
+			t.Errorf("%q: %+v, %v", xmlns, s, err)
+		}
+	}
+	if s, err := stanza.ReadAlone([]byte("<message xmlns='urn:x'/>"), strictxml.Limits{}); err != nil || s.Kind != 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := stanza.ReadAlone([]byte("<message><!-- --></message>"), strictxml.Limits{}); err == nil {
+		t.Error("a comment was taken")
+	}
+}
