@@ -32,6 +32,8 @@ type Stanza struct {
 	Status    *string `json:"status,omitempty"`
 	Priority  *string `json:"priority,omitempty"`
 	Condition *string `json:"condition,omitempty"`
+	// Raw is what came over the socket since the last stanza, as it was written by the server.
+	Raw string `json:"raw,omitempty"`
 }
 
 // Text returns what p points to, "(none)" for nil.
@@ -44,6 +46,7 @@ func Text(p *string) string {
 
 // String is for messages of failed tests.
 func (s Stanza) String() string {
+	s.Raw = ""
 	b, err := json.Marshal(s)
 	if err != nil {
 		return err.Error()

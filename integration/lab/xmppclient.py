@@ -16,6 +16,7 @@ def out(**fields):
 class User(slixmpp.ClientXMPP):
     def __init__(self, jid, password):
         super().__init__(jid, password)
+        self.raw = b""
         self.auto_authorize = None
         self.auto_subscribe = False
         self["feature_mechanisms"].unencrypted_plain = True
@@ -23,16 +24,20 @@ class User(slixmpp.ClientXMPP):
         self.add_event_handler("failed_auth", lambda _: out(event="failed_auth"))
         self.add_event_handler("disconnected", lambda _: out(event="disconnected"))
         self.register_handler(slixmpp.xmlstream.handler.Callback(
-            "message", slixmpp.xmlstream.matcher.MatchXPath("{jabber:client}message"), self.message))
+            "message", slixmpp.xmlstream.matcher.MatchXPath("{jabber:client}message"), self.on_message))
         self.register_handler(slixmpp.xmlstream.handler.Callback(
-            "presence", slixmpp.xmlstream.matcher.MatchXPath("{jabber:client}presence"), self.presence))
+            "presence", slixmpp.xmlstream.matcher.MatchXPath("{jabber:client}presence"), self.on_presence))
+
+    def data_received(self, data):
+        self.raw = (self.raw + data)[-(1 << 20):]
+        super().data_received(data)
 
     async def started(self, _):
         await self.get_roster()
         self.send_presence()
         out(event="online", jid=str(self.boundjid))
 
-    def stanza(self, event, stanza):
+    def report(self, event, stanza):
         xml = stanza.xml
         ns = "{jabber:client}"
         error = xml.find(ns + "error")
@@ -50,14 +55,15 @@ class User(slixmpp.ClientXMPP):
             subject=None if subject is None else (subject.text or ""),
             thread=xml.findtext(ns + "thread"), show=xml.findtext(ns + "show"),
             status=xml.findtext(ns + "status"), priority=xml.findtext(ns + "priority"),
-            **{"from": xml.get("from")})
+            raw=self.raw.decode("utf-8", "replace"), **{"from": xml.get("from")})
+        self.raw = b""
 
-    def message(self, stanza):
-        self.stanza("message", stanza)
+    def on_message(self, stanza):
+        self.report("message", stanza)
 
-    def presence(self, stanza):
+    def on_presence(self, stanza):
         if stanza["from"].bare != self.boundjid.bare:
-            self.stanza("presence", stanza)
+            self.report("presence", stanza)
 
     async def commands(self):
         loop = asyncio.get_running_loop()

@@ -1,6 +1,9 @@
 package strictxml
 
-import "errors"
+import (
+	"bytes"
+	"errors"
+)
 
 // ErrNotAtElement is the error of Cursor.Skip and Cursor.Element where the
 // current token is not a StartElement. It is a fault of the caller, not of
@@ -125,6 +128,33 @@ func (c *Cursor) TextBytes() []byte {
 		return nil
 	}
 	return c.decoded(span{int32(c.start), int32(c.pos)}, c.markup, false)
+}
+
+// AppendTextKeepingCR appends TextBytes, but with a carriage return that stands
+// in the input as itself kept instead of normalised to LF (XML 1.0 §2.11).
+// Where the text has a CDATA section it is the same as TextBytes.
+//
+// It is for one purpose. COMPAT(Prosody, 0.12.3): it writes a carriage return
+// in character data as itself, although the client had written the reference
+// that means one, so what an XML processor makes of it is not what the user
+// sent. Nothing else may use it: on what is security-relevant two readers of
+// one text must agree.
+func (c *Cursor) AppendTextKeepingCR(dst []byte) []byte {
+	if c.kind != Text {
+		return dst
+	}
+	raw := c.raw[c.start:c.pos]
+	if bytes.IndexByte(raw, '\r') < 0 || bytes.Contains(raw, []byte(cdataStart)) {
+		return append(dst, c.TextBytes()...)
+	}
+	for {
+		line, rest, more := bytes.Cut(raw, []byte{'\r'})
+		dst = appendDecoded(dst, line, false)
+		if !more {
+			return dst
+		}
+		dst, raw = append(dst, '\r'), rest
+	}
 }
 
 // IsSpace tells whether the current token is a Text of white space only (XML

@@ -312,7 +312,8 @@ func (r *Reader) text() ([]byte, error) {
 		}
 		switch k {
 		case strictxml.Text:
-			r.buf = append(r.buf, c.TextBytes()...)
+			// COMPAT(Prosody, 0.12.3): see there.
+			r.buf = c.AppendTextKeepingCR(r.buf)
 		case strictxml.StartElement:
 			r.refuse(BadRequest, "An element inside of text")
 			return nil, r.skipOpen(k)
