@@ -71,7 +71,8 @@ func TestConversation(t *testing.T) {
 	conversation(t, a, core, juliet, func(s string) string { return s })
 }
 
-// conversation is the script, which a real server's test plays too. through is what the server makes of a text.
+// conversation is the script, which a real server's test plays too. through is what a text has become when
+// Juliet's client reads it.
 func conversation(t *testing.T, a *xmpp.Adapter, core *recorder, juliet *user, through func(string) string) {
 	ctx := t.Context()
 
@@ -158,7 +159,7 @@ func conversation(t *testing.T, a *xmpp.Adapter, core *recorder, juliet *user, t
 	juliet.raw(t, "<message to='romeo@"+sipDomain+"' id='m2' type='chat'><subject/><body>Art thou not Romeo,&#13;\nand a Montague? &lt;&amp;&gt;\"' ]]&gt; \U0001F339 \t\n e\u0301 \\27</body>"+
 		"<thread>t2</thread><active xmlns='http://jabber.org/protocol/chatstates'/></message>")
 	in := next(t, core.messages, "Juliet's message")
-	if string(in.Content.Octets) != through(odd) || in.Thread != "t2" || in.TransID != "m2" || in.Kind != adapters.KindChat || in.From.Instance != "balcony" ||
+	if string(in.Content.Octets) != odd || in.Thread != "t2" || in.TransID != "m2" || in.Kind != adapters.KindChat || in.From.Instance != "balcony" ||
 		in.Peer != (adapters.Peer{Adapter: "xmpp", Name: "main"}) || len(in.Subjects) != 1 || in.Subjects[0].Text != "" {
 		t.Fatalf("message %+v", in)
 	}

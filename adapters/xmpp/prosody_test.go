@@ -127,8 +127,8 @@ func TestProsody(t *testing.T) {
 	a := start(t, cfg, core)
 	await(t, "the link comes up", up(a))
 	juliet := login(t, p.client)
-	// COMPAT(Prosody, 0.12): it writes CR as it is and not as a reference, so the next parser reads CR LF as LF (XML 1.0 §2.11).
-	// A known failure of the server's, in both directions; this test fails when it is gone, and the README's list can be shorter.
+	// COMPAT(Prosody, 0.12.3): it writes CR as it is and not as a reference, so the client's parser reads CR LF as LF (XML 1.0 §2.11). A
+	// known failure of the server's, which this test notices when it is gone. In the other direction the adapter knows.
 	conversation(t, a, core, juliet, func(s string) string { return strings.ReplaceAll(s, "\r\n", "\n") })
 }
 
