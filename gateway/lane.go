@@ -27,6 +27,7 @@ const (
 	laneMessages laneKind = iota + 1
 	laneReports
 	laneWatch
+	laneNotify
 )
 
 // task is one unit of work in a lane. run is called in the lane's goroutine and may wait for the network.

@@ -66,7 +66,7 @@ func newWatches(g *Gateway) *watches {
 	w := &watches{
 		gateway: g,
 		seed:    maphash.MakeSeed(),
-		// A lane of a pair holds at most one notification for each of its sessions and the requests between them.
+		// A lane of a pair holds at most a few requests, or a few notifications for each of its sessions.
 		lanes: newLanes(4*g.limits.WatchSessions+16, 4*g.limits.Watches),
 	}
 	for i := range w.shards {
@@ -258,7 +258,8 @@ func (w *watches) tick(s *watchShard) {
 	}
 }
 
-// do puts the effects that wait for the network into the pair's lane.
+// do puts the effects that wait for the network into the pair's two lanes: what is asked of the presentity's side and what is told
+// to the watcher's are each in order, and a side that does not answer does not hold up the other.
 func (w *watches) do(p pair, effects []watch.Effect) {
 	g := w.gateway
 	for _, e := range effects {
@@ -267,22 +268,18 @@ func (w *watches) do(p pair, effects []watch.Effect) {
 			g.metrics.dropped.WithLabelValues(string(e.Dropped)).Inc()
 		case e.Request != nil:
 			t := &watchRequest{watches: w, pair: p, request: e.Request, began: time.Now(), id: g.ids.operation()}
-			if !w.lanes.add(w.lane(p), t) {
+			if !w.lanes.add(laneKey{kind: laneWatch, from: p.watcher, to: p.presentity}, t) {
 				// As if the presentity's side had refused: the state machine tries again in its time.
 				w.answer(t, adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "")})
 			}
 		case e.Tell != nil:
 			t := &telling{watches: w, pair: p, op: e.Tell, began: time.Now()}
 			t.op.ID = g.ids.operation()
-			if !w.lanes.addNewest(w.lane(p), t) {
+			if !w.lanes.addNewest(laneKey{kind: laneNotify, from: p.presentity, to: p.watcher}, t) {
 				g.metrics.dropped.WithLabelValues("overloaded").Inc()
 			}
 		}
 	}
-}
-
-func (w *watches) lane(p pair) laneKey {
-	return laneKey{kind: laneWatch, from: p.watcher, to: p.presentity}
 }
 
 // watchRequest is a Request effect on its way to the presentity's side.

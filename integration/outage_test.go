@@ -86,7 +86,7 @@ func TestWrongSecret(t *testing.T) {
 	if strings.Contains(log, "not-the-secret") || strings.Contains(log, lab.ComponentSecret) {
 		t.Error("T-AD-02: a secret is in the log")
 	}
-	if !strings.Contains(log, "not-authorized") || !strings.Contains(log, "secret") {
+	if !strings.Contains(log, "the server does not accept the component's secret") {
 		t.Errorf("the log does not say what is wrong:\n%s", log)
 	}
 }

@@ -41,13 +41,14 @@ func isWatchedScenario() string {
 				content = "Content-Type: application/pidf+xml\nContent-Length: [len]\n\n" + body
 			}
 			out.WriteString(strings.NewReplacer("STATE", state, "CSEQ", string(rune('0'+cseq)), "CONTENT", content).Replace(
-				`<send retrans="500"><![CDATA[
+				`<pause milliseconds="300"/>
+<send retrans="500"><![CDATA[
 
 NOTIFY [next_url] SIP/2.0
 Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch];rport
 Max-Forwards: 70
 From: <sip:romeo@example.net>;tag=[pid]s[call_number]
-To: <sip:juliet@example.com>[peer_tag_param]
+To: <sip:juliet@example.com>[$1]
 Call-ID: [call_id]
 CSeq: CSEQ NOTIFY
 Contact: <sip:romeo@[local_ip]:[local_port];transport=[transport]>
@@ -56,7 +57,6 @@ Subscription-State: STATE
 CONTENT
 ]]></send>
 <recv response="200"/>
-<pause milliseconds="300"/>
 `))
 		default:
 			out.WriteString(line)
@@ -94,7 +94,7 @@ func TestSIPUserWatchesXMPPUser(t *testing.T) {
 	}
 	for i, want := range []string{"<basic>open</basic>", "<basic>closed</basic>"} {
 		b := bodies[2+i]
-		if !strings.Contains(b, want) || !strings.Contains(b, `entity="pres:juliet@example.com"`) || !strings.Contains(b, `id="ID-balcony"`) {
+		if !strings.Contains(b, want) || !strings.Contains(b, "entity='pres:juliet@example.com'") || !strings.Contains(b, "id='ID-balcony'") {
 			t.Errorf("document %d: %s", i, b)
 		}
 	}
@@ -115,7 +115,9 @@ func TestXMPPUserWatchesSIPUser(t *testing.T) {
 		t.Errorf("presence %v", closed)
 	}
 	s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("unsubscribe")})
-	s.juliet.Expect(t, patience, "the end", isPresence("unsubscribed"))
+	// Her server keeps the "unsubscribed" that follows to itself, because her roster does not have Romeo as "to" any more (RFC 6121
+	// §3.2.3); what it delivers is that he is gone.
+	s.juliet.Expect(t, patience, "the end", isPresence("unavailable"))
 	run.Wait(t, 40*time.Second)
 	var expires []string
 	for _, m := range run.Received() {

@@ -117,7 +117,9 @@ Content-Length: 0
 // then answers the end of the watch.
 const sippIsWatched = `<?xml version="1.0" encoding="UTF-8" ?>
 <scenario name="an XMPP user watches a SIP user">
-<recv request="SUBSCRIBE" rrs="true"/>
+<recv request="SUBSCRIBE" rrs="true">
+  <action><ereg regexp=";tag=[^;]*" search_in="hdr" header="From:" check_it="true" assign_to="1"/></action>
+</recv>
 <send><![CDATA[
 
 SIP/2.0 200 OK

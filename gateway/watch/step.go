@@ -211,7 +211,8 @@ func (t *turn) leave() {
 	t.unknow()
 }
 
-// cancel gives the authorization back (RFC 8048 §5.2.3).
+// cancel gives the authorization back (RFC 8048 §5.2.3). The watcher is told at once and not, as the text has it, upon the other
+// side's acknowledgement: cancelling must also work while the other side is away (RFC 2779 §5.1.7).
 func (t *turn) cancel(op *adapters.WatchOp) {
 	t.respond(adapters.Success, 0, adapters.WatchTerminated, 0)
 	had := t.auth != None || len(t.sessions) > 0
