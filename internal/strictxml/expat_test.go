@@ -129,8 +129,8 @@ func foreignNames(doc []byte, e *Element) []byte {
 	}
 	walk(e)
 	var out []byte
-	for _, r := range string(doc) {
-		if in[r] {
+	for i, r := range string(doc) {
+		if in[r] && (i > 0 || r != '\uFEFF') { // a byte order mark at the start is no part of a name
 			out = fmt.Appendf(out, "_%X", r)
 		} else {
 			out = append(out, string(r)...)

@@ -69,7 +69,7 @@ func checkConsistent(tb testing.TB, doc []byte) {
 	if err := w.Err(); err != nil {
 		tb.Fatalf("%q: writing: %v", doc, err)
 	}
-	again, err := ParseElement(w.Bytes(), mustScope(nil, "", "other"), Limits{Attributes: 128, Bytes: 1 << 21, NameBytes: 2 << 10})
+	again, err := ParseElement(w.Bytes(), mustScope(nil, "", "other"), Limits{Attributes: 128, Bytes: 1 << 24, NameBytes: 1 << 20})
 	if err != nil {
 		tb.Fatalf("%q: written %q: %v", doc, w.Bytes(), err)
 	}
