@@ -221,9 +221,15 @@ func (u *sipUser) present(ctx context.Context, document string) error {
 	req.SetTransport("TCP")
 	req.SetDestination(u.tcp)
 	for _, h := range [][2]string{
-		{"From", "<sip:romeo@example.net>;tag=" + d.localTag}, {"To", d.remote}, {"Call-ID", d.callID},
-		{"CSeq", fmt.Sprintf("%d NOTIFY", d.cseq)}, {"Max-Forwards", "70"}, {"Contact", u.contact("TCP")}, {"Event", "presence"},
-		{"Subscription-State", "active;expires=3600"}, {"Content-Type", "application/pidf+xml"},
+		{"From", "<sip:romeo@example.net>;tag=" + d.localTag},
+		{"To", d.remote},
+		{"Call-ID", d.callID},
+		{"CSeq", fmt.Sprintf("%d NOTIFY", d.cseq)},
+		{"Max-Forwards", "70"},
+		{"Contact", u.contact("TCP")},
+		{"Event", "presence"},
+		{"Subscription-State", "active;expires=3600"},
+		{"Content-Type", "application/pidf+xml"},
 	} {
 		req.AppendHeader(sip.NewHeader(h[0], h[1]))
 	}
