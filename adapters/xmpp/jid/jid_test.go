@@ -97,6 +97,12 @@ func TestIllegalJIDs(t *testing.T) {
 		{"IPv6 without brackets", "a@2001:db8::1", "idna"},
 		{"numeric last label", "a@1.2.3.4.5", "address"},
 		{"zone", "a@[fe80::1%eth0]", "address"},
+		// "this character MUST be stripped from the domainpart before ... comparing against another JID" (RFC 7622 §3.2): one dot is; a second
+		// one would leave two JIDs of one domain that compare as different.
+		{"two final dots", "a@d.example..", "domainpart"},
+		{"two final dots of digits", "0..", "domainpart"},
+		{"final ideographic full stop", "a@d.example\u3002", "domainpart"},
+		{"final dot and fullwidth full stop", "a@d.example\uff0e.", "domainpart"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			j, err := jid.Parse(c.in)

@@ -118,6 +118,11 @@ func prepareDomain(s string) (string, error) {
 	if end, ok := canonicalDomain(ascii, 0); ok && end == len(ascii) {
 		return ascii, nil
 	}
+	// One final dot was taken off above. What ends with another, or with a character that is mapped to one, has an empty label, and
+	// would be a second text of the name without it.
+	if strings.HasSuffix(ascii, ".") {
+		return "", &SyntaxError{Offset: len(s), Rule: "domainpart", Section: "RFC 7622 §3.2.1", Expected: "no empty label"}
+	}
 	u, err := profile.ToUnicode(ascii)
 	if err != nil {
 		return "", &SyntaxError{Rule: "idna", Section: "RFC 7622 §3.2.1", Expected: "A-labels that some U-label has"}
