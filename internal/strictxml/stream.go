@@ -7,8 +7,9 @@ import (
 )
 
 // ErrStreamOrder is the error of Stream.Header when it has been read already,
-// and of Stream.Next when it has not. It is a fault of the caller.
-var ErrStreamOrder = errors.New("strictxml: the stream's header is read first, and once")
+// of Stream.Next when it has not or when Skip has not come to its end, and of
+// Stream.Skip when there is nothing to skip. It is a fault of the caller.
+var ErrStreamOrder = errors.New("strictxml: the stream's header is read first, and once, and a child is skipped to its end")
 
 // Sizes of a Stream's buffer. It begins small, and returns to that size when
 // a large element has been consumed, so that an idle connection holds little.
@@ -43,6 +44,7 @@ type Stream struct {
 	pos     int // in the window, of what the phase has come to
 	frame   framer
 	root    []byte // qualified name of the root
+	large   bool   // err is that of a child that Skip may pass over
 	err     error  // for good
 	readErr error  // came with octets that are still to be looked at
 }
@@ -95,7 +97,7 @@ func (s *Stream) Reset(r io.Reader) {
 func (s *Stream) Restart() { s.restart() }
 
 func (s *Stream) restart() {
-	s.phase, s.pos = streamStart, 0
+	s.phase, s.pos, s.large = streamStart, 0, false
 }
 
 // fail makes a fault at a position in the window the Stream's error for good.
@@ -243,11 +245,15 @@ func (s *Stream) endHeader(w []byte) (*Element, *Scope, error) {
 // root's end tag, io.ErrUnexpectedEOF if the reader ended without one, a
 // *SyntaxError, which stays, or the reader's, such as a deadline that passed;
 // after one of the reader's Next goes on where it was.
+//
+// With an error raw is nil, but for a child that exceeds Limits.Bytes or
+// Limits.Depth: then it is as much of the child as was looked at, and Skip can
+// pass over the rest.
 func (s *Stream) Next() (raw []byte, err error) {
 	switch {
 	case s.err != nil:
 		return nil, s.err
-	case s.phase < streamBetween:
+	case s.phase < streamBetween || s.large:
 		return nil, ErrStreamOrder
 	}
 	for {
@@ -256,6 +262,9 @@ func (s *Stream) Next() (raw []byte, err error) {
 		}
 		w := s.window()
 		switch res, f := s.scanChild(w); {
+		case res == frameFault && f == faultDepth && s.phase == streamChild:
+			s.large = true
+			return w[:s.pos:s.pos], s.fail(f, s.pos)
 		case res == frameFault:
 			return nil, s.fail(f, s.pos)
 		case res == frameDone && s.phase == streamRootEnd:
@@ -267,6 +276,9 @@ func (s *Stream) Next() (raw []byte, err error) {
 			s.start += n
 			s.phase = streamBetween
 			return w[:n:n], nil
+		case len(w) == s.lim.Bytes && s.phase == streamChild:
+			s.large = true
+			return w[:len(w):len(w)], s.fail(faultBytes, len(w))
 		case len(w) == s.lim.Bytes:
 			return nil, s.fail(faultBytes, len(w))
 		}
@@ -277,6 +289,75 @@ func (s *Stream) Next() (raw []byte, err error) {
 			return nil, err
 		}
 	}
+}
+
+// lookBehind is more than the octets before its position that a framer looks
+// at again.
+const lookBehind = 16
+
+// Skip passes over the rest of the child for whose size or depth Next has just
+// failed, keeping none of it, so that Next can go on with the child after it:
+// a stream that carries everybody's stanzas need not end for one of them. What
+// is prohibited in a stream is refused as ever, all else in that child is not
+// looked at. It passes over at most max octets; more is an error of the same
+// kind, and stays. Other errors are those of Next; after one of the reader's
+// Skip may be called again. Without such a child it fails with the Stream's
+// error, or ErrStreamOrder.
+func (s *Stream) Skip(max int64) error {
+	if !s.large {
+		if s.err != nil {
+			return s.err
+		}
+		return ErrStreamOrder
+	}
+	if s.err != nil {
+		if s.frame.state == frameOpen && s.frame.depth > s.lim.Depth {
+			// The framer stands at the '<' of the element that was too much.
+			s.frame.depth--
+			s.frame.pos++
+		}
+		s.err = nil
+	}
+	until := s.base + int64(s.start) + max
+	for {
+		res, f := s.frame.scan(s.buf[s.start:s.end], maxBytes)
+		switch res {
+		case frameFault:
+			s.large = false
+			return s.fail(f, s.frame.pos)
+		case frameDone:
+			s.start += s.frame.pos
+			s.phase, s.large = streamBetween, false
+			return nil
+		}
+		if n := s.frame.pos - lookBehind; n > 0 {
+			s.start += n
+			s.frame.pos -= n
+		}
+		if s.base+int64(s.start) > until {
+			s.large = false
+			return s.fail(faultBytes, s.frame.pos)
+		}
+		if err := s.fill(); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+	}
+}
+
+// StartTag returns the start tag, or empty-element tag, with which raw begins,
+// nil if it does not end in raw. It frames only; a Cursor has to read it.
+func StartTag(raw []byte) []byte {
+	if len(raw) == 0 || raw[0] != '<' {
+		return nil
+	}
+	f := framer{state: frameOpen, pos: 1, tagOnly: true}
+	if res, _ := f.scan(raw, 1); res != frameDone {
+		return nil
+	}
+	return raw[:f.pos:f.pos]
 }
 
 // scanChild goes on in a child, or in the root's end tag, as far as its octets

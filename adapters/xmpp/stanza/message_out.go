@@ -1,6 +1,7 @@
 package stanza
 
 import (
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -43,12 +44,12 @@ func AppendMessage(dst []byte, op *adapters.MessageOp, env Envelope) ([]byte, er
 	if id == "" {
 		id = op.TransID
 	}
-	ok := carries(id) && carries(op.Thread) && carries(op.ParentThread) && carriesBytes(text) && carries(lang)
+	ok := carries(id) && carries(op.Thread) && carries(op.ParentThread) && carriesBytes(text)
 	for i := range op.Subjects {
-		ok = ok && carries(op.Subjects[i].Text) && carries(op.Subjects[i].Lang)
+		ok = ok && carries(op.Subjects[i].Text)
 	}
 	for i := range op.Alternatives {
-		ok = ok && carries(op.Alternatives[i].Text) && carries(op.Alternatives[i].Lang)
+		ok = ok && carries(op.Alternatives[i].Text)
 	}
 	if !ok {
 		return dst, &Refusal{Reason: adapters.ReasonNotAcceptable, Detail: "The text holds characters that XMPP cannot carry"}
@@ -62,16 +63,25 @@ func AppendMessage(dst []byte, op *adapters.MessageOp, env Envelope) ([]byte, er
 	default:
 		// RFC 7572 §5: "MUST specify no XMPP 'type' attribute or, equivalently, a 'type' attribute whose value is "normal"".
 	}
+	if !isTag(lang) {
+		lang = "" // what is no tag must not travel as one
+	}
 	dst = appendLang(dst, lang, "")
 	dst = append(dst, '>')
-	for _, s := range op.Subjects {
-		dst = appendText(dst, "subject", s, lang)
+	for i, s := range op.Subjects {
+		// RFC 6121 §5.2.4: more than one only if each has a language of its own, and here the first is the default.
+		if !taken(op.Subjects[:i], s.Lang, lang) {
+			dst = appendText(dst, "subject", s, lang)
+		}
 	}
 	dst = append(dst, "<body>"...)
 	dst = strictxml.AppendText(dst, string(text))
 	dst = append(dst, "</body>"...)
-	for _, a := range op.Alternatives {
-		dst = appendText(dst, "body", a, lang)
+	for i, a := range op.Alternatives {
+		// RFC 6121 §5.2.3: the same of bodies, of which the content was the first.
+		if !strings.EqualFold(inForce(a.Lang, lang), lang) && !taken(op.Alternatives[:i], a.Lang, lang) {
+			dst = appendText(dst, "body", a, lang)
+		}
 	}
 	if op.Thread != "" {
 		dst = append(dst, "<thread"...)
@@ -91,6 +101,24 @@ func AppendMessage(dst []byte, op *adapters.MessageOp, env Envelope) ([]byte, er
 		dst = append(dst, "'/>"...)
 	}
 	return append(dst, "</message>"...), nil
+}
+
+// inForce is the language that an element tagged lang has inside of a stanza in the language outer.
+func inForce(lang, outer string) string {
+	if !isTag(lang) {
+		return outer
+	}
+	return lang
+}
+
+// taken tells whether one of all has the language in force that lang would have.
+func taken(all []adapters.LangText, lang, outer string) bool {
+	for i := range all {
+		if strings.EqualFold(inForce(all[i].Lang, outer), inForce(lang, outer)) {
+			return true
+		}
+	}
+	return false
 }
 
 // plainText finds the text of op: its content, or the content of the message/cpim object that it relays. Only text/plain in ASCII

@@ -1,6 +1,8 @@
 package stanza
 
 import (
+	"strings"
+
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
 	"github.com/isthmus-gateway/isthmus/pidf"
@@ -137,7 +139,7 @@ func appendTuple(dst []byte, p *pidf.Presence, t *pidf.Tuple, from, to jid.JID) 
 		notes = p.Notes
 	}
 	for i, n := range notes {
-		if n.Text == "" || !carries(n.Text) || !carries(n.Lang) || sameLang(notes[:i], n.Lang) {
+		if n.Text == "" || !carries(n.Text) || sameLang(notes[:i], n.Lang) {
 			continue // RFC 6121 §4.7.2.2: one <status/> per language
 		}
 		dst = appendText(dst, "status", adapters.LangText{Lang: n.Lang, Text: n.Text}, "")
@@ -158,7 +160,7 @@ func appendTuple(dst []byte, p *pidf.Presence, t *pidf.Tuple, from, to jid.JID) 
 
 func sameLang(notes []pidf.Note, lang string) bool {
 	for i := range notes {
-		if notes[i].Lang == lang && notes[i].Text != "" {
+		if strings.EqualFold(inForce(notes[i].Lang, ""), inForce(lang, "")) && notes[i].Text != "" && carries(notes[i].Text) {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package stanza
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -76,17 +77,7 @@ func (r *Reader) Read(raw []byte, scope *strictxml.Scope) (*Stanza, error) {
 	if _, err := c.Next(); err != nil {
 		return nil, err
 	}
-	switch {
-	case c.Is(r.space, "message"):
-		s.Kind = Message
-	case c.Is(r.space, "presence"):
-		s.Kind = Presence
-	case c.Is(r.space, "iq"):
-		s.Kind = IQ
-	}
-	if s.Kind != 0 {
-		r.header()
-	}
+	r.begin()
 	for {
 		k, err := c.Next()
 		if err != nil {
@@ -108,6 +99,47 @@ func (r *Reader) Read(raw []byte, scope *strictxml.Scope) (*Stanza, error) {
 	}
 }
 
+// ReadHead reads only the start tag of a stanza that exceeds a limit, of which raw is as much as came: who it is from and for, and
+// its Fault, which is policy-violation. RFC 6120 §13.12: the receiver "MUST either return a <policy-violation/> stanza error ...,
+// thus allowing the sender to recover, or close the stream", and to close would let any user cut everybody's stream. The error is
+// as that of Read, also if the start tag itself exceeds a limit.
+func (r *Reader) ReadHead(raw []byte, scope *strictxml.Scope) (*Stanza, error) {
+	r.st = Stanza{Alternatives: r.st.Alternatives[:0], Statuses: r.st.Statuses[:0]}
+	c, s := &r.cur, &r.st
+	if tag := strictxml.StartTag(raw); tag != nil {
+		raw = tag
+	}
+	c.Reset(raw, scope, r.lim)
+	if _, err := c.Next(); err != nil {
+		return nil, err
+	}
+	r.begin()
+	if s.Kind == 0 {
+		return s, nil
+	}
+	r.refuse(PolicyViolation, "The stanza exceeds a limit of this gateway")
+	if s.Type == "error" {
+		s.Error = &Error{Condition: UndefinedCondition}
+	}
+	return s, nil
+}
+
+// begin finds out from the start tag which stanza it is, from and for whom.
+func (r *Reader) begin() {
+	c, s := &r.cur, &r.st
+	switch {
+	case c.Is(r.space, "message"):
+		s.Kind = Message
+	case c.Is(r.space, "presence"):
+		s.Kind = Presence
+	case c.Is(r.space, "iq"):
+		s.Kind = IQ
+	}
+	if s.Kind != 0 {
+		r.header()
+	}
+}
+
 // refuse keeps the first fault.
 func (r *Reader) refuse(c Condition, text string) {
 	if r.st.Fault == nil {
@@ -119,8 +151,10 @@ func (r *Reader) header() {
 	c, s := &r.cur, &r.st
 	s.From = r.address("from")
 	s.To = r.address("to")
-	if v, ok := c.AttrBytes("", "id"); ok {
+	if v, ok := c.AttrBytes("", "id"); ok && len(v) <= maxID {
 		s.ID = string(v)
+	} else if ok {
+		r.refuse(PolicyViolation, "The id is longer than 1024 octets")
 	}
 	if v, ok := c.AttrBytes("", "type"); ok {
 		s.Type = typeName(v)
@@ -129,6 +163,9 @@ func (r *Reader) header() {
 		s.Lang = r.language(v)
 	}
 }
+
+// maxID bounds an id in octets: it comes back in every answer, and is kept for late reports. A stanza with a longer one has none.
+const maxID = 1024
 
 func (r *Reader) address(name string) jid.JID {
 	v, ok := r.cur.AttrBytes("", name)
@@ -177,30 +214,13 @@ func typeName(v []byte) string {
 	return string(v)
 }
 
-// maxLang bounds a language tag in octets (RFC 5646 §4.4.1 asks for room for 35).
-const maxLang = 64
-
 // language returns a tag that has the shape of one, else "": what is no tag must not travel as one.
 func (r *Reader) language(v []byte) string {
-	if len(v) == 0 || len(v) > maxLang {
-		return ""
-	}
 	if string(v) == r.lang {
 		return r.lang
 	}
-	n := 0
-	for i := 0; i <= len(v); i++ {
-		if i == len(v) || v[i] == '-' {
-			if n == 0 || n > 8 {
-				return ""
-			}
-			n = 0
-			continue
-		}
-		if c := v[i] | 0x20; (c < 'a' || c > 'z') && (v[i] < '0' || v[i] > '9') {
-			return ""
-		}
-		n++
+	if !isTag(v) {
+		return ""
 	}
 	r.lang = string(v)
 	return r.lang
@@ -236,7 +256,9 @@ func (r *Reader) child() error {
 		case c.Is(SpaceReceipts, "request"):
 			s.WantsReceipt = true
 		case c.Is(SpaceReceipts, "received"):
-			s.ReceiptFor, _ = c.Attr("", "id")
+			if v, ok := c.AttrBytes("", "id"); ok && len(v) <= maxID {
+				s.ReceiptFor = string(v)
+			}
 		}
 	case Presence:
 		switch {
@@ -299,7 +321,18 @@ const keptText = 64 << 10
 
 // text reads the character data of an element that may hold nothing else. RFC 6121 §5.2.3: a body "MUST NOT contain mixed
 // content", and neither may a subject, thread, show, status or priority. The octets are valid until the next call.
-func (r *Reader) text() ([]byte, error) {
+func (r *Reader) text() ([]byte, error) { return r.textWith(lineEndsNormalised) }
+
+// lineEnds says what becomes of a carriage return that stands in character data as itself.
+type lineEnds bool
+
+const (
+	lineEndsNormalised lineEnds = false // to LF (XML 1.0 §2.11)
+	// COMPAT(Prosody, 0.12.3): see strictxml's AppendTextKeepingCR. For bodies alone, which are content and cross octet for octet.
+	lineEndsKept lineEnds = true
+)
+
+func (r *Reader) textWith(ends lineEnds) ([]byte, error) {
 	c := &r.cur
 	if cap(r.buf) > keptText {
 		r.buf = nil
@@ -312,8 +345,11 @@ func (r *Reader) text() ([]byte, error) {
 		}
 		switch k {
 		case strictxml.Text:
-			// COMPAT(Prosody, 0.12.3): see there.
-			r.buf = c.AppendTextKeepingCR(r.buf)
+			if ends == lineEndsKept {
+				r.buf = c.AppendTextKeepingCR(r.buf)
+			} else {
+				r.buf = append(r.buf, c.TextBytes()...)
+			}
 		case strictxml.StartElement:
 			r.refuse(BadRequest, "An element inside of text")
 			return nil, r.skipOpen(k)
@@ -345,7 +381,7 @@ func (r *Reader) skipOpen(k strictxml.Kind) error {
 // else two clients could show two texts, so such a message is refused.
 func (r *Reader) body() error {
 	lang := r.childLang()
-	t, err := r.text()
+	t, err := r.textWith(lineEndsKept)
 	if err != nil {
 		return err
 	}
@@ -355,7 +391,7 @@ func (r *Reader) body() error {
 		s.Body = append(make([]byte, 0, len(t)), t...)
 		return nil
 	}
-	if lang == s.BodyLang {
+	if strings.EqualFold(lang, s.BodyLang) { // RFC 5646 §2.1.1: case has no meaning in a tag
 		r.refuse(BadRequest, "Two bodies in one language")
 		return nil
 	}
@@ -367,7 +403,7 @@ func (r *Reader) body() error {
 // or is dropped if that is "".
 func (r *Reader) localized(all []adapters.LangText, t adapters.LangText, element string) []adapters.LangText {
 	for i := range all {
-		if all[i].Lang == t.Lang {
+		if strings.EqualFold(all[i].Lang, t.Lang) {
 			if element != "" {
 				r.refuse(BadRequest, "Two elements of one kind in one language: "+element)
 			}

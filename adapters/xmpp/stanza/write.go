@@ -67,9 +67,9 @@ func appendAttr(dst []byte, name, value string) []byte {
 	return append(dst, '\'')
 }
 
-// appendLang appends xml:lang unless lang is "" or what is inherited.
+// appendLang appends xml:lang unless lang is no tag or what is inherited.
 func appendLang(dst []byte, lang, inherited string) []byte {
-	if lang == "" || lang == inherited {
+	if !isTag(lang) || lang == inherited {
 		return dst
 	}
 	return appendAttr(dst, "xml:lang", lang)

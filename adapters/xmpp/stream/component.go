@@ -143,8 +143,12 @@ func (s *Conn) fail(err error) {
 func (s *Conn) Scope() *strictxml.Scope { return s.scope }
 
 // Next returns the octets of the next element, valid until the next call. The error is io.EOF if the peer closed the stream, a
-// *strictxml.SyntaxError, or the connection's.
+// *strictxml.SyntaxError, or the connection's. With an error the octets are nil, but of an element that is too large or too deep
+// they are the beginning, and Skip can pass over the rest.
 func (s *Conn) Next() ([]byte, error) { return s.stream.Next() }
+
+// Skip passes over the rest of an element that is too large or too deep, at most max octets. Its errors are those of Next.
+func (s *Conn) Skip(max int64) error { return s.stream.Skip(max) }
 
 // Write writes octets, at most until the deadline. n tells how many left.
 func (s *Conn) Write(octets []byte, deadline time.Time) (n int, err error) {
