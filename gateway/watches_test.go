@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,9 +193,9 @@ func TestWatchIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStrait(t, nil)
 		defer s.shutdown()
-		away := true
+		var back atomic.Bool
 		s.sip.OnWatch = func(_ context.Context, op *adapters.WatchOp) adapters.WatchStatus {
-			if away {
+			if !back.Load() {
 				return adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonDomainTimeout, "")}
 			}
 			return adapters.WatchStatus{Status: adapters.Succeeded(), Duration: op.Duration}
@@ -206,7 +207,7 @@ func TestWatchIsTriedAgain(t *testing.T) {
 		if tried < 3 || tried > 10 {
 			t.Errorf("tried %d times in ten minutes", tried)
 		}
-		away = false
+		back.Store(true)
 		time.Sleep(30 * time.Minute)
 		synctest.Wait()
 		s.sip.Handler().Notify(t.Context(), &adapters.NotifyOp{
