@@ -85,7 +85,16 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp) (cha
 	if op == nil {
 		return 0, false, nil
 	}
-	s.noticeBy = time.Time{}
+	if !s.closing {
+		// A NOTIFY that is not the last may have crossed our Expires 0, and confirms nothing of it.
+		s.noticeBy, s.owed = time.Time{}, false
+	}
+	if s.fetch && op.State != adapters.WatchTerminated {
+		// One NOTIFY is all that a poll asks for, whatever state the far side gives it.
+		s.finish()
+		op.State = adapters.WatchNeutral
+		return 0, true, nil
+	}
 	switch op.State {
 	case adapters.WatchTerminated:
 		s.d.State = op.State
@@ -114,15 +123,12 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp) (cha
 		}
 	}
 	s.schedule()
-	if s.fetch {
-		op.State, change = adapters.WatchNeutral, 0
-	}
 	return change, !s.closing, nil
 }
 
 // ReadNotify translates a NOTIFY of the presence package: RFC 8048 §6.3, with the state of the watch. The presence document must be
-// well-formed, valid and about the watch's presentity (G8, T-ID-07). While the watch is pending its content is dropped: a gateway
-// "MUST respond to them on the SIP side but refrain from sending any presence stanzas" (RFC 8048 §5.2.1).
+// well-formed, valid and about the watch's presentity (G8, T-ID-07). While the watch is pending, or its state is none that is known, its
+// content is dropped: a gateway "MUST respond to them on the SIP side but refrain from sending any presence stanzas" (RFC 8048 §5.2.1).
 func ReadNotify(req *wire.Message, watch adapters.WatchID, opts ReadOptions) (*adapters.NotifyOp, *Refusal) {
 	value, given := req.Header("Subscription-State")
 	if !given {
@@ -149,7 +155,10 @@ func ReadNotify(req *wire.Message, watch adapters.WatchID, opts ReadOptions) (*a
 	if ref := checkEntity(doc, watch.Presentity, opts); ref != nil {
 		return nil, ref
 	}
-	if state.state == adapters.WatchPending {
+	switch {
+	case state.state == adapters.WatchActive, state.state == adapters.WatchTerminated && state.end != adapters.EndRejected:
+	default:
+		// Pending, refused, or in a state that this code has no word for: the authorization that presence needs was not given.
 		return op, nil
 	}
 	if lang := languageOf(req); lang != "" {

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -86,6 +87,18 @@ func (n *notifying) notify(ctx context.Context, hops []resolver.Target, s watchS
 		case <-t.over:
 			return adapters.Accepted()
 		case <-ctx.Done():
+			if s.state == adapters.WatchTerminated {
+				// Nothing comes after it, so nobody else would ever end the dialog.
+				n.table.a.spawn(func(ctx context.Context) {
+					select {
+					case <-t.mine:
+						n.send(ctx, t)
+						n.pass()
+					case <-ctx.Done():
+					}
+				})
+				return adapters.Failed(adapters.ReasonDomainTimeout, "")
+			}
 			if n.giveUp(t) {
 				return adapters.Failed(adapters.ReasonDomainTimeout, "")
 			}
@@ -182,6 +195,10 @@ func (n *notifying) pass() {
 func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 	a := n.table.a
 	n.mu.Lock()
+	if n.gone {
+		n.mu.Unlock()
+		return adapters.Failed(adapters.ReasonNotFound, "The watch is over")
+	}
 	t.state.expires = time.Until(n.d.Expires)
 	req, err := writeNotify(&n.d, t.state, t.body)
 	hops := a.dialogHops(&n.d, n.peer, n.hops)
@@ -190,14 +207,30 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 		n.end()
 		return adapters.Failed(adapters.ReasonInternal, "")
 	}
+	began := time.Now()
 	r, st := a.try(ctx, hops, req)
 	// "If the NOTIFY request fails due to expiration of SIP Timer F, the notifier SHOULD remove the subscription"; for some
 	// codes it "MUST remove the corresponding subscription" (RFC 6665 §4.2.2).
-	timeout := r.Response == nil && r.Sent && ctx.Err() == nil
+	timeout := n.silent(began, r)
 	if t.state.state == adapters.WatchTerminated || endsUsage(st.Code) || timeout {
 		n.end()
 	}
 	return st
+}
+
+// silent tells whether the watcher has answered nothing for as long as Timer F, to a request that began then and to those before it:
+// the core's patience with each of them is shorter than that.
+func (n *notifying) silent(began time.Time, r transaction.Result) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if r.Response != nil || !r.Sent {
+		n.silence = time.Time{}
+		return false
+	}
+	if n.silence.IsZero() {
+		n.silence = began
+	}
+	return errors.Is(r.Err, transaction.ErrTimeout) && time.Since(n.silence) >= n.table.a.timerN
 }
 
 // try sends a request to the first of hops that can take it.

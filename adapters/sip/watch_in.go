@@ -110,8 +110,12 @@ type notifying struct {
 	mu   sync.Mutex // guards all below
 	d    Dialog     // LocalTag, Watcher, Presentity and Session never change
 	hops []resolver.Target
-	// last tells that the next NOTIFY ends the watch (a fetch, or Expires 0); ended that it was queued, and nothing follows.
-	last, ended bool
+	// last tells that the next NOTIFY ends the watch (a fetch, or Expires 0); ended that it was queued, and nothing follows; gone that
+	// the dialog is over, and nothing that waits for its turn is sent.
+	last, ended, gone bool
+	// silence is when the first of the NOTIFY requests was sent that the watcher has left unanswered one after the other; zero if it
+	// answered the last.
+	silence time.Time
 	// expiry ends the watch in its time; grace sends a NOTIFY if the core does not.
 	expiry, grace *time.Timer
 	sending       bool
@@ -399,7 +403,7 @@ func (n *notifying) tellClosed() {
 // end forgets the dialog without a word.
 func (n *notifying) end() {
 	n.mu.Lock()
-	n.ended = true
+	n.ended, n.gone = true, true
 	stopTimers(n.expiry, n.grace)
 	n.mu.Unlock()
 	n.table.remove(n)

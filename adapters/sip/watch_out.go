@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -18,6 +19,8 @@ type subscribers struct {
 	a *Adapter
 	// slots bounds the refreshes under way.
 	slots chan struct{}
+	// ticks counts the timers that fired; tests look at it.
+	ticks atomic.Uint64
 
 	mu      sync.Mutex
 	byTag   map[string]*subscribing // by Dialog.LocalTag
@@ -127,8 +130,10 @@ type subscribing struct {
 	hops []resolver.Target
 	// want is the duration that is asked for.
 	want time.Duration
-	// closing tells that Expires 0 was sent; ended that nothing follows.
+	// closing tells that Expires 0 was sent, or waits for its turn; ended that nothing follows.
 	closing, ended bool
+	// owed tells that the refresh under way has brought no NOTIFY yet.
+	owed bool
 	// The times that the one timer waits for; zero is none. noticeBy is the end of Timer N.
 	refreshAt, noticeBy time.Time
 	timer               *time.Timer
@@ -295,7 +300,13 @@ func (s *subscribing) ask(ctx context.Context, want time.Duration, maxForwards i
 	if s.d.RemoteTag != "" {
 		hops = a.dialogHops(&s.d, s.peer, s.hops)
 	}
-	s.noticeBy = time.Now().Add(a.timerN)
+	if s.d.Confirmed && !s.closing {
+		// Silence after a refresh ends nothing: the watch is "still considered valid for the duration of the most recently known
+		// "Expires" value" (RFC 6665 §4.1.2.2). Timer N runs from the 2xx then; see granted.
+		s.owed = true
+	} else {
+		s.noticeBy = time.Now().Add(a.timerN)
+	}
 	s.schedule()
 	s.mu.Unlock()
 	if err != nil {
@@ -330,6 +341,9 @@ func (s *subscribing) granted(r transaction.Result, st adapters.Status, want tim
 	}
 	now := time.Now()
 	s.d.Expires = now.Add(granted)
+	if s.owed {
+		s.noticeBy = now.Add(s.table.a.timerN)
+	}
 	if granted > 0 && !s.closing {
 		s.refreshAt = now.Add(refreshAfter(granted))
 	} else {
@@ -361,7 +375,7 @@ func (s *subscribing) failed(r transaction.Result, st adapters.Status) adapters.
 	s.mu.Lock()
 	alive := s.d.Confirmed && !s.closing && !s.fetch && !endsUsage(st.Code) && !cancels(st.Code) && time.Now().Before(s.d.Expires)
 	if alive {
-		s.noticeBy = time.Time{}
+		s.noticeBy, s.owed = time.Time{}, false
 		s.retryRefresh(time.Now(), st.RetryAfter)
 		out.State = s.d.State
 		out.Duration = time.Until(s.d.Expires)
@@ -398,9 +412,9 @@ func (s *subscribing) restart() bool {
 	}
 	from := s.d.LocalTag
 	s.d.renew(wire.NewCallID(""), wire.NewTag())
-	to := s.d.LocalTag
+	s.owed = false
+	s.table.rename(s, from, s.d.LocalTag) // under the lock: who ends s meanwhile must find it by its tag
 	s.mu.Unlock()
-	s.table.rename(s, from, to)
 	return true
 }
 
@@ -423,6 +437,13 @@ func (s *subscribing) close(ctx context.Context, hops []resolver.Target) adapter
 	}
 	s.mu.Unlock()
 	st := s.subscribe(ctx, 0, 0)
+	s.mu.Lock()
+	asked := s.ended || !s.noticeBy.IsZero()
+	s.mu.Unlock()
+	if !asked {
+		// The caller could not wait until a refresh was answered. The far side must hear of the end all the same.
+		s.table.a.spawn(func(ctx context.Context) { s.subscribe(ctx, 0, 0) })
+	}
 	if st.Outcome == adapters.Failure && (st.Code == 481 || st.Reason == adapters.ReasonNotFound) {
 		st.Status = adapters.Succeeded() // there is no watch, which is what was wanted
 	}
@@ -442,8 +463,8 @@ func (s *subscribing) schedule() {
 	if s.ended || s.table.a.closing.Load() {
 		return
 	}
-	at := s.d.Expires
-	for _, t := range [...]time.Time{s.refreshAt, s.noticeBy} {
+	var at time.Time
+	for _, t := range [...]time.Time{s.expiry(), s.refreshAt, s.noticeBy} {
 		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
 			at = t
 		}
@@ -459,14 +480,24 @@ func (s *subscribing) schedule() {
 	s.timer.Reset(wait)
 }
 
+// expiry is when s is over unless it is refreshed. A poll, and a dialog that was asked to end, have expired at once, and are over with
+// their NOTIFY or with Timer N. s.mu is held.
+func (s *subscribing) expiry() time.Time {
+	if (s.fetch || s.closing) && !s.noticeBy.IsZero() {
+		return time.Time{}
+	}
+	return s.d.Expires
+}
+
 // tick does what is due.
 func (s *subscribing) tick() {
+	s.table.ticks.Add(1)
 	s.mu.Lock()
 	now := time.Now()
 	due := func(t time.Time) bool { return !t.IsZero() && !t.After(now) }
 	switch {
 	case s.ended || s.table.a.closing.Load():
-	case due(s.noticeBy), due(s.d.Expires) && (!s.fetch && !s.closing):
+	case due(s.noticeBy), due(s.expiry()):
 		// "If this Timer N expires prior to the receipt of a NOTIFY request, the subscriber considers the subscription
 		// failed" (RFC 6665 §4.1.2.4); and what was not refreshed in time is over.
 		s.finish()

@@ -1,0 +1,83 @@
+package sip
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+)
+
+// What a watcher does that means harm, or dies, to us as a notifier.
+
+// "A 481 response" to a NOTIFY is one of those for which "the notifier MUST remove the corresponding subscription" (RFC 6665 §4.2.2):
+// what waits for its turn is not sent any more (PEERS: NOTIFY after 481).
+func TestNoNotifyAfter481(t *testing.T) {
+	a, c := start(t, nil)
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	_, watch := establish(t, g, c, seen)
+	first := notify(a, g, adapters.NotifyOp{Watch: watch, State: adapters.WatchActive, Presence: document(t, "juliet@example.com", "open")})
+	m := g.request("NOTIFY", seen)
+	second := notify(a, g, adapters.NotifyOp{Watch: watch, Presence: document(t, "juliet@example.com", "closed")})
+	waitFor(t, func() bool {
+		n := a.notifiers.find(watch.Session)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.next != nil
+	})
+	g.answer(m, wire.Response{Code: 481})
+	if s := next(t, first, "outcome"); s.Code != 481 {
+		t.Errorf("%+v", s)
+	}
+	if s := next(t, second, "outcome"); s.Outcome != adapters.Failure || s.Reason != adapters.ReasonNotFound {
+		t.Errorf("%+v", s)
+	}
+	for m := g.readWithin(100 * time.Millisecond); m != nil; m = g.readWithin(100 * time.Millisecond) {
+		if m.IsRequest() && !seen[m.TopVia().Branch()] {
+			t.Errorf("a NOTIFY in a dialog that is gone:\n%s", m.Raw())
+		}
+	}
+}
+
+// A watch that is ended while the watcher does not answer is forgotten, and told of its end when its turn comes.
+func TestEndOfASilentWatcher(t *testing.T) {
+	a, c := start(t, nil)
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	_, watch := establish(t, g, c, seen)
+	notify(a, g, adapters.NotifyOp{Watch: watch, State: adapters.WatchActive})
+	m := g.request("NOTIFY", seen)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	s := a.Notify(ctx, nil, &adapters.NotifyOp{Watch: watch, State: adapters.WatchTerminated, End: adapters.EndRejected})
+	if s.Outcome != adapters.Failure {
+		t.Errorf("%+v", s)
+	}
+	g.answer(m, wire.Response{Code: 200})
+	m = g.request("NOTIFY", seen)
+	fields(t, m, map[string]string{"Subscription-State": "terminated;reason=rejected"})
+	g.answer(m, wire.Response{Code: 200})
+	waitFor(t, func() bool { return a.notifiers.count() == 0 })
+}
+
+// "If the NOTIFY request fails due to expiration of SIP Timer F (transaction timeout), the notifier SHOULD remove the subscription"
+// (RFC 6665 §4.2.2), also where each caller's patience is shorter than Timer F.
+func TestImpatientCoreLosesDeadWatcher(t *testing.T) {
+	a, c := start(t, func(cfg *Config) { cfg.T1 = 5 * time.Millisecond })
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	_, watch := establish(t, g, c, seen)
+	for end := time.Now().Add(wait); a.notifiers.count() > 0; {
+		ctx, cancel := context.WithTimeout(t.Context(), a.timerN/4)
+		s := a.Notify(ctx, nil, &adapters.NotifyOp{Watch: watch, State: adapters.WatchActive})
+		cancel()
+		if s.Outcome != adapters.Failure {
+			t.Fatalf("%+v", s)
+		}
+		if time.Now().After(end) {
+			t.Fatal("a watcher that never answers is notified for ever")
+		}
+	}
+}
