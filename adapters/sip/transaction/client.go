@@ -19,7 +19,8 @@ import (
 type Result struct {
 	// Response has a status of at least 200. nil with Err.
 	Response *wire.Message
-	// Sent tells that octets of the request may have reached the peer: then its outcome is open, and nobody may send a second copy.
+	// Sent tells that the request may have reached the peer, or still may because it waits in a connection's queue: then its outcome is
+	// open, and nobody may send a second copy.
 	Sent bool
 	// Err is ErrTimeout, ErrTransport, ErrTooLarge, ErrOverloaded, ErrClosed or ErrInvalid, perhaps with another error wrapped beside.
 	Err error

@@ -34,7 +34,8 @@ type Bounds struct {
 	ServerTransactions int
 	// ClientTransactions that wait for a response at once. When full, Do fails with ErrOverloaded. Default 65536.
 	ClientTransactions int
-	// Connections open at once, both ways. When full, an inbound one is closed at once, an outbound one is ErrOverloaded. Default 4096.
+	// Connections open at once, both ways. When full, an inbound one is closed at once, an outbound one is ErrOverloaded. Addresses that
+	// Config.Admit does not admit may have an eighth of them, so that they cannot keep the others out. Default 4096.
 	Connections int
 	// ConnectionsPerAddress is how many of them one IP address may have opened to us. Default 64.
 	ConnectionsPerAddress int
@@ -100,7 +101,8 @@ type Config struct {
 	Registerer prometheus.Registerer // nil: no metrics
 	Tap        Tap                   // nil: none
 	// Admit tells whether requests from an address are served at all: one that is not gets 403 once, without state (THREATS S12), and
-	// before its request can be taken for a copy of another's. nil admits all. It must not block.
+	// before its request can be taken for a copy of another's. It is asked about each connection that is opened to us, too. nil admits
+	// all. It must not block.
 	Admit func(netip.Addr) bool
 	// DialControl is net.Dialer.Control of every outgoing connection: it may refuse an address. nil allows all. Whether a datagram may
 	// go to an address must be decided before Do.

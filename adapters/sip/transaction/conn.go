@@ -25,6 +25,7 @@ type conn struct {
 	local     netip.AddrPort
 	key       poolKey
 	inbound   bool
+	stranger  bool // opened by an address that Config.Admit does not admit
 
 	lastWrite atomic.Int64 // Unix nanoseconds
 	frames    *wire.StreamReader
@@ -125,13 +126,20 @@ func (c *conn) ending() bool {
 	return c.closed || c.draining
 }
 
-// forget ends the tie of a transaction and reports whether all octets of its request went to the socket: a request that is not
-// complete cannot be acted upon.
+// forget ends the tie of a transaction and reports whether all octets of its request may have gone to the socket, or still will: a
+// request that is not complete cannot be acted upon. How much the socket has of a write that is under way nobody knows.
 func (c *conn) forget(tx *clientTx) (sent bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.waiting, tx)
-	return tx.queuedTo > 0 && c.written >= tx.queuedTo
+	switch {
+	case tx.queuedTo == 0:
+		return false
+	case c.closed:
+		return c.written+uint64(c.taken) >= tx.queuedTo
+	default:
+		return true
+	}
 }
 
 // write is the writer goroutine.

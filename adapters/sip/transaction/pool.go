@@ -27,6 +27,8 @@ type pool struct {
 
 	mu         sync.Mutex
 	closed     bool
+	opening    int // connections that are being opened, which count as open
+	strangers  int
 	all        map[*conn]struct{}
 	perAddress map[netip.Addr]int // inbound
 	by         map[poolKey]*pooled
@@ -60,13 +62,14 @@ func (p *pool) get(ctx context.Context, target resolver.Target) (*conn, error) {
 		e = nil // its place is taken by a new one
 	}
 	if e == nil {
-		if len(p.all) >= p.layer.cfg.Bounds.Connections {
+		if len(p.all)+p.opening >= p.layer.cfg.Bounds.Connections {
 			p.mu.Unlock()
 			p.layer.metrics.drop(dropConnections)
 			return nil, fmt.Errorf("%w: connections", ErrOverloaded)
 		}
 		e = &pooled{ready: make(chan struct{})}
 		p.by[key] = e
+		p.opening++
 		p.layer.tasks.Go(func() { p.open(key, e) })
 	}
 	p.mu.Unlock()
@@ -92,6 +95,7 @@ func (p *pool) open(key poolKey, e *pooled) {
 	nc, err := d.DialContext(ctx, "tcp", key.addr.String())
 	if err != nil {
 		p.mu.Lock()
+		p.opening--
 		if p.by[key] == e {
 			delete(p.by, key)
 		}
@@ -102,6 +106,7 @@ func (p *pool) open(key poolKey, e *pooled) {
 	}
 	c := newConn(l, nc, key.transport, key, false)
 	p.mu.Lock()
+	p.opening--
 	if p.closed {
 		p.mu.Unlock()
 		nc.Close() //nolint:errcheck // nothing to be done
@@ -128,12 +133,13 @@ func (p *pool) accept(nc net.Conn, transport resolver.Transport) {
 	c := newConn(p.layer, nc, transport, poolKey{transport: transport, addr: addrOf(nc.RemoteAddr())}, true)
 	address := c.remote.Addr()
 	b := p.layer.cfg.Bounds
+	c.stranger = p.layer.cfg.Admit != nil && !p.layer.cfg.Admit(address)
 	p.mu.Lock()
 	rule := ""
 	switch {
 	case p.closed:
 		rule = dropClosing
-	case len(p.all) >= b.Connections:
+	case len(p.all)+p.opening >= b.Connections, c.stranger && p.strangers >= max(1, b.Connections/8):
 		rule = dropConnections
 	case p.perAddress[address] >= b.ConnectionsPerAddress:
 		rule = dropPerAddress
@@ -147,6 +153,9 @@ func (p *pool) accept(nc net.Conn, transport resolver.Transport) {
 	p.all[c] = struct{}{}
 	p.perAddress[address]++
 	p.inbound.Add(1)
+	if c.stranger {
+		p.strangers++
+	}
 	if p.by[c.key] == nil {
 		e := &pooled{ready: make(chan struct{}), conn: c}
 		close(e.ready)
@@ -172,6 +181,9 @@ func (p *pool) remove(c *conn) {
 		return
 	}
 	p.inbound.Add(-1)
+	if c.stranger {
+		p.strangers--
+	}
 	address := c.remote.Addr()
 	if p.perAddress[address]--; p.perAddress[address] <= 0 {
 		delete(p.perAddress, address)
