@@ -67,7 +67,8 @@ type Limits struct {
 	Origins int
 	// OriginLife is how long they are remembered. Default 1 h.
 	OriginLife time.Duration
-	// Watches is how many (watcher, presentity) pairs are kept. Default 100,000. The next is refused: overloaded.
+	// Watches is how many (watcher, presentity) pairs are kept. Default 100,000. When full, an authorization that nobody uses
+	// makes room for the next (it is asked for again when it is needed); without one the next is refused: overloaded.
 	Watches int
 	// WatchSessions is how many watches of one pair may be open at once. Default 10. The next is refused.
 	WatchSessions int
@@ -195,6 +196,9 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.watches.start()
 	for i, s := range g.order {
 		if err := s.adapter.Start(ctx, &handler{gateway: g, side: s}); err != nil {
+			// What came in meanwhile is answered as in Shutdown.
+			g.draining.Store(true)
+			err = errors.Join(err, g.lanes.drain(ctx))
 			for j := i - 1; j >= 0; j-- {
 				err = errors.Join(err, g.order[j].adapter.Shutdown(ctx))
 			}

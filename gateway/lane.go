@@ -43,7 +43,6 @@ type lanes struct {
 
 	queued atomic.Int64
 	busy   sync.WaitGroup
-	closed atomic.Bool
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -54,8 +53,9 @@ type lanes struct {
 const laneShards = 32
 
 type laneShard struct {
-	mu    sync.Mutex
-	lanes map[laneKey]*lane
+	mu     sync.Mutex
+	lanes  map[laneKey]*lane
+	closed bool // by drain
 }
 
 type lane struct {
@@ -78,12 +78,17 @@ func (l *lanes) shard(k laneKey) *laneShard {
 // add puts t at the end of its lane. It returns false when the lane or the whole is full, or when lanes are draining:
 // then t has not been taken.
 func (l *lanes) add(k laneKey, t task) bool {
-	if l.queued.Add(1) > l.inAll || l.closed.Load() {
+	if l.queued.Add(1) > l.inAll {
 		l.queued.Add(-1)
 		return false
 	}
 	s := l.shard(k)
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		l.queued.Add(-1)
+		return false
+	}
 	if ln := s.lanes[k]; ln != nil {
 		if len(ln.waiting) >= l.perLane {
 			s.mu.Unlock()
@@ -157,7 +162,13 @@ func (l *lanes) work(s *laneShard, k laneKey, t task) {
 // drain refuses new tasks and waits until all have run. When ctx ends first, the tasks' own context is cancelled, so
 // that each ends with an answer, and ctx's error is returned.
 func (l *lanes) drain(ctx context.Context) error {
-	l.closed.Store(true)
+	for i := range l.shards {
+		// Under the lock: whoever found it open has counted its task in busy by now, so none is counted while they are waited for.
+		s := &l.shards[i]
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+	}
 	done := make(chan struct{})
 	go func() {
 		l.busy.Wait()

@@ -35,30 +35,47 @@ type watchShard struct {
 	wakes  wakeHeap
 	timer  *time.Timer
 	closed bool
+	// todo holds what the last steps of a pair want done, while a goroutine does what an earlier one wanted: effects are done in
+	// the order of the steps, whoever brought the events. A pair is in it while it has such a goroutine.
+	todo map[pair][]job
 }
 
-// watched is one state and where its two sides are.
+// job is the effects of one step.
+type job struct {
+	effects []watch.Effect
+	respond func(adapters.WatchStatus) // set if the step's event asked, called exactly once
+}
+
+// watched is one state, and when it wants to be woken.
 type watched struct {
-	state               *watch.State
-	watcher, presentity *route
-	wake                time.Time // the valid entry in the heap; others of this pair are stale
+	pair  pair
+	state *watch.State
+	wake  time.Time
+	index int // in the heap; -1: not there
 }
 
-type wake struct {
-	at   time.Time
-	pair pair
-}
-
-type wakeHeap []wake
+// wakeHeap has each state that waits for a time once, the earliest first.
+type wakeHeap []*watched
 
 func (h wakeHeap) Len() int           { return len(h) }
-func (h wakeHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h wakeHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *wakeHeap) Push(x any)        { *h = append(*h, x.(wake)) }
+func (h wakeHeap) Less(i, j int) bool { return h[i].wake.Before(h[j].wake) }
+func (h wakeHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *wakeHeap) Push(x any) {
+	w := x.(*watched)
+	w.index = len(*h)
+	*h = append(*h, w)
+}
+
 func (h *wakeHeap) Pop() any {
 	last := len(*h) - 1
 	x := (*h)[last]
+	(*h)[last] = nil
 	*h = (*h)[:last]
+	x.index = -1
 	return x
 }
 
@@ -71,6 +88,7 @@ func newWatches(g *Gateway) *watches {
 	}
 	for i := range w.shards {
 		w.shards[i].states = make(map[pair]*watched)
+		w.shards[i].todo = make(map[pair][]job)
 	}
 	return w
 }
@@ -137,20 +155,10 @@ func (h *handler) Watch(_ context.Context, op *adapters.WatchOp, respond func(ad
 		end(adapters.WatchStatus{Status: refused})
 		return
 	}
-	effects, full := g.watches.step(pairOf(op.Watch), watch.Event{Asked: op}, g.routes[op.Watch.Watcher.Domain()], to)
-	if full {
+	event := watch.Event{Asked: op}
+	if !g.watches.step(pairOf(op.Watch), event, to, end) {
 		end(adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "Too many watches")})
-		return
 	}
-	for _, e := range effects {
-		if e.Respond != nil {
-			// Before the first notification leaves, so that an adapter has sent its answer (RFC 6665 §4.2.1.2 lets a
-			// NOTIFY overtake it, but few user agents like that).
-			end(*e.Respond)
-			break
-		}
-	}
-	g.watches.do(pairOf(op.Watch), effects)
 }
 
 // Notify implements adapters.Handler.
@@ -164,43 +172,113 @@ func (h *handler) Notify(_ context.Context, op *adapters.NotifyOp) {
 		})
 		return
 	}
-	effects, _ := g.watches.step(pairOf(op.Watch), watch.Event{Told: op}, nil, nil)
-	g.watches.do(pairOf(op.Watch), effects)
+	g.watches.step(pairOf(op.Watch), watch.Event{Told: op}, nil, nil)
 }
 
-// step brings one event to the state of p. A state is made for an event that a watcher asked for, when both routes are
-// given; full says that there is no room for it. An event for a pair without a state tells nobody anything.
-func (w *watches) step(p pair, e watch.Event, watcher, presentity *route) (effects []watch.Effect, full bool) {
-	g := w.gateway
+// step brings one event to the state of p and does what it wants done, in the order of the steps: if another goroutine is doing what an
+// earlier step of p wanted, that one does this too. respond belongs to an event that asked, and presentity is the route of who is
+// asked for: with it a state is made where there is none; false says that there is no room for it, and that respond was not called.
+// Any other event for a pair without a state tells nobody anything.
+func (w *watches) step(p pair, e watch.Event, presentity *route, respond func(adapters.WatchStatus)) bool {
 	s := w.shard(p)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	x := s.states[p]
 	if x == nil {
 		switch {
-		case s.closed || watcher == nil:
+		case presentity == nil:
+			s.mu.Unlock()
 			if e.Told != nil {
-				return []watch.Effect{{Dropped: watch.DropUnasked}}, false
+				w.gateway.metrics.dropped.WithLabelValues(string(watch.DropUnasked)).Inc()
 			}
-			return nil, s.closed
-		case w.held.Load() >= int64(g.limits.Watches):
-			return nil, true
+			return true
+		case s.closed || !w.room(s):
+			s.mu.Unlock()
+			return false
 		}
-		x = &watched{watcher: watcher, presentity: presentity, state: watch.New(p.watcher, p.presentity, watch.Rules{
-			AsksExplicitly: presentity.side.caps.AsksExplicitly,
-			Sessions:       g.limits.WatchSessions,
-			Devices:        g.limits.Devices,
-			Duration:       g.limits.WatchDuration,
-			FetchWait:      g.limits.FetchWait,
-			RetryFirst:     watchRetryFirst,
-			RetryMost:      watchRetryMost,
-		})}
-		s.states[p] = x
-		w.held.Add(1)
+		x = w.open(s, p, presentity)
 	}
-	effects = x.state.Step(time.Now(), e)
-	w.settle(s, p, x)
-	return effects, false
+	j := job{effects: x.state.Step(time.Now(), e), respond: respond}
+	w.settle(s, x)
+	mine := s.enqueue(p, j)
+	s.mu.Unlock()
+	if mine {
+		w.work(s, p)
+	}
+	return true
+}
+
+// open makes the state of p. The shard's lock is held.
+func (w *watches) open(s *watchShard, p pair, presentity *route) *watched {
+	limits := &w.gateway.limits
+	x := &watched{pair: p, index: -1, state: watch.New(p.watcher, p.presentity, watch.Rules{
+		AsksExplicitly: presentity.side.caps.AsksExplicitly,
+		Sessions:       limits.WatchSessions,
+		Devices:        limits.Devices,
+		Duration:       limits.WatchDuration,
+		FetchWait:      limits.FetchWait,
+		RetryFirst:     watchRetryFirst,
+		RetryMost:      watchRetryMost,
+	})}
+	s.states[p] = x
+	w.held.Add(1)
+	return x
+}
+
+// room tells whether one more state may be made. When all are taken, an authorization that nobody uses makes room: the presentity's side
+// keeps it too. It is looked for among a few states only, so that a full table costs no more than that. The shard's lock is held.
+func (w *watches) room(s *watchShard) bool {
+	if w.held.Load() < int64(w.gateway.limits.Watches) {
+		return true
+	}
+	const most = 64
+	seen := 0
+	for _, x := range s.states { // in no order
+		if x.state.Resting() {
+			w.forget(s, x)
+			return true
+		}
+		if seen++; seen == most {
+			break
+		}
+	}
+	return false
+}
+
+// forget drops x. The shard's lock is held.
+func (w *watches) forget(s *watchShard, x *watched) {
+	if x.index >= 0 {
+		heap.Remove(&s.wakes, x.index)
+	}
+	delete(s.states, x.pair)
+	w.held.Add(-1)
+}
+
+// enqueue puts j behind what p still wants done. It returns true if the caller is to do it, with work. The shard's lock is held.
+func (s *watchShard) enqueue(p pair, j job) (mine bool) {
+	if len(j.effects) == 0 && j.respond == nil {
+		return false
+	}
+	waiting, taken := s.todo[p]
+	s.todo[p] = append(waiting, j)
+	return !taken
+}
+
+// work does what p wants done until there is no more.
+func (w *watches) work(s *watchShard, p pair) {
+	for {
+		s.mu.Lock()
+		waiting := s.todo[p]
+		if len(waiting) == 0 {
+			delete(s.todo, p)
+			s.mu.Unlock()
+			return
+		}
+		s.todo[p] = nil // p stays in the map: it has its goroutine
+		s.mu.Unlock()
+		for _, j := range waiting {
+			w.do(p, j)
+		}
+	}
 }
 
 // The waits before a watch that ended for a passing reason is opened again.
@@ -210,74 +288,98 @@ const (
 )
 
 // settle keeps the timer of x right, and forgets x when it holds nothing. The shard's lock is held.
-func (w *watches) settle(s *watchShard, p pair, x *watched) {
+func (w *watches) settle(s *watchShard, x *watched) {
 	if x.state.Idle() {
-		delete(s.states, p)
-		w.held.Add(-1)
+		w.forget(s, x)
 		return
 	}
 	at := x.state.Wake()
-	if at.Equal(x.wake) {
+	switch {
+	case at.IsZero() || s.closed:
+		if x.index >= 0 {
+			heap.Remove(&s.wakes, x.index)
+		}
+		return
+	case x.index < 0:
+		x.wake = at
+		heap.Push(&s.wakes, x)
+	case !at.Equal(x.wake):
+		x.wake = at
+		heap.Fix(&s.wakes, x.index)
+	default:
 		return
 	}
-	x.wake = at
-	if at.IsZero() || s.closed {
-		return
-	}
-	heap.Push(&s.wakes, wake{at, p})
-	if s.wakes[0].pair == p && s.wakes[0].at.Equal(at) && s.timer != nil {
+	if x.index == 0 && s.timer != nil {
 		s.timer.Reset(time.Until(at))
 	}
 }
 
 // tick brings a Tick to every state of s that is due.
 func (w *watches) tick(s *watchShard) {
-	type due struct {
-		pair    pair
-		effects []watch.Effect
-	}
-	var todo []due
+	var due []*watched
+	var mine []pair
 	s.mu.Lock()
 	now := time.Now()
-	for len(s.wakes) > 0 && !s.wakes[0].at.After(now) && !s.closed {
-		item := heap.Pop(&s.wakes).(wake)
-		x := s.states[item.pair]
-		if x == nil || !x.wake.Equal(item.at) {
-			continue
+	for len(s.wakes) > 0 && !s.wakes[0].wake.After(now) && !s.closed {
+		due = append(due, heap.Pop(&s.wakes).(*watched))
+	}
+	for _, x := range due {
+		j := job{effects: x.state.Step(now, watch.Event{Tick: true})}
+		w.settle(s, x)
+		if s.enqueue(x.pair, j) {
+			mine = append(mine, x.pair)
 		}
-		x.wake = time.Time{}
-		todo = append(todo, due{item.pair, x.state.Step(now, watch.Event{Tick: true})})
-		w.settle(s, item.pair, x)
 	}
 	if len(s.wakes) > 0 && !s.closed {
-		s.timer.Reset(time.Until(s.wakes[0].at))
+		s.timer.Reset(time.Until(s.wakes[0].wake))
 	}
 	s.mu.Unlock()
-	for _, d := range todo {
-		w.do(d.pair, d.effects)
+	for _, p := range mine {
+		w.work(s, p)
 	}
 }
 
-// do puts the effects that wait for the network into the pair's two lanes: what is asked of the presentity's side and what is told
-// to the watcher's are each in order, and a side that does not answer does not hold up the other.
-func (w *watches) do(p pair, effects []watch.Effect) {
+// do answers, and puts the effects that wait for the network into the pair's two lanes: what is asked of the presentity's side and what is
+// told to the watcher's are each in order, and a side that does not answer does not hold up the other.
+func (w *watches) do(p pair, j job) {
+	respond := j.respond
+	for _, e := range j.effects {
+		if e.Respond != nil && respond != nil {
+			// Before the first notification leaves, so that an adapter has sent its answer (RFC 6665 §4.2.1.2 lets a
+			// NOTIFY overtake it, but few user agents like that).
+			w.answerWatcher(respond, *e.Respond)
+			respond = nil
+			continue
+		}
+		w.effect(p, e)
+	}
+	if respond != nil {
+		w.answerWatcher(respond, adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonInternal, "")})
+	}
+}
+
+// answerWatcher calls respond. A panic of the adapter in it must not keep the pair from what else is to be done.
+func (w *watches) answerWatcher(respond func(adapters.WatchStatus), s adapters.WatchStatus) {
+	defer func() { w.gateway.recovered("", "an answer", recover()) }()
+	respond(s)
+}
+
+func (w *watches) effect(p pair, e watch.Effect) {
 	g := w.gateway
-	for _, e := range effects {
-		switch {
-		case e.Dropped != "":
-			g.metrics.dropped.WithLabelValues(string(e.Dropped)).Inc()
-		case e.Request != nil:
-			t := &watchRequest{watches: w, pair: p, request: e.Request, began: time.Now(), id: g.ids.operation()}
-			if !w.lanes.add(laneKey{kind: laneWatch, from: p.watcher, to: p.presentity}, t) {
-				// As if the presentity's side had refused: the state machine tries again in its time.
-				w.answer(t, adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "")})
-			}
-		case e.Tell != nil:
-			t := &telling{watches: w, pair: p, op: e.Tell, began: time.Now()}
-			t.op.ID = g.ids.operation()
-			if !w.lanes.addNewest(laneKey{kind: laneNotify, from: p.presentity, to: p.watcher}, t) {
-				g.metrics.dropped.WithLabelValues("overloaded").Inc()
-			}
+	switch {
+	case e.Dropped != "":
+		g.metrics.dropped.WithLabelValues(string(e.Dropped)).Inc()
+	case e.Request != nil:
+		t := &watchRequest{watches: w, pair: p, request: e.Request, began: time.Now(), id: g.ids.operation()}
+		if !w.lanes.add(laneKey{kind: laneWatch, from: p.watcher, to: p.presentity}, t) {
+			// As if the presentity's side had refused: the state machine tries again in its time.
+			w.answer(t, adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "")})
+		}
+	case e.Tell != nil:
+		t := &telling{watches: w, pair: p, op: e.Tell, began: time.Now()}
+		t.op.ID = g.ids.operation()
+		if !w.lanes.addNewest(laneKey{kind: laneNotify, from: p.presentity, to: p.watcher}, t) {
+			g.metrics.dropped.WithLabelValues("overloaded").Inc()
 		}
 	}
 }
@@ -327,8 +429,7 @@ func (w *watches) answer(t *watchRequest, status adapters.WatchStatus) {
 		operation: opWatch, id: t.id, from: g.routes[t.pair.watcher.Domain()].side, to: g.routes[t.pair.presentity.Domain()].side,
 		began: t.began, verb: t.request.Verb, sender: t.pair.watcher, recipient: t.pair.presentity, status: status.Status,
 	})
-	effects, _ := w.step(t.pair, watch.Event{Answered: &watch.Answer{Verb: t.request.Verb, Status: status}}, nil, nil)
-	w.do(t.pair, effects)
+	w.step(t.pair, watch.Event{Answered: &watch.Answer{Verb: t.request.Verb, Serial: t.request.Serial, Status: status}}, nil, nil)
 }
 
 // telling is a Tell effect on its way to the watcher's side.
@@ -370,8 +471,7 @@ func (t *telling) run(ctx context.Context) {
 			sender: t.pair.presentity, recipient: t.pair.watcher, status: status,
 		})
 		heard := &watch.Hearing{Session: t.op.Watch.Session, Status: status}
-		effects, _ := t.watches.step(t.pair, watch.Event{Heard: heard}, nil, nil)
-		t.watches.do(t.pair, effects)
+		t.watches.step(t.pair, watch.Event{Heard: heard}, nil, nil)
 	}()
 	t.op.Deadline = time.Now().Add(g.limits.DirectWait)
 	hops, failed := g.nextHops(ctx, r, t.pair.watcher, t.op.Deadline)

@@ -224,3 +224,61 @@ func TestWatchIsTriedAgain(t *testing.T) {
 		}
 	})
 }
+
+// What a watch wants done is done in the order in which things happened, also when the next thing happens while the first is being
+// answered: else a watcher would be told the end before the beginning, or yesterday's presence last.
+func TestWhatAWatchWantsIsDoneInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, nil)
+		defer s.shutdown()
+		var answers []string
+		open := romeoWatchesJuliet(adapters.WatchOpen, "d", time.Hour)
+		open.Hops = adapters.DefaultHops
+		s.sip.Handler().Watch(t.Context(), open, func(st adapters.WatchStatus) {
+			answers = append(answers, "open "+st.Outcome.String())
+			end := romeoWatchesJuliet(adapters.WatchClose, "d", 0)
+			end.Hops = adapters.DefaultHops
+			s.sip.Handler().Watch(t.Context(), end, func(st adapters.WatchStatus) {
+				answers = append(answers, "close "+st.Outcome.String())
+			})
+		})
+		synctest.Wait()
+		if got := fmt.Sprint(answers); got != "[open indeterminate close success]" {
+			t.Errorf("answers: %s", got)
+		}
+		if got, want := notices(s.sip.Notifies()), "d:pending\nd:terminated\n"; got != want {
+			t.Errorf("told:\n%swant:\n%s", got, want)
+		}
+		var verbs string
+		for _, op := range s.xmpp.Watches() {
+			verbs += op.Verb.String() + " "
+		}
+		if verbs != "ask close " {
+			t.Errorf("asked of the XMPP side: %s", verbs)
+		}
+	})
+}
+
+// An adapter whose respond panics does not take the pair with it.
+func TestPanicWhileAnswering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, nil)
+		defer s.shutdown()
+		calls := 0
+		open := romeoWatchesJuliet(adapters.WatchOpen, "d", time.Hour)
+		open.Hops = adapters.DefaultHops
+		s.sip.Handler().Watch(t.Context(), open, func(adapters.WatchStatus) {
+			calls++
+			panic("no socket")
+		})
+		if calls != 1 || s.metric("isthmus_panics_total") != 1 {
+			t.Errorf("%d answers, %v panics", calls, s.metric("isthmus_panics_total"))
+		}
+		if got := s.watch(s.sip, romeoWatchesJuliet(adapters.WatchOpen, "d", time.Hour)); got.Outcome != adapters.Success {
+			t.Errorf("the next request of the pair: %+v", got)
+		}
+		if got := s.xmpp.Watches(); len(got) != 1 || got[0].Verb != adapters.WatchAsk {
+			t.Errorf("asked of the XMPP side: %+v", got)
+		}
+	})
+}

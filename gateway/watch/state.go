@@ -94,6 +94,7 @@ type State struct {
 	auth     Authorization
 	sessions []Session
 	upstream Upstream
+	asking   uint64    // the serial of the last request to ask or open
 	openedAt time.Time // when it was last asked to open
 	attempt  int       // failed attempts to open since the presentity's side last said anything
 	retryAt  time.Time // when to open again; zero: not by itself
@@ -119,7 +120,18 @@ func (s *State) Sessions() []Session { return s.sessions }
 
 // Idle tells that the state holds nothing that a new one would not: it can be forgotten.
 func (s *State) Idle() bool {
-	return s.auth == None && len(s.sessions) == 0 && s.upstream == Closed && s.retryAt.IsZero()
+	return s.auth == None && s.Resting()
+}
+
+// Resting tells that nobody watches and nothing is under way: at most an authorization is kept. It can be forgotten when room is
+// needed, because the presentity's side keeps it too, and says so when it is asked again (RFC 6121 §3.1.3 rule 2).
+func (s *State) Resting() bool {
+	return len(s.sessions) == 0 && s.upstream == Closed && s.retryAt.IsZero()
+}
+
+// watching tells whether a watch is open: a fetch is none.
+func (s *State) watching() bool {
+	return slices.ContainsFunc(s.sessions, func(w Session) bool { return !w.Fetch })
 }
 
 // Wake returns when Step must be called with a Tick at the latest; zero if time changes nothing.
@@ -151,9 +163,10 @@ type Event struct {
 	Tick bool
 }
 
-// Answer is the outcome of a Request.
+// Answer is the outcome of a Request, with the Verb and the Serial of that Request.
 type Answer struct {
 	Verb   adapters.WatchVerb
+	Serial uint64
 	Status adapters.WatchStatus
 }
 
@@ -178,7 +191,9 @@ type Effect struct {
 
 // Request is a wish for the presentity's side.
 type Request struct {
-	Verb     adapters.WatchVerb
+	Verb adapters.WatchVerb
+	// Serial tells a request to ask or open from earlier ones of the same State, whose answers may come after it was made.
+	Serial   uint64
 	Duration time.Duration
 	Note     string
 	Instance string

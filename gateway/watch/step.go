@@ -160,15 +160,22 @@ func (t *turn) reach(op *adapters.WatchOp, isNew bool) {
 	r := Request{Verb: adapters.WatchOpen, Duration: t.rules.Duration, Note: op.Note, Instance: op.Instance}
 	switch {
 	case t.rules.AsksExplicitly && t.auth == Asked:
-		if !isNew && op.Verb != adapters.WatchAsk {
+		under := t.upstream != Closed || !t.retryAt.IsZero()
+		if !isNew && op.Verb != adapters.WatchAsk && under {
 			return // asked before, no second request is shown to the user
 		}
 		r.Verb = adapters.WatchAsk
 	case t.upstream == Opening:
 		return
 	}
-	t.upstream, t.openedAt = Opening, t.now
-	t.retryAt = time.Time{}
+	t.begin(r)
+}
+
+// begin asks the presentity's side to be asked or watched. Only the answer to the last such request counts.
+func (t *turn) begin(r Request) {
+	t.asking++
+	r.Serial = t.asking
+	t.upstream, t.openedAt, t.retryAt = Opening, t.now, time.Time{}
 	t.request(r)
 }
 
@@ -198,12 +205,19 @@ func (t *turn) end(i int, why adapters.EndReason) {
 	t.leave()
 }
 
-// leave stops watching the presentity's side when nobody watches any more.
+// leave stops watching the presentity's side when nobody watches any more; fetches that still wait are answered by what they asked
+// for themselves.
+//
+// A question that was not answered is forgotten with the last watch. The presentity's server keeps it: when the watcher comes back and
+// asks again, it "MUST auto-reply" if the user has approved meanwhile, and shows no second request if not (RFC 6121 §3.1.3).
 func (t *turn) leave() {
-	if len(t.sessions) > 0 {
+	if t.watching() {
 		return
 	}
 	t.retryAt, t.attempt = time.Time{}, 0
+	if t.auth == Asked {
+		t.auth = None
+	}
 	if t.upstream != Closed {
 		t.upstream = Closed
 		t.request(Request{Verb: adapters.WatchClose})
@@ -244,7 +258,11 @@ func (t *turn) cancel(op *adapters.WatchOp) {
 func (t *turn) fetch(op *adapters.WatchOp) {
 	if i := t.session(op.Watch.Session); i >= 0 && !t.sessions[i].Fetch {
 		// A watch is open, so what is known is as fresh as it gets.
-		t.respond(adapters.Success, 0, adapters.WatchActive, 0)
+		state := adapters.WatchPending
+		if t.auth == Granted {
+			state = adapters.WatchActive
+		}
+		t.respond(adapters.Success, 0, state, 0)
 		t.tellPresent(t.sessions[i], adapters.NotifyOp{})
 		return
 	}
@@ -254,14 +272,18 @@ func (t *turn) fetch(op *adapters.WatchOp) {
 	}
 	w := Session{ID: op.Watch.Session, Fetch: true, Until: t.now.Add(t.rules.FetchWait)}
 	t.respond(adapters.Success, 0, adapters.WatchNeutral, 0)
-	if t.auth == Granted && t.upstream == Open && t.known() != nil {
+	// One that waits under the same name is replaced.
+	t.sessions = slices.DeleteFunc(t.sessions, func(x Session) bool { return x.ID == w.ID })
+	switch {
+	case t.auth == Granted && t.upstream == Open && t.known() != nil:
+		t.tellPresent(w, adapters.NotifyOp{})
+		return
+	case t.auth == Asked && t.rules.AsksExplicitly:
+		// A probe by a watcher that was not approved yet is answered with "unsubscribed" (RFC 6121 §4.3.2), which would end
+		// the request that the user has not decided. There is nothing to be told before.
 		t.tellPresent(w, adapters.NotifyOp{})
 		return
 	}
-	if i := t.session(w.ID); i >= 0 {
-		t.sessions[i] = w
-	} else {
-		t.sessions = append(t.sessions, w)
-	}
+	t.sessions = append(t.sessions, w)
 	t.request(Request{Verb: adapters.WatchFetch, Instance: op.Instance})
 }

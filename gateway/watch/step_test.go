@@ -31,6 +31,7 @@ type script struct {
 	t     *testing.T
 	state *watch.State
 	now   time.Time
+	asked uint64 // the serial of the last request, which the next answer is to
 }
 
 func newScript(t *testing.T, watcher, presentity cpim.Address, r watch.Rules) *script {
@@ -41,8 +42,14 @@ func newScript(t *testing.T, watcher, presentity cpim.Address, r watch.Rules) *s
 func (s *script) step(why string, e watch.Event, want ...string) {
 	s.t.Helper()
 	var got []string
+	if e.Answered != nil && e.Answered.Serial == 0 {
+		e.Answered.Serial = s.asked
+	}
 	for _, f := range s.state.Step(s.now, e) {
 		got = append(got, print(f))
+		if f.Request != nil && f.Request.Serial != 0 {
+			s.asked = f.Request.Serial
+		}
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		s.t.Fatalf("%s\n got: %s\nwant: %s", why, strings.Join(got, "\n      "), strings.Join(want, "\n      "))

@@ -22,17 +22,10 @@ func (t *turn) told(op *adapters.NotifyOp) {
 		if op.Presence != nil {
 			t.drop(DropPending)
 		}
-		t.attempt = 0
-		if t.upstream == Opening {
-			t.upstream = Open
-		}
-	case op.State == adapters.WatchActive && t.auth != Granted:
+		t.pending()
+	case op.State == adapters.WatchActive && t.auth == Asked:
 		// The first that is active is the approval: "The XMPP-to-SIP gateway also generates a <presence/> stanza of type
-		// 'subscribed'" (RFC 8048 §5.2.1).
-		if t.auth == None && !t.fetching() {
-			t.drop(DropUnasked)
-			return
-		}
+		// "subscribed"" (RFC 8048 §5.2.1).
 		t.granted(op)
 	default:
 		t.news(op)
@@ -44,10 +37,29 @@ func (t *turn) fetching() bool {
 	return slices.ContainsFunc(t.sessions, func(w Session) bool { return w.Fetch })
 }
 
+// pending is the presentity's side saying that its user has not decided. It has the last word on an authorization that was taken for
+// granted, or was granted once: what was told is withdrawn, and nothing more is told until it says "active".
+func (t *turn) pending() {
+	if !t.watching() {
+		return
+	}
+	t.attempt, t.retryAt, t.upstream = 0, time.Time{}, Open
+	if t.auth != Granted {
+		return
+	}
+	withdrawn := t.instances()
+	t.unknow()
+	if len(withdrawn) > 0 {
+		t.tellAll(adapters.NotifyOp{Withdrawn: withdrawn})
+	}
+	t.auth = Asked
+}
+
 // granted is the approval.
 func (t *turn) granted(op *adapters.NotifyOp) {
-	if t.auth == None && len(t.sessions) == 0 {
-		// Nobody asked. An approval beforehand is not kept: the request that comes later will be answered again.
+	if t.auth == None {
+		// Nobody asked; a fetch does not. An approval beforehand is not kept: the request that comes later will be answered
+		// again.
 		t.drop(DropUnasked)
 		return
 	}
@@ -56,9 +68,18 @@ func (t *turn) granted(op *adapters.NotifyOp) {
 		change = adapters.AuthorizationGranted
 		t.auth = Granted
 	}
+	if !t.watching() {
+		// Told what it has, while nobody watches: nothing is opened by it, and what it says of presence would be stale when
+		// somebody does.
+		if op.Presence != nil {
+			t.drop(DropUnasked)
+		}
+		return
+	}
 	t.upstream, t.attempt, t.retryAt = Open, 0, time.Time{}
 	withdrawn, _ := t.learn(op)
 	t.tellAll(adapters.NotifyOp{Change: change, Withdrawn: withdrawn})
+	t.settleDevices()
 }
 
 // refused is the refusal, at once or later: "permanently cancelled" (RFC 8048 §5.2.2), and every watcher is told.
@@ -96,7 +117,7 @@ func (t *turn) terminated(op *adapters.NotifyOp) {
 	if t.auth == Granted && len(withdrawn) > 0 {
 		t.tellAll(adapters.NotifyOp{Withdrawn: withdrawn})
 	}
-	if len(t.sessions) == 0 {
+	if !t.watching() {
 		return
 	}
 	switch op.End {
@@ -109,8 +130,12 @@ func (t *turn) terminated(op *adapters.NotifyOp) {
 		}
 		t.retryAt = t.now
 	case adapters.EndNoResource, adapters.EndInvariant:
-		// "Clients SHOULD NOT attempt to re-subscribe": the next wish of the watcher's side will.
+		// "Clients SHOULD NOT attempt to re-subscribe": the next wish of the watcher's side will. Who waits for a decision
+		// waits no longer: nobody is left to make it.
 		t.retryAt = time.Time{}
+		if t.auth == Asked {
+			t.failed(adapters.Failed(adapters.ReasonNotFound, ""))
+		}
 	default:
 		t.later(op.RetryAfter)
 	}
@@ -137,7 +162,11 @@ func (t *turn) news(op *adapters.NotifyOp) {
 		return
 	}
 	t.attempt = 0
-	if t.upstream == Opening {
+	switch {
+	case !t.watching():
+	case op.State == adapters.WatchActive:
+		t.upstream, t.retryAt = Open, time.Time{} // also where the answer to our request was lost
+	case t.upstream == Opening:
 		t.upstream = Open
 	}
 	withdrawn, changed := t.learn(op)
@@ -152,14 +181,20 @@ func (t *turn) news(op *adapters.NotifyOp) {
 	}
 	t.tellAll(adapters.NotifyOp{Withdrawn: withdrawn})
 	t.settleDevices()
+	if !t.watching() {
+		t.unknow() // a fetch was answered, and nobody keeps it up to date from here on
+	}
 }
 
-// tellAll tells every session how things stand; fetches end with it.
+// tellAll tells every session how things stand. Fetches end with it if there is presence to answer them with.
 func (t *turn) tellAll(n adapters.NotifyOp) {
+	has := t.known() != nil
 	for _, w := range t.sessions {
-		t.tellPresent(w, n)
+		if has || !w.Fetch {
+			t.tellPresent(w, n)
+		}
 	}
-	t.sessions = slices.DeleteFunc(t.sessions, func(w Session) bool { return w.Fetch })
+	t.sessions = slices.DeleteFunc(t.sessions, func(w Session) bool { return has && w.Fetch })
 }
 
 // endFetches answers the open fetches with what is known, whether or not the watcher has an authorization: the
@@ -185,12 +220,18 @@ func (t *turn) answered(a *Answer) {
 	default:
 		return // closing is done whatever the other side says of it
 	}
-	if t.upstream != Opening {
-		return // overtaken by a notification or by the watcher's leaving
+	if t.upstream != Opening || a.Serial != t.asking {
+		return // overtaken by a notification, by the watcher's leaving, or by a request that was made after that
 	}
 	if a.Status.Outcome != adapters.Failure {
 		// Taken. The state stays neutral until the presentity's side says "active" (RFC 8048 §5.2.1), and only what it says
 		// counts as a success: one that takes every request and never notifies is asked less and less often.
+		t.upstream = Open
+		return
+	}
+	if s := a.Status.State; a.Status.End == adapters.EndNone && (s == adapters.WatchActive || s == adapters.WatchPending) {
+		// A refresh that failed leaves the watch that was there: "valid for the duration of the most recently known
+		// "Expires" value" (RFC 6665 §4.1.2.2). The adapter refreshes it in its time.
 		t.upstream = Open
 		return
 	}
@@ -234,15 +275,28 @@ func (t *turn) failed(why adapters.Status) {
 	}
 }
 
-// heard is the outcome of telling the watcher's side. A session that is not there any more is over (SIP 481), and so is
-// one that cannot be told.
+// heard is the outcome of telling the watcher's side. A session that is not there any more is over (SIP 481), and so is one that does
+// not answer: "the notifier SHOULD remove the subscription" (RFC 6665 §4.2.2). Any other failure is of that one notification; the
+// next one, or the refresh, says what it would have said.
 func (t *turn) heard(h *Hearing) {
 	i := t.session(h.Session)
-	if i < 0 || h.Status.Outcome != adapters.Failure || h.Session == "" {
+	if i < 0 || h.Status.Outcome != adapters.Failure || h.Session == "" || passing(h.Status.Reason) {
 		return
 	}
 	t.sessions = slices.Delete(t.sessions, i, i+1)
 	t.leave()
+}
+
+// passing tells that a notification failed for a reason which says nothing of the watch: none of the codes for which "the notifier
+// MUST remove the corresponding subscription" (RFC 6665 §4.2.2) has it.
+func passing(r adapters.Reason) bool {
+	switch r {
+	case adapters.ReasonInternal, adapters.ReasonOverloaded, adapters.ReasonServiceUnavailable, adapters.ReasonDomainNotFound,
+		adapters.ReasonUndefined, adapters.ReasonUnexpectedRequest, adapters.ReasonOutcomeUnknown, adapters.ReasonTooLarge:
+		return true
+	default:
+		return false
+	}
 }
 
 // tick ends what has expired and does again what is due.
@@ -257,25 +311,21 @@ func (t *turn) tick() {
 			// Nobody answered: an empty notification is the truth (RFC 8048 §5.3.2).
 			t.sessions = slices.Delete(t.sessions, i, i+1)
 			t.tell(w.ID, adapters.NotifyOp{State: adapters.WatchTerminated, End: adapters.EndTimeout})
-			t.leaveQuietly()
 			continue
 		}
 		t.end(i, adapters.EndTimeout)
 	}
-	if !t.retryAt.IsZero() && !t.retryAt.After(t.now) && len(t.sessions) > 0 && t.upstream == Closed {
-		t.retryAt = time.Time{}
-		verb := adapters.WatchOpen
-		if t.rules.AsksExplicitly && t.auth == Asked {
-			verb = adapters.WatchAsk
-		}
-		t.upstream, t.openedAt = Opening, t.now
-		t.request(Request{Verb: verb, Duration: t.rules.Duration})
+	if t.retryAt.IsZero() || t.retryAt.After(t.now) {
+		return
 	}
-}
-
-// leaveQuietly is leave for a fetch, which opened nothing on the presentity's side.
-func (t *turn) leaveQuietly() {
-	if len(t.sessions) == 0 && t.upstream == Closed {
-		t.unknow()
+	// Whether or not anything is to be done, the time is over: Wake must not name it again.
+	t.retryAt = time.Time{}
+	if !t.watching() || t.upstream != Closed {
+		return
 	}
+	verb := adapters.WatchOpen
+	if t.rules.AsksExplicitly && t.auth == Asked {
+		verb = adapters.WatchAsk
+	}
+	t.begin(Request{Verb: verb, Duration: t.rules.Duration})
 }

@@ -1,0 +1,179 @@
+package watch_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/gateway/watch"
+)
+
+func failed(r adapters.Reason) adapters.WatchStatus {
+	return adapters.WatchStatus{Status: adapters.Failed(r, "")}
+}
+
+// A fetch that outlives the last watch leaves no timer behind: one that is due for ever made the clock's loop spin.
+func TestFetchOutlivesTheLastWatch(t *testing.T) {
+	s := newScript(t, romeo, juliet, rules(true))
+	s.step("SUBSCRIBE", asked(adapters.WatchOpen, "d", time.Hour), "respond indeterminate pending", "tell d pending", "request ask")
+	s.step("approved", change(adapters.AuthorizationGranted), "tell d active GRANTED")
+	s.step("a second phone", asked(adapters.WatchOpen, "e", time.Hour), "respond success active", "tell e active", "request open")
+	s.step("the link is down", answered(adapters.WatchOpen, failed(adapters.ReasonDomainTimeout)))
+	s.step("a poll", asked(adapters.WatchFetch, "f", 0), "respond success neutral", "request fetch")
+	s.step("one leaves", asked(adapters.WatchClose, "d", 0), "respond success terminated", "tell d terminated timeout ID-=closed")
+	s.step("the other too", asked(adapters.WatchClose, "e", 0), "respond success terminated", "tell e terminated timeout ID-=closed")
+	for range 10 {
+		wake := s.state.Wake()
+		if wake.IsZero() {
+			break
+		}
+		s.now = wake
+		s.state.Step(s.now, tick)
+	}
+	if !s.state.Wake().IsZero() {
+		t.Error("it never rests")
+	}
+}
+
+// The last watch ends while a poll waits: the presentity's side is told, and what it said is not kept for later.
+func TestLastWatchEndsBesideAFetch(t *testing.T) {
+	s := newScript(t, romeo, juliet, rules(true))
+	s.step("SUBSCRIBE", asked(adapters.WatchOpen, "d", time.Hour), "respond indeterminate pending", "tell d pending", "request ask")
+	s.step("approved", change(adapters.AuthorizationGranted), "tell d active GRANTED")
+	s.step("a poll", asked(adapters.WatchFetch, "f", 0), "respond success neutral", "request fetch")
+	s.step("Expires 0", asked(adapters.WatchClose, "d", 0),
+		"respond success terminated", "tell d terminated timeout ID-=closed", "request close")
+	s.step("the poll's answer", stanza("balcony", "open"), "tell f terminated timeout ID-balcony=open")
+	s.now = s.now.Add(24 * time.Hour)
+	s.step("back a day later: that was yesterday's presence", asked(adapters.WatchOpen, "e", time.Hour),
+		"respond success active", "tell e active", "request open")
+}
+
+// An approval that comes while nobody watches opens nothing, and presence that comes with it is not told to a later watcher.
+func TestApprovalWhileNobodyWatches(t *testing.T) {
+	s := newScript(t, juliet, romeo, rules(false))
+	s.step("probe", asked(adapters.WatchOpen, "", 0), "respond success active", "request open")
+	s.step("404", answered(adapters.WatchOpen, failed(adapters.ReasonNotFound)), "tell  terminated noresource failure=not-found")
+	e := notified(adapters.WatchActive, 0, document(romeo, "a"))
+	e.Told.Change = adapters.AuthorizationGranted
+	s.step("a NOTIFY of the dialog that there is not", e, "drop unasked")
+	if s.state.Upstream() != watch.Closed {
+		t.Error("it is watched for nobody")
+	}
+}
+
+// An approval that nobody asked for, while a poll waits, is not kept, and the poll goes on waiting.
+func TestApprovalDuringAFetch(t *testing.T) {
+	s := newScript(t, romeo, juliet, rules(true))
+	s.step("a poll", asked(adapters.WatchFetch, "f", 0), "respond success neutral", "request fetch")
+	s.step("subscribed", change(adapters.AuthorizationGranted), "drop unasked")
+	s.step("presence", stanza("balcony", "open"), "tell f terminated timeout ID-balcony=open")
+	if !s.state.Idle() {
+		t.Error("a poll left something")
+	}
+}
+
+// The answer to a request that was overtaken does not count as the answer to the one that is under way.
+func TestAnswerToAnEarlierRequest(t *testing.T) {
+	s := newScript(t, romeo, juliet, rules(true))
+	s.step("SUBSCRIBE", asked(adapters.WatchOpen, "d", time.Hour), "respond indeterminate pending", "tell d pending", "request ask")
+	first := s.asked
+	s.step("Expires 0", asked(adapters.WatchClose, "d", 0), "respond success terminated", "tell d terminated timeout", "request close")
+	s.step("again", asked(adapters.WatchOpen, "e", time.Hour), "respond indeterminate pending", "tell e pending", "request ask")
+	late := answered(adapters.WatchAsk, failed(adapters.ReasonDomainTimeout))
+	late.Answered.Serial = first
+	s.step("the first could not be sent", late)
+	if s.state.Upstream() != watch.Opening {
+		t.Error("the second is under way, and counts as failed")
+	}
+	s.step("the second was", answered(adapters.WatchAsk, succeeded()))
+	if s.state.Upstream() != watch.Open {
+		t.Error("it was taken, and does not count as open")
+	}
+}
+
+// "refrain from sending any presence stanzas" (RFC 8048 §5.2.1) also where the watcher's server takes the authorization for granted: the
+// contact's side has the last word.
+func TestPendingTakesAnAuthorizationBack(t *testing.T) {
+	s := newScript(t, juliet, romeo, rules(false))
+	s.step("probe at login", asked(adapters.WatchOpen, "", 0), "respond success active", "request open")
+	s.step("200", answered(adapters.WatchOpen, succeeded()))
+	s.step("active", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active ID-a=open")
+	s.step("pending", notified(adapters.WatchPending, 0, nil), "tell  active -ID-a")
+	s.step("subscribe: it is not told \"subscribed\"", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending", "request open")
+	s.step("active", notified(adapters.WatchActive, 0, document(romeo, "b")), "tell  active GRANTED ID-b=open")
+}
+
+// A server answers the probe of a watcher that was not approved yet with "unsubscribed" (RFC 6121 §4.3.2). A poll must not bring
+// that about while the user is being asked.
+func TestFetchWhilePending(t *testing.T) {
+	s := newScript(t, romeo, juliet, rules(true))
+	s.step("SUBSCRIBE", asked(adapters.WatchOpen, "d", time.Hour), "respond indeterminate pending", "tell d pending", "request ask")
+	s.step("a poll", asked(adapters.WatchFetch, "f", 0), "respond success neutral", "tell f terminated timeout")
+	s.step("a poll by the name of the watch", asked(adapters.WatchFetch, "d", 0), "respond success pending", "tell d pending")
+}
+
+// A question is forgotten with the last watch, and asked again with the next: the XMPP server answers it if the user has decided.
+func TestQuestionIsAskedAgain(t *testing.T) {
+	s := newScript(t, romeo, juliet, rules(true))
+	s.step("SUBSCRIBE", asked(adapters.WatchOpen, "d", time.Hour), "respond indeterminate pending", "tell d pending", "request ask")
+	s.now = s.now.Add(time.Hour)
+	s.step("expired", tick, "tell d terminated timeout", "request close")
+	if !s.state.Idle() {
+		t.Error("a question that nobody waits for is kept for ever")
+	}
+	s.step("SUBSCRIBE", asked(adapters.WatchOpen, "e", time.Hour), "respond indeterminate pending", "tell e pending", "request ask")
+}
+
+// A refresh that failed leaves the watch "valid for the duration of the most recently known "Expires" value" (RFC 6665 §4.1.2.2).
+func TestRefreshThatFailed(t *testing.T) {
+	s := newScript(t, juliet, romeo, rules(false))
+	s.step("probe at login", asked(adapters.WatchOpen, "", 0), "respond success active", "request open")
+	s.step("active", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active ID-a=open")
+	s.step("probe by a second client", asked(adapters.WatchOpen, "", 0), "respond success active", "tell  active ID-a=open", "request open")
+	s.step("503, but the dialog lives", answered(adapters.WatchOpen, adapters.WatchStatus{
+		Status: adapters.Failed(adapters.ReasonInternal, ""), State: adapters.WatchActive, Duration: time.Minute,
+	}))
+	if s.state.Upstream() != watch.Open || !s.state.Wake().IsZero() {
+		t.Error("a watch that is open is opened again")
+	}
+}
+
+// Only some failures of a NOTIFY end the watch (RFC 6665 §4.2.2).
+func TestFailureOfANotification(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		why  adapters.Reason
+		ends bool
+	}{
+		{"481 Subscription does not exist", adapters.ReasonNotFound, true},
+		{"Timer F", adapters.ReasonDomainTimeout, true},
+		{"480 Temporarily Unavailable", adapters.ReasonRecipientUnavailable, true},
+		{"416 Unsupported URI Scheme", adapters.ReasonNotAcceptable, true},
+		{"501 Not Implemented", adapters.ReasonNotImplemented, true},
+		{"500 Server Internal Error", adapters.ReasonInternal, false},
+		{"491 Request Pending", adapters.ReasonUnexpectedRequest, false},
+		{"no room in the queue", adapters.ReasonOverloaded, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScript(t, romeo, juliet, rules(true))
+			s.step("SUBSCRIBE", asked(adapters.WatchOpen, "d", time.Hour), "respond indeterminate pending", "tell d pending", "request ask")
+			s.step("subscribed", change(adapters.AuthorizationGranted), "tell d active GRANTED")
+			s.state.Step(s.now, watch.Event{Heard: &watch.Hearing{Session: "d", Status: adapters.Failed(c.why, "")}})
+			if ended := len(s.state.Sessions()) == 0; ended != c.ends {
+				t.Errorf("the watch ended: %v, want %v", ended, c.ends)
+			}
+		})
+	}
+}
+
+// "noresource" to somebody who waits for a decision: nobody is left to make it, and the watcher is told (RFC 6665 §4.1.3).
+func TestNoResourceWhilePending(t *testing.T) {
+	s := newScript(t, juliet, romeo, rules(false))
+	s.step("subscribe", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending", "request open")
+	s.step("pending", notified(adapters.WatchPending, 0, nil))
+	s.step("gone", notified(adapters.WatchTerminated, adapters.EndNoResource, nil), "tell  terminated noresource failure=not-found")
+	if !s.state.Idle() {
+		t.Error("it waits for ever")
+	}
+}
