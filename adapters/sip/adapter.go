@@ -33,6 +33,7 @@ type Adapter struct {
 	refusals *refusals
 	plain    *plainOnly
 	pending  *onePending
+	reached  func(resolver.Target, bool) // may be nil
 	cseq     atomic.Uint32
 	// timerN is how long a NOTIFY may take after a SUBSCRIBE: 64*T1 (RFC 6665 §4.1.2.4).
 	timerN time.Duration
@@ -70,6 +71,7 @@ func New(cfg Config) (*Adapter, error) {
 		refusals: newRefusals(cfg.Logger, refused),
 		plain:    newPlainOnly(),
 		pending:  newOnePending(),
+		reached:  cfg.Reached,
 		timerN:   32 * time.Second,
 	}
 	if cfg.T1 > 0 {
@@ -90,7 +92,7 @@ func New(cfg Config) (*Adapter, error) {
 	layer, err := transaction.New(transaction.Config{
 		Admit:     a.known,
 		Listeners: cfg.Listeners, SentBy: cfg.SentBy, Limits: cfg.Wire, Bounds: cfg.Transactions, T1: cfg.T1,
-		Logger: cfg.Logger, Registerer: cfg.Registerer, Tap: tap, DialControl: cfg.DialControl,
+		Logger: cfg.Logger, Registerer: cfg.Registerer, Tap: tap, DialControl: cfg.DialControl, AllowAddr: cfg.AllowAddr,
 	})
 	if err != nil {
 		return nil, err

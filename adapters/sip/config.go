@@ -38,6 +38,15 @@ type Config struct {
 	Tap adapters.Tap
 	// DialControl may refuse addresses before an outgoing connection is opened; nil allows all.
 	DialControl func(network, address string, c syscall.RawConn) error
+	// AllowAddr may refuse addresses before the first datagram of a request is sent to one: nothing is dialled for UDP, so DialControl
+	// does not see it. Whatever named the address is asked about: a DNS record, a Contact or Record-Route of the far side, a configured
+	// next hop. nil allows all. It must not block.
+	AllowAddr func(netip.Addr) error
+	// Reached is told, after each attempt to send a request to a target, whether that could be reached: false for "a 503 error response
+	// or a transport failure of some sort", and where it "times out without ever having received any response, provisional or final"
+	// (RFC 3263 §4.3), true for any other response. It is not called where nothing was learnt: the attempt was cut short, or the fault
+	// is our own. Called from many goroutines; it must not block. nil: nobody is told.
+	Reached func(t resolver.Target, ok bool)
 	// T1 is the round-trip time estimate of RFC 3261 §17.1.1.1. Zero: 500 ms. Tests shorten it.
 	T1 time.Duration
 }

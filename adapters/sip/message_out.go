@@ -257,7 +257,7 @@ func (a *Adapter) sendMessage(ctx context.Context, hop resolver.Target, op *adap
 	if !large && a.overPager(req) {
 		return adapters.Failed(adapters.ReasonTooLarge, "Over 1300 octets as a SIP request"), false
 	}
-	return outcome(a.layer.Do(ctx, hop, req))
+	return outcome(a.do(ctx, hop, req))
 }
 
 // overPager tells whether req will have over maxPager octets. Only a request that comes near is written out to be measured.

@@ -237,7 +237,7 @@ func (n *notifying) silent(began time.Time, r transaction.Result) bool {
 func (a *Adapter) try(ctx context.Context, hops []resolver.Target, req *wire.Request) (r transaction.Result, s adapters.Status) {
 	s = adapters.Failed(adapters.ReasonDomainNotFound, "")
 	for _, hop := range hops {
-		r = a.layer.Do(ctx, hop, req)
+		r = a.do(ctx, hop, req)
 		var another bool
 		if s, another = outcome(r); !another || ctx.Err() != nil {
 			break

@@ -54,7 +54,9 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 	var sides []adapters.Adapter
 	var err error
 	if len(cfg.SIP.Listeners) > 0 {
-		if a.sip, err = sip.New(sipConfig(cfg, with)); err != nil {
+		c := sipConfig(cfg, with)
+		c.Reached = a.reached
+		if a.sip, err = sip.New(c); err != nil {
 			return err
 		}
 		sides = append(sides, a.sip)
@@ -135,8 +137,21 @@ func (a *assembly) links() []admin.Link {
 	return links
 }
 
+// reached keeps the resolver's memory of targets that failed (RFC 3263 §4.3). The resolver, if there is one, was made before the adapter
+// was started.
+func (a *assembly) reached(t resolver.Target, ok bool) {
+	switch {
+	case a.names == nil:
+	case ok:
+		a.names.Succeeded(t)
+	default:
+		a.names.Failed(t)
+	}
+}
+
 func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 	l := cfg.Limits.SIP
+	guard := newGuard(cfg)
 	c := sip.Config{
 		SentBy: string(cfg.SIP.Advertise),
 		Limits: sip.Limits{
@@ -155,7 +170,8 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 		Logger:      with.part(sip.Name),
 		Registerer:  with.registry,
 		Tap:         with.tap,
-		DialControl: newGuard(cfg).Control,
+		DialControl: guard.Control,
+		AllowAddr:   guard.AllowAddr,
 		T1:          cfg.SIP.T1.Std(),
 	}
 	for _, s := range cfg.SIP.Listeners {

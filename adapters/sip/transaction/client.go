@@ -22,6 +22,8 @@ type Result struct {
 	// Sent tells that the request may have reached the peer, or still may because it waits in a connection's queue: then its outcome is
 	// open, and nobody may send a second copy.
 	Sent bool
+	// Heard tells that a response came, provisional or final.
+	Heard bool
 	// Err is ErrTimeout, ErrTransport, ErrTooLarge, ErrOverloaded, ErrClosed or ErrInvalid, perhaps with another error wrapped beside.
 	Err error
 	// Branch names the transaction ("transaction identifier" of RFC 7572 §4).
@@ -112,6 +114,12 @@ func (l *Layer) start(req *wire.Request, target netip.AddrPort, transport, sentB
 // doUDP reports large, and sends nothing, for a request that must go over TCP.
 func (l *Layer) doUDP(ctx context.Context, target resolver.Target, req *wire.Request, scratch *[]byte) (r Result, large bool) {
 	r.Target = target
+	if l.cfg.AllowAddr != nil {
+		if err := l.cfg.AllowAddr(target.Addr().Addr()); err != nil {
+			r.Err = fmt.Errorf("%w: %w", ErrTransport, err)
+			return r, false
+		}
+	}
 	socket := l.socketFor(target.Addr().Addr())
 	if socket == nil {
 		r.Err = fmt.Errorf("%w: no UDP listener of the address family of %s", ErrTransport, target.Addr())
@@ -210,6 +218,7 @@ func (tx *clientTx) finish(r Result) {
 	tx.layer.wheel.stop(&tx.timer)
 	tx.layer.clients.remove(tx)
 	r.Sent = tx.sends > 0
+	r.Heard = tx.proceeding || r.Response != nil
 	if tx.conn != nil {
 		r.Sent = tx.conn.forget(tx) || r.Sent
 	}

@@ -104,9 +104,11 @@ type Config struct {
 	// before its request can be taken for a copy of another's. It is asked about each connection that is opened to us, too. nil admits
 	// all. It must not block.
 	Admit func(netip.Addr) bool
-	// DialControl is net.Dialer.Control of every outgoing connection: it may refuse an address. nil allows all. Whether a datagram may
-	// go to an address must be decided before Do.
+	// DialControl is net.Dialer.Control of every outgoing connection: it may refuse an address. nil allows all.
 	DialControl func(network, address string, c syscall.RawConn) error
+	// AllowAddr is asked before the first datagram of each request, since nothing is dialled then: an error is ErrTransport, and nothing
+	// was sent. Responses go back to where their request came from, unasked. nil allows all. It must not block.
+	AllowAddr func(netip.Addr) error
 }
 
 // Errors of Result.Err, Do, Respond, New and Start; test with errors.Is. Others may be wrapped beside them.

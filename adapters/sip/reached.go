@@ -1,0 +1,32 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// do sends one request to one target, and tells Config.Reached what was learnt of the target.
+func (a *Adapter) do(ctx context.Context, hop resolver.Target, req *wire.Request) transaction.Result {
+	began := time.Now()
+	r := a.layer.Do(ctx, hop, req)
+	if a.reached == nil {
+		return r
+	}
+	switch {
+	case r.Response != nil:
+		a.reached(r.Target, r.Response.StatusCode() != 503)
+	case errors.Is(r.Err, transaction.ErrTransport), errors.Is(r.Err, transaction.ErrTimeout) && !r.Heard && a.patient(ctx, began):
+		a.reached(r.Target, false)
+	}
+	return r
+}
+
+// patient tells whether silence since then is the target's fault: Timer F has ended, or a caller waited at least half as long.
+func (a *Adapter) patient(ctx context.Context, began time.Time) bool {
+	return ctx.Err() == nil || time.Since(began) >= a.timerN/2
+}
