@@ -138,6 +138,10 @@ type Report struct {
 	// the wire; the gateway puts the sender's own in its place before it passes the Report on.
 	TransID string
 	Thread  string
+	// Wants is what the message's Wants was, and Sent when it was sent, or accepted where its sender did not say. The gateway fills
+	// both in; an adapter that makes a Report does not know them.
+	Wants Dispositions
+	Sent  time.Time
 	// Status says why, for ReportFailed.
 	Status Status
 	// Time is when it happened.

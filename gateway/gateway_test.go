@@ -367,7 +367,11 @@ func TestT_LP_06_LateOutcomes(t *testing.T) {
 				s := newStrait(t, nil)
 				defer s.shutdown()
 				op := message(romeo, juliet, "x")
-				op.Wants = c.wants
+				sent := time.Now() // for a message that does not say
+				if op.Wants = c.wants; c.wants == 0 {
+					sent = sent.Add(-time.Hour)
+					op.Sent = sent
+				}
 				<-s.send(s.sip, op)
 				for _, k := range c.reports {
 					r := report(k, "t-x")
@@ -380,6 +384,9 @@ func TestT_LP_06_LateOutcomes(t *testing.T) {
 					got = append(got, r.Kind)
 					if r.Sender != romeo || r.TransID != "t-x" || r.Thread != "thread" {
 						t.Errorf("report %+v does not name the message as its sender did", r)
+					}
+					if r.Wants != c.wants || !r.Sent.Equal(sent) {
+						t.Errorf("wants %03b, sent %v: want those of the message, %03b and %v", r.Wants, r.Sent, c.wants, sent)
 					}
 				}
 				if fmt.Sprint(got) != fmt.Sprint(c.passed) {

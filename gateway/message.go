@@ -153,6 +153,7 @@ func (h *handler) Report(_ context.Context, r *adapters.Report) {
 	out := *r
 	out.Sender, out.TransID, out.Thread = o.sender, o.transID, o.thread
 	out.Recipient.Address = o.recipient.Address
+	out.Wants, out.Sent = o.wants, o.sent
 	res.to = o.side
 	t := &reporting{gateway: g, to: o.side, report: &out, result: res}
 	if !g.lanes.add(laneKey{kind: laneReports, side: o.side.index, from: o.recipient.Address, to: o.sender.Address}, t) {

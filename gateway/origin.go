@@ -42,7 +42,9 @@ type origin struct {
 	sender, recipient adapters.Party
 	transID, thread   string
 	wants             adapters.Dispositions
-	ended             bool // a terminal notice was passed on
+	sent              time.Time // when it was written, or came
+	ended             bool      // a terminal notice was passed on
+	displayed         bool      // a notice of display was passed on
 }
 
 func newOrigins(limit int, life time.Duration) *origins {
@@ -79,6 +81,10 @@ func (o *origins) remember(now time.Time, from, to *side, op *adapters.MessageOp
 		transID: strings.Clone(transID),
 		thread:  strings.Clone(op.Thread),
 		wants:   op.Wants,
+		sent:    op.Sent,
+	}
+	if entry.sent.IsZero() {
+		entry.sent = now
 	}
 	entry.sender.Instance = strings.Clone(op.From.Instance)
 	entry.recipient.Instance = strings.Clone(op.To.Instance)
@@ -134,10 +140,10 @@ func (o *origins) settle(now time.Time, reporter *side, r *adapters.Report) *ori
 		}
 		entry.ended = true
 	case adapters.ReportDisplayed:
-		if entry.wants&adapters.WantDisplayed == 0 {
+		if entry.displayed || entry.wants&adapters.WantDisplayed == 0 {
 			return nil
 		}
-		entry.wants &^= adapters.WantDisplayed
+		entry.displayed = true
 	default:
 		if entry.ended {
 			return nil

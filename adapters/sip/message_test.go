@@ -5,10 +5,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
 var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -466,6 +468,7 @@ func TestNoticesThereAndBack(t *testing.T) {
 	}
 	report := &adapters.Report{
 		Kind: adapters.ReportDelivered, Sender: op.From, Recipient: op.To, TransID: op.TransID, Thread: op.Thread, Time: now,
+		Wants: op.Wants, Sent: now.Add(-time.Hour),
 	}
 	req, err := WriteReport(report, WriteOptions{FromTag: "t", CSeq: 2, Now: now})
 	if err != nil {
@@ -477,6 +480,10 @@ func TestNoticesThereAndBack(t *testing.T) {
 	}
 	if r := back.Report; r == nil || r.Kind != report.Kind || r.TransID != op.TransID || r.Sender != op.From || r.Recipient != op.To || r.Thread != "T1" {
 		t.Errorf("%+v", back.Report)
+	}
+	// "The <datetime> element is mandatory and carries the date and time the IM was sent (not the IMDN)" (RFC 5438 §11.1.2).
+	if want := "<datetime>" + now.Add(-time.Hour).Format(time.RFC3339) + "</datetime>"; !bytes.Contains(req.Body, []byte(want)) {
+		t.Errorf("no %s in\n%s", want, req.Body)
 	}
 	// "A Disposition-Notification header field MUST NOT appear in an IMDN" (RFC 5438 §7.2.1)
 	if bytes.Contains(req.Body, []byte("Disposition-Notification")) {
@@ -496,9 +503,58 @@ func TestWriteReportWithoutNotice(t *testing.T) {
 	if req.ContentType != plainText || !strings.Contains(string(req.Body), "No such recipient") || req.CallID != "T1" {
 		t.Errorf("%+v %s", req, req.Body)
 	}
-	r.Kind = adapters.ReportDelivered
-	if _, err := WriteReport(r, WriteOptions{FromTag: "t", CSeq: 1, Now: now}); err != ErrNoNotice {
-		t.Errorf("%v, want ErrNoNotice: nobody asked", err)
+	// Who asked for other notices than that of a failure, or for none, reads a text (RFC 5438 §7.1.1).
+	for _, c := range []struct {
+		kind  adapters.ReportKind
+		wants adapters.Dispositions
+		want  string // the content type, "" for ErrNoNotice
+	}{
+		{adapters.ReportFailed, adapters.WantFailed, "message/cpim"},
+		{adapters.ReportFailed, adapters.WantDelivered | adapters.WantDisplayed, plainText},
+		{adapters.ReportFailed, 0, plainText},
+		{adapters.ReportDelivered, 0, ""},
+		{adapters.ReportDelivered, adapters.WantFailed | adapters.WantDisplayed, ""},
+		{adapters.ReportDelivered, adapters.WantDelivered, "message/cpim"},
+		{adapters.ReportDisplayed, adapters.WantDelivered, ""},
+		{adapters.ReportDisplayed, adapters.WantDisplayed, "message/cpim"},
+		{adapters.ReportDelayed, 7, ""},
+	} {
+		r.Kind, r.Wants, r.TransID = c.kind, c.wants, "34jk324j"
+		req, err := WriteReport(r, WriteOptions{FromTag: "t", CSeq: 1, Now: now})
+		switch {
+		case c.want == "" && err != ErrNoNotice:
+			t.Errorf("%v, %03b asked for: %v, want ErrNoNotice", c.kind, c.wants, err)
+		case c.want != "" && (err != nil || req.ContentType != c.want):
+			t.Errorf("%v, %03b asked for: %v %v, want %s", c.kind, c.wants, req, err, c.want)
+		}
+	}
+}
+
+// "The size of MESSAGE requests outside of a media session MUST NOT exceed 1300 bytes" (RFC 3428 §8): a notice is one, too, and what
+// the far side says of the failure may be long.
+func TestNoticeIsSmall(t *testing.T) {
+	a, _ := start(t, nil)
+	g := udpAgent(t, a)
+	send := func(r *adapters.Report) <-chan adapters.Status {
+		done := make(chan adapters.Status, 1)
+		go func() { done <- a.Report(t.Context(), []resolver.Target{g.hop()}, r) }()
+		return done
+	}
+	r := &adapters.Report{
+		Kind: adapters.ReportFailed, Sender: adapters.Party{Address: im("romeo@example.net")}, Recipient: adapters.Party{Address: im("juliet@example.com")},
+		Thread: "T1", Status: adapters.Failed(adapters.ReasonNotFound, strings.Repeat("é", 2000)), Time: now,
+	}
+	done := send(r)
+	m := g.request("MESSAGE", map[string]bool{})
+	if len(m.Raw()) > 1300 || !utf8.Valid(m.Body()) {
+		t.Errorf("a notice of %d octets: %q", len(m.Raw()), m.Body())
+	}
+	g.answer(m, wire.Response{Code: 200})
+	next(t, done, "outcome")
+
+	r.Sender.Instance, r.Thread = strings.Repeat("x", 800), strings.Repeat("y", 500)
+	if s := next(t, send(r), "outcome"); s.Reason != adapters.ReasonTooLarge {
+		t.Errorf("%+v", s)
 	}
 }
 

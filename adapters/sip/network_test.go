@@ -403,7 +403,7 @@ func TestReportBothWays(t *testing.T) {
 	go func() {
 		done <- a.Report(context.Background(), []resolver.Target{g.hop()}, &adapters.Report{
 			Kind: adapters.ReportFailed, Sender: adapters.Party{Address: im("romeo@example.net")}, Recipient: adapters.Party{Address: im("juliet@example.com")},
-			TransID: "msg-77", Thread: "T", Status: adapters.Failed(adapters.ReasonNotFound, ""), Time: now,
+			TransID: "msg-77", Thread: "T", Wants: adapters.WantFailed, Status: adapters.Failed(adapters.ReasonNotFound, ""), Time: now,
 		})
 	}()
 	m := g.request("MESSAGE", map[string]bool{})

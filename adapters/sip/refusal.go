@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -114,9 +115,15 @@ func (r *refusals) note(ref *Refusal, method, peer, remote string) {
 }
 
 // clip cuts what came from outside to the 256 octets that a log line or Status.Remote may hold; the logger quotes the rest.
-func clip(s string) string {
-	if len(s) > 256 {
-		s = s[:256]
+func clip(s string) string { return cut(s, 256) }
+
+// cut shortens s to at most n octets, between two characters.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
 	}
-	return s
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
 }

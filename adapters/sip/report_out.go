@@ -72,40 +72,43 @@ func wantsOf(d adapters.Dispositions) (w imdn.Want) {
 // ErrNoNotice says that a report has no form that its receiver asked for or can read.
 var ErrNoNotice = errors.New("sip: the sender asked for no such notice")
 
-// branchCookie begins the branch of every transaction (RFC 3261 §8.1.1.7): a TransID that has it names a message that came without an
-// imdn.Message-ID.
-const branchCookie = "z9hG4bK"
+// maxNoticeText bounds what a failure notice in plain text says of the reason, in octets.
+const maxNoticeText = 256
 
 // WriteReport translates a late outcome into a MESSAGE to the sender of the message that it is about: a disposition notification
-// (RFC 5438 §7.2.1) where that sender asked for it, else, for a failure, a text that says so: "delivered or its sender is told". Any
-// other report that was not asked for is ErrNoNotice.
+// (RFC 5438 §7.2.1) where that sender asked for it by r.Wants, else, for a failure, a text that says so: a message is delivered, or its
+// sender is told. Any other report that was not asked for is ErrNoNotice.
 //
-// The datetime element should be that of the message (RFC 5438 §11.1.2); the time of the report stands there if r does not know it.
+// The <datetime> element "carries the date and time the IM was sent (not the IMDN)" (RFC 5438 §11.1.2), r.Sent; the time of the report
+// stands there if r does not know it.
 func WriteReport(r *adapters.Report, o WriteOptions) (*wire.Request, error) {
 	req, err := newMessage(r.Recipient, r.Sender, r.Thread, o)
 	if err != nil {
 		return nil, err
 	}
 	id := messageIDOf(r.TransID)
-	asked := id != "" && !strings.HasPrefix(id, branchCookie)
-	kind, status := noticeOf(r)
-	if !asked || status == imdn.Extended {
+	kind, status, want := noticeOf(r)
+	if id == "" || r.Wants&want == 0 {
 		if r.Kind != adapters.ReportFailed {
 			return nil, ErrNoNotice
 		}
 		req.ContentType = plainText
 		req.Headers = append(req.Headers, wire.Header{Name: "Content-Language", Value: "en"})
-		req.Body = []byte("Your message was not delivered: " + r.Status.TextOrReason())
+		req.Body = []byte("Your message was not delivered: " + cut(strings.ToValidUTF8(r.Status.TextOrReason(), "\uFFFD"), maxNoticeText))
 		return req, nil
 	}
 	when := r.Time
 	if when.IsZero() {
 		when = o.Now
 	}
+	sent := r.Sent
+	if sent.IsZero() {
+		sent = when
+	}
 	at := datetime.FromTime(when.UTC())
 	recipient := r.Recipient.Address.String()
 	n, err := imdn.New(imdn.Fields{
-		MessageID: id, DateTime: at, RecipientURI: recipient, OriginalRecipientURI: recipient, Kind: kind, Status: status,
+		MessageID: id, DateTime: datetime.FromTime(sent.UTC()), RecipientURI: recipient, OriginalRecipientURI: recipient, Kind: kind, Status: status,
 	})
 	if err != nil {
 		return nil, err
@@ -124,20 +127,20 @@ func WriteReport(r *adapters.Report, o WriteOptions) (*wire.Request, error) {
 	return req, nil
 }
 
-// noticeOf is a report in the words of RFC 5438; Extended for one that it has no word for.
-func noticeOf(r *adapters.Report) (imdn.Kind, imdn.Status) {
+// noticeOf is a report in the words of RFC 5438, and what a sender asks for to get it; nothing for one that it has no word for.
+func noticeOf(r *adapters.Report) (imdn.Kind, imdn.Status, adapters.Dispositions) {
 	switch r.Kind {
 	case adapters.ReportDelivered:
-		return imdn.Delivery, imdn.Delivered
+		return imdn.Delivery, imdn.Delivered, adapters.WantDelivered
 	case adapters.ReportDisplayed:
-		return imdn.Display, imdn.Displayed
+		return imdn.Display, imdn.Displayed, adapters.WantDisplayed
 	case adapters.ReportFailed:
 		if r.Status.Reason == adapters.ReasonForbidden {
-			return imdn.Delivery, imdn.Forbidden
+			return imdn.Delivery, imdn.Forbidden, adapters.WantFailed
 		}
-		return imdn.Delivery, imdn.Failed
+		return imdn.Delivery, imdn.Failed, adapters.WantFailed
 	}
-	return imdn.Other, imdn.Extended
+	return imdn.Other, imdn.Extended, 0
 }
 
 // Report implements adapters.Adapter. Nothing answers a report: its own failure is only returned.
@@ -146,9 +149,10 @@ func (a *Adapter) Report(ctx context.Context, hops []resolver.Target, r *adapter
 	if callIDOf(r.Thread) == "" {
 		o.CallID = wire.NewCallID("")
 	}
+	large := false
 	if len(hops) > 0 {
 		if peer := a.peers.toward(hops[0].Addr().Addr(), r.Sender.Address.Domain()); peer != nil {
-			o.OmitInstance = peer.OmitInstance
+			o.OmitInstance, large = peer.OmitInstance, peer.LargeMessages
 		}
 	}
 	req, err := WriteReport(r, o)
@@ -158,6 +162,9 @@ func (a *Adapter) Report(ctx context.Context, hops []resolver.Target, r *adapter
 	if err != nil {
 		a.log.Warn().Str("fault", clip(err.Error())).Msg("a report could not be written")
 		return adapters.Failed(adapters.ReasonInternal, "")
+	}
+	if !large && a.overPager(req) {
+		return adapters.Failed(adapters.ReasonTooLarge, "")
 	}
 	if !a.pending.enter(ctx, r.Sender.Address) {
 		return adapters.Failed(adapters.ReasonDomainTimeout, "")
