@@ -168,6 +168,14 @@ type AdminAddress struct {
 // IsZero reports whether a is nowhere.
 func (a AdminAddress) IsZero() bool { return a == AdminAddress{} }
 
+// taken reports whether a TCP listener at l has a's port, so that only one of the two can be opened.
+func (a AdminAddress) taken(l netip.AddrPort) bool {
+	if !a.loopback.IsValid() || a.loopback.Port() == 0 || a.loopback.Port() != l.Port() {
+		return false
+	}
+	return l.Addr().IsUnspecified() || l.Addr().Unmap() == a.loopback.Addr().Unmap()
+}
+
 // Network and Text are what net.Listen takes: "unix" and the path, or "tcp" and the address.
 func (a AdminAddress) Network() string {
 	if a.socket != "" {

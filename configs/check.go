@@ -65,6 +65,9 @@ func (k *checker) sip() {
 		if l.Address.Port() != 0 {
 			unique(k, listeners, l, path, "the same listener", "remove one of them")
 		}
+		if l.Transport == "tcp" && k.Admin.Listen.taken(l.Address.AddrPort) {
+			k.fault("admin.listen", "the port is that of "+path+" on line "+strconv.Itoa(k.origin.at[path].line), "write another port, or unix:/run/isthmus/admin.sock")
+		}
 		if l.Address.Addr().IsUnspecified() && k.SIP.Advertise == "" {
 			k.fault(path, "bound to all addresses, and sip.advertise does not say which one others reach", "write sip.advertise, or one address here")
 		}

@@ -86,6 +86,9 @@ func TestParseFaults(t *testing.T) {
 		want            []string
 	}{
 		{"unknown key, near", "level: warn", "levle: warn", []string{`f:20:7: log: unknown key "levle"; did you mean level?`}},
+		{"admin port on a SIP listener", `"unix:/run/isthmus/admin.sock"`, `"127.0.0.1:5060"`, []string{
+			`f:19:17: admin.listen: the port is that of sip.listeners[1].address on line 4; write another port, or unix:/run/isthmus/admin.sock`,
+		}},
 		{"unknown key, hyphen", "secret_env: SECRET", "secret-env: SECRET", []string{
 			`f:11:7: xmpp.components[0]: no secret is named; write secret_file: and a path, or secret_env: and the name of a variable`,
 			`f:15:7: xmpp.components[0]: unknown key "secret-env"; did you mean secret_env?`,
