@@ -87,7 +87,7 @@ func TestSIPUserWatchesXMPPUser(t *testing.T) {
 	if got := strings.Join(states, ", "); got != "pending, active, active, terminated;reason=timeout" {
 		t.Fatalf("states: %s", got)
 	}
-	// "the SIP-to-XMPP gateway generates an empty SIP NOTIFY message with a Subscription-State header of "active"" (RFC 8048
+	// "the SIP-to-XMPP gateway generates an empty SIP NOTIFY message with a Subscription-State header ... of "active"" (RFC 8048
 	// §5.3.1).
 	if bodies[0] != "" || bodies[1] != "" {
 		t.Errorf("pending with %q, approval with %q", bodies[0], bodies[1])

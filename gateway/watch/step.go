@@ -192,7 +192,7 @@ func (t *turn) close(op *adapters.WatchOp) {
 // end ends the session at i for reason why, and stops watching the presentity's side with the last one.
 //
 // "Sending a SIP NOTIFY request to the SIP User Agent containing a PIDF document specifying that the XMPP contact now has
-// a basic status of 'closed', including a Subscription-State header of 'terminated' with a reason of 'timeout'" and "an
+// a basic status of 'closed', including a Subscription-State header ... of 'terminated' with a reason of 'timeout'" and "an
 // XMPP <presence/> stanza of type 'unavailable' to the XMPP contact" (RFC 8048 §5.3.3).
 func (t *turn) end(i int, why adapters.EndReason) {
 	n := adapters.NotifyOp{State: adapters.WatchTerminated, End: why}

@@ -142,7 +142,7 @@ func TestXMPPUserWatchesSIPUser(t *testing.T) {
 	s.step("F1: subscribe", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending", "request open")
 	s.step("F1 again while under way: no second SUBSCRIBE", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending")
 	s.step("F4: 200", answered(adapters.WatchOpen, succeeded()))
-	// "If the XMPP-to-SIP gateway initially receives one or more NOTIFY messages with a Subscription-State header whose value is
+	// "If the XMPP-to-SIP gateway initially receives one or more NOTIFY messages with a Subscription-State header ... whose value is
 	// "pending" (F6), then it MUST respond to them on the SIP side but refrain from sending any presence stanzas".
 	s.step("F6: pending, with a body that leaks", notified(adapters.WatchPending, 0, document(romeo, "dr4hcr0st3lup4c")), "drop pending")
 	s.step("F10: active", notified(adapters.WatchActive, 0, document(romeo, "dr4hcr0st3lup4c")), "tell  active GRANTED ID-dr4hcr0st3lup4c=open")

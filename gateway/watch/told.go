@@ -130,7 +130,7 @@ func (t *turn) terminated(op *adapters.NotifyOp) {
 		}
 		t.retryAt = t.now
 	case adapters.EndNoResource, adapters.EndInvariant:
-		// "Clients SHOULD NOT attempt to re-subscribe": the next wish of the watcher's side will. Who waits for a decision
+		// "Clients SHOULD NOT attempt to re-subscribe" (RFC 6665 §4.1.3): the next wish of the watcher's side will. Who waits for a decision
 		// waits no longer: nobody is left to make it.
 		t.retryAt = time.Time{}
 		if t.auth == Asked {
