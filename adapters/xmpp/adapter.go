@@ -35,6 +35,7 @@ type Adapter struct {
 	started  sync.Once
 	stopping sync.Once
 	mu       sync.Mutex
+	starting bool
 	fault    error
 	stopped  chan struct{}
 }
@@ -75,26 +76,33 @@ func (a *Adapter) Capabilities() adapters.Capabilities {
 // Start implements adapters.Adapter: it waits for the first attempt of each link, at most Limits.StartWait, and succeeds although
 // servers are down: they are tried again. It fails if a server refuses its secret.
 func (a *Adapter) Start(ctx context.Context, h adapters.Handler) error {
-	err := errors.New("xmpp: the adapter was started already")
+	first := false
 	a.started.Do(func() {
+		first = true
 		a.h = h
+		a.mu.Lock()
+		a.starting = true
+		a.mu.Unlock()
 		for _, l := range a.links {
 			go l.run(a.base)
 		}
 		go a.settle()
-		ctx, cancel := context.WithTimeout(ctx, a.lim.StartWait)
-		defer cancel()
-		for _, l := range a.links {
-			select {
-			case <-l.first:
-			case <-ctx.Done():
-			}
-		}
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		err = a.fault
 	})
-	return err
+	if !first {
+		return errors.New("xmpp: the adapter was started already")
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.lim.StartWait)
+	defer cancel()
+	for _, l := range a.links {
+		select {
+		case <-l.first:
+		case <-ctx.Done():
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.starting = false
+	return a.fault
 }
 
 // settle closes stopped when every link has ended.
@@ -105,21 +113,26 @@ func (a *Adapter) settle() {
 	close(a.stopped)
 }
 
-// fail stops the whole adapter for a fault that another attempt would not mend.
-func (a *Adapter) fail(err error) {
+// fail stops a link for a fault that another attempt would not mend, and at the start the whole adapter.
+func (a *Adapter) fail(l *link, err error) {
 	a.mu.Lock()
 	if a.fault == nil {
 		a.fault = err
 	}
+	all := a.starting
 	a.mu.Unlock()
-	a.log.Error().Str("fault", err.Error()).Msg("xmpp: stopped")
+	l.log.Error().Str("fault", err.Error()).Msg("xmpp: component link is stopped")
+	l.box.close("The link to this domain is stopped")
+	if !all {
+		return
+	}
 	for _, l := range a.links {
-		l.box.close()
+		l.box.close("The gateway is shutting down")
 	}
 	a.cancel()
 }
 
-// Wait implements adapters.Adapter. The fault is ErrNotAuthorized, or nil.
+// Wait implements adapters.Adapter. The fault is ErrNotAuthorized, of the first link that it stopped, or nil.
 func (a *Adapter) Wait() error {
 	<-a.stopped
 	a.mu.Lock()
@@ -128,13 +141,14 @@ func (a *Adapter) Wait() error {
 }
 
 // Shutdown implements adapters.Adapter: new operations are refused, what is queued is written and acknowledged as far as ctx and the
-// links allow, then the streams are closed. What did not leave is answered with ReasonDomainTimeout.
+// links allow, then the streams are closed. What did not leave is answered with ReasonDomainTimeout. What comes from the servers
+// meanwhile is refused; what came before is still answered, as far as ctx allows.
 func (a *Adapter) Shutdown(ctx context.Context) error {
 	began := true
 	a.started.Do(func() { began = false })
 	a.stopping.Do(func() {
 		for _, l := range a.links {
-			l.box.close()
+			l.box.close("The gateway is shutting down")
 		}
 		if began {
 			a.flush(ctx)
@@ -155,7 +169,7 @@ func (a *Adapter) flush(ctx context.Context) {
 	for {
 		busy := false
 		for _, l := range a.links {
-			busy = busy || l.state().Phase == LinkUp && !l.box.idle()
+			busy = busy || l.state().Phase == LinkUp && (l.unanswered.Load() > 0 || !l.box.idle())
 		}
 		if !busy {
 			return

@@ -101,8 +101,9 @@ func TestReconnectBackoff(t *testing.T) {
 // TestOutboxReplaces: a newer notification takes an unsent one's place, and the older one's caller is answered.
 func TestOutboxReplaces(t *testing.T) {
 	b := newOutbox(Limits{}.orDefault())
-	older := &item{octets: []byte("older"), replaceable: true, done: make(chan adapters.Status, 1)}
-	newer := &item{octets: []byte("newer!"), replaceable: true, done: make(chan adapters.Status, 1)}
+	w := adapters.WatchID{Session: "w"}
+	older := &item{octets: []byte("older"), watch: w, replaceable: true, done: make(chan adapters.Status, 1)}
+	newer := &item{octets: []byte("newer!"), watch: w, replaceable: true, done: make(chan adapters.Status, 1)}
 	b.add(older)
 	b.add(&item{octets: []byte("other")})
 	b.add(newer)
@@ -125,5 +126,50 @@ func TestOutboxReplaces(t *testing.T) {
 	}
 	if st := <-newer.done; st.Outcome != adapters.Indeterminate || !b.idle() {
 		t.Errorf("%+v", st)
+	}
+}
+
+// TestOutboxOrder: a newer notification does not overtake a change of the same watch that was queued before it, which would leave the
+// watcher with the older state for good.
+func TestOutboxOrder(t *testing.T) {
+	b := newOutbox(Limits{}.orDefault())
+	w := adapters.WatchID{Session: "w"}
+	b.add(&item{octets: []byte("open "), watch: w, replaceable: true})
+	b.add(&item{octets: []byte("gone "), watch: w})
+	b.add(&item{octets: []byte("other "), watch: adapters.WatchID{Session: "v"}, replaceable: true})
+	b.add(&item{octets: []byte("away "), watch: w, replaceable: true})
+	b.add(&item{octets: []byte("back "), watch: w, replaceable: true})
+	if out, _, _ := b.take(nil, maxBatch, false, time.Now()); string(out) != "open gone other back " {
+		t.Errorf("%q", out)
+	}
+}
+
+// TestOutboxReplaceBound: a replacement is within QueueBytes too.
+func TestOutboxReplaceBound(t *testing.T) {
+	b := newOutbox(Limits{QueueBytes: 100, QueueStanzas: 100, Window: 10})
+	for i := range 10 {
+		w := adapters.WatchID{Session: string(rune('a' + i))}
+		b.add(&item{octets: make([]byte, 1), watch: w, replaceable: true, done: make(chan adapters.Status, 1)})
+		b.add(&item{octets: make([]byte, 90), watch: w, replaceable: true, done: make(chan adapters.Status, 1)})
+	}
+	if _, octets := b.depth(); octets > 100 {
+		t.Errorf("%d octets queued of 100", octets)
+	}
+}
+
+// TestOutboxRoomForNotices: messages cannot take the room of the errors that tell senders of lost messages.
+func TestOutboxRoomForNotices(t *testing.T) {
+	b := newOutbox(Limits{QueueBytes: 1000, QueueStanzas: 2, Window: 10})
+	for range 2 {
+		b.add(&item{octets: []byte("x"), done: make(chan adapters.Status, 1)})
+	}
+	if st, ok := b.add(&item{octets: []byte("x"), done: make(chan adapters.Status, 1)}); ok || st.Reason != adapters.ReasonOverloaded {
+		t.Errorf("%+v", st)
+	}
+	if _, ok := b.add(&item{octets: []byte("x"), notice: true}); !ok {
+		t.Error("no room for a notice")
+	}
+	if _, ok := b.add(&item{octets: []byte("x"), notice: true}); ok {
+		t.Error("notices have no bound")
 	}
 }

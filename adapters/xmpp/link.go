@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -17,8 +18,9 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stream"
 )
 
-// ErrNotAuthorized is in the error of Wait when a server does not accept a component's secret. It is for the operator to mend:
-// there is no second attempt.
+// ErrNotAuthorized is in the error of Wait when a server did not accept a component's secret. It is for the operator to mend: there is
+// no second attempt. At the start it stops the adapter; later, when a secret was changed on one side, the link alone, and the
+// adapter when no link is left.
 var ErrNotAuthorized = errors.New("xmpp: the server does not accept the component's secret")
 
 var (
@@ -71,6 +73,9 @@ type link struct {
 	box *outbox
 	log zerolog.Logger
 
+	// unanswered is how many operations of the server's side the core has not answered yet.
+	unanswered atomic.Int64
+
 	first     chan struct{} // closed after the first attempt
 	firstOnce sync.Once
 	done      chan struct{} // closed when run has returned
@@ -117,19 +122,20 @@ func (l *link) enter(p LinkPhase, err error) {
 func (l *link) run(ctx context.Context) {
 	defer close(l.done)
 	defer l.firstOnce.Do(func() { close(l.first) })
-	defer l.box.drop()
+	defer func() { l.undelivered(l.box.drop()) }()
 	attempt := 0
 	for {
 		l.enter(LinkConnecting, nil)
 		conn, err := l.connect(ctx)
-		if err == nil {
+		opened := err == nil
+		if opened {
 			l.a.m.attempts.WithLabelValues(l.end.Name, "ok").Inc()
 			l.enter(LinkUp, nil)
 			l.log.Info().Msg("xmpp: component link is up")
 			l.firstOnce.Do(func() { close(l.first) })
 			began := time.Now()
 			err = l.serve(ctx, conn)
-			l.box.lost()
+			l.undelivered(l.box.lost())
 			if time.Since(began) >= l.a.back.Stable {
 				attempt = 0
 			}
@@ -141,10 +147,10 @@ func (l *link) run(ctx context.Context) {
 			return
 		}
 		var se *stream.Error
-		if errors.As(err, &se) && se.Condition == stream.NotAuthorized {
+		if errors.As(err, &se) && se.Condition == stream.NotAuthorized && !opened {
 			err = fmt.Errorf("%w: component %q", ErrNotAuthorized, l.end.Name)
 			l.enter(LinkStopped, err)
-			l.a.fail(err)
+			l.a.fail(l, err)
 			return
 		}
 		l.enter(LinkDown, err)
@@ -195,19 +201,59 @@ func (l *link) connect(ctx context.Context) (*stream.Conn, error) {
 // maxBatch is how many octets go into one write, unless one stanza alone has more.
 const maxBatch = 64 << 10
 
-// serve writes what the outbox has, one batch and one ping at a time, until the stream ends, and returns why. The reader runs beside it.
+// serve writes what the outbox has, one batch and one ping at a time, until the stream ends, and returns why. Beside it run the
+// reader and the guard; whichever of the three ends first says why, and closes the stream under the others.
 func (l *link) serve(ctx context.Context, conn *stream.Conn) error {
-	ended := make(chan error, 1)
-	var reader sync.WaitGroup
-	reader.Go(func() { ended <- l.read(conn) })
-	err := l.write(ctx, conn, ended)
-	conn.Close(stream.ConditionOf(err))
-	reader.Wait() // it ends when the connection is closed
-	return err
+	ctx, end := context.WithCancelCause(ctx)
+	why := func() error {
+		if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+			return err
+		}
+		return errStopping
+	}
+	// Close interrupts a Write that waits for a server that does not read.
+	context.AfterFunc(ctx, func() { conn.Close(stream.ConditionOf(why())) })
+	var beside sync.WaitGroup
+	beside.Go(func() { end(l.read(conn)) })
+	beside.Go(func() { l.guard(ctx, end) })
+	if err := l.write(ctx, conn); err != nil {
+		// A server that closes says why before it does (RFC 6120 §4.9.1.1), which the reader may just be reading.
+		t := time.NewTimer(lastWords)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+		end(err)
+	}
+	conn.Close(stream.ConditionOf(why()))
+	beside.Wait()
+	return why()
 }
 
-func (l *link) write(ctx context.Context, conn *stream.Conn, ended <-chan error) error {
-	check := time.NewTicker(min(time.Second, l.a.lim.KeepAlive, l.a.lim.PingTimeout))
+// lastWords is how long the reader may go on after a write failed.
+const lastWords = time.Second
+
+// guard ends the stream of a server that does not answer pings, also while a write waits for it (T-FI-27).
+func (l *link) guard(ctx context.Context, end context.CancelCauseFunc) {
+	check := time.NewTicker(min(time.Second, l.a.lim.PingTimeout))
+	defer check.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-check.C:
+			if at := l.box.oldest(); !at.IsZero() && now.Sub(at) >= l.a.lim.PingTimeout {
+				end(errSilent)
+				return
+			}
+		}
+	}
+}
+
+// write returns nil when ctx has ended, else why a write failed.
+func (l *link) write(ctx context.Context, conn *stream.Conn) error {
+	check := time.NewTicker(min(time.Second, l.a.lim.KeepAlive))
 	defer check.Stop()
 	var buf []byte
 	last := time.Now()
@@ -215,18 +261,16 @@ func (l *link) write(ctx context.Context, conn *stream.Conn, ended <-chan error)
 	for {
 		force := false
 		select {
-		case err := <-ended:
-			return err
 		case <-ctx.Done():
-			return errStopping
+			return nil
 		case now := <-check.C:
-			if at := l.box.oldest(); !at.IsZero() && now.Sub(at) >= l.a.lim.PingTimeout {
-				return errSilent
-			}
 			if force = now.Sub(last) >= l.a.lim.KeepAlive; !force {
 				continue
 			}
 		case <-l.box.wake:
+			if ctx.Err() != nil {
+				return nil // both were ready
+			}
 		}
 		now := time.Now()
 		var taken []*item
@@ -255,20 +299,41 @@ func (l *link) write(ctx context.Context, conn *stream.Conn, ended <-chan error)
 	}
 }
 
+// maxSkip is how much of a stanza that is too large is passed over, in octets; one without end ends the stream. Servers let through
+// up to 512 KiB.
+const maxSkip = 4 << 20
+
 // read hands every stanza of the stream on until it ends, and returns why. It never waits for anything but the socket.
 func (l *link) read(conn *stream.Conn) error {
 	r := stanza.NewReader(stanza.SpaceComponent, l.a.lim.XML)
 	for {
 		raw, err := conn.Next()
-		if err != nil {
-			if err == io.EOF {
-				return errClosed
-			}
-			return err
+		unread := err != nil // the rest of it
+		var s *stanza.Stanza
+		if !unread {
+			s, err = r.Read(raw, conn.Scope())
 		}
-		s, err := r.Read(raw, conn.Scope())
+		if err == io.EOF {
+			return errClosed
+		}
 		if err != nil {
-			return err
+			// A stanza that exceeds a limit is refused by itself: it is one user's, and the stream everybody's. What is not
+			// well-formed is the server's own fault, and ends the stream.
+			if raw == nil || stream.ConditionOf(err) != stream.PolicyViolation {
+				return err
+			}
+			l.refused("too-large")
+			if s, headErr := r.ReadHead(raw, conn.Scope()); headErr == nil && s.Kind == 0 {
+				return err
+			} else if headErr == nil {
+				l.receive(s)
+			}
+			if unread {
+				if err := conn.Skip(maxSkip); err != nil {
+					return err
+				}
+			}
+			continue
 		}
 		if s.Kind == 0 {
 			if se, ok := stream.ReadError(raw, conn.Scope(), l.a.lim.XML); ok {

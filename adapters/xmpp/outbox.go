@@ -3,25 +3,32 @@ package xmpp
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
 )
 
 // item is one operation's octets on their way: queued, then sent, then settled.
 type item struct {
 	octets  []byte
 	stanzas int
-	// id, from and to (bare) are what an error that answers it must carry (THREATS.md X13).
+	// kind, id, from and to (bare) are what an error that answers it must carry (THREATS.md X13). Without an id none does.
+	kind     stanza.Kind
 	id       string
 	from, to jid.JID
 	// done receives the outcome, once; nil for replies of our own, whose outcome nobody waits for.
 	done chan adapters.Status
-	// watch, if replaceable, names whose presence it tells: a newer one takes its place.
+	// watch names whose presence it tells, if it does. If it is replaceable a newer one takes its place.
 	watch       adapters.WatchID
 	replaceable bool
+	// notice is set on an error that tells somebody that what they sent is lost. It is written again once if the stream dies before
+	// it was acknowledged: to be told twice is better than not to be told.
+	notice bool
+	again  bool
 
 	sent      bool
 	settled   bool
@@ -45,7 +52,8 @@ type outbox struct {
 	bytes   int
 	flights []flight
 	flying  int
-	closed  bool
+	closed  string        // why operations are refused, "" while they are not
+	dropped bool          // nothing leaves any more
 	wake    chan struct{} // has room for one: there is something to do
 }
 
@@ -64,20 +72,33 @@ func (b *outbox) poke() {
 func (b *outbox) add(it *item) (adapters.Status, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
-		return adapters.Failed(adapters.ReasonInternal, "The gateway is shutting down"), false
+	if b.dropped || b.closed != "" && it.done != nil {
+		return adapters.Failed(adapters.ReasonInternal, b.closed), false
+	}
+	maxItems, maxBytes := b.maxItems, b.maxBytes
+	if it.notice { // room that messages cannot take, so that who is refused is told
+		maxItems, maxBytes = maxItems+maxItems/8+1, maxBytes+maxBytes/8
 	}
 	if it.replaceable {
-		for i, old := range b.queue {
-			if old.replaceable && old.watch == it.watch {
-				b.queue[i] = it
-				b.bytes += len(it.octets) - len(old.octets)
-				b.settle(old, adapters.Accepted())
-				return adapters.Status{}, true
+		for i := len(b.queue) - 1; i >= 0; i-- {
+			old := b.queue[i]
+			if old.watch != it.watch {
+				continue
 			}
+			if !old.replaceable {
+				break // a change that came between: what is newer than it must not overtake it
+			}
+			grown := len(it.octets) - len(old.octets)
+			if b.bytes+grown > maxBytes {
+				break
+			}
+			b.queue[i] = it
+			b.bytes += grown
+			b.settle(old, adapters.Accepted())
+			return adapters.Status{}, true
 		}
 	}
-	if len(b.queue) >= b.maxItems || b.bytes+len(it.octets) > b.maxBytes {
+	if len(b.queue) >= maxItems || b.bytes+len(it.octets) > maxBytes {
 		return adapters.Failed(adapters.ReasonOverloaded, ""), false
 	}
 	b.queue = append(b.queue, it)
@@ -103,7 +124,7 @@ func (b *outbox) cancel(it *item) (unsent bool) {
 	defer b.mu.Unlock()
 	for i, q := range b.queue {
 		if q == it {
-			b.queue = append(b.queue[:i], b.queue[i+1:]...)
+			b.queue = slices.Delete(b.queue, i, i+1)
 			b.bytes -= len(it.octets)
 			it.settled = true
 			return true
@@ -132,7 +153,7 @@ func (b *outbox) take(buf []byte, maxBatch int, force bool, now time.Time) (out 
 		return buf, nil, ""
 	}
 	taken = append(taken, b.queue[:n]...)
-	b.queue = append(b.queue[:0], b.queue[n:]...)
+	b.queue = slices.Delete(b.queue, 0, n)
 	b.bytes -= size
 	for _, it := range taken {
 		it.sent = true
@@ -184,21 +205,24 @@ func (b *outbox) acknowledge(ping string) bool {
 			}
 			b.flying -= len(f.items)
 		}
-		b.flights = append(b.flights[:0], b.flights[i+1:]...)
+		b.flights = slices.Delete(b.flights, 0, i+1)
 		b.poke()
 		return true
 	}
 	return false
 }
 
-// reject settles the item on its way that an error answers: the same id, from whom it was for, to whom it was from. It returns
-// false if there is none, or nobody waits for it.
-func (b *outbox) reject(id string, from, to jid.JID, s adapters.Status) bool {
+// reject settles the item on its way that an error answers: the same kind and id, from whom it was for, to whom it was from. It
+// returns false if there is none, or nobody waits for it.
+func (b *outbox) reject(kind stanza.Kind, id string, from, to jid.JID, s adapters.Status) bool {
+	if id == "" {
+		return false
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, f := range b.flights {
 		for _, it := range f.items {
-			if it.done != nil && !it.settled && !it.abandoned && it.id == id && it.to == from.Bare() && it.from == to.Bare() {
+			if it.kind == kind && it.done != nil && !it.settled && !it.abandoned && it.id == id && it.to == from.Bare() && it.from == to.Bare() {
 				b.settle(it, s)
 				return true
 			}
@@ -217,34 +241,64 @@ func (b *outbox) oldest() time.Time {
 	return b.flights[0].at
 }
 
-// lost settles what was on its way when a stream died: it may have arrived.
-func (b *outbox) lost() {
+// lost settles what was on its way when a stream died: it may have arrived. It returns how many replies nobody will get.
+func (b *outbox) lost() (replies int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	var back []*item
 	for _, f := range b.flights {
 		for _, it := range f.items {
+			if it.notice && !it.again { // once only, or one that a server ends its stream for would end every stream
+				it.again, it.sent = true, false
+				b.bytes += len(it.octets)
+				back = append(back, it)
+				continue
+			}
+			if it.done == nil {
+				replies++
+			}
 			b.settle(it, adapters.Failed(adapters.ReasonOutcomeUnknown, ""))
 		}
 	}
+	b.queue = append(back, b.queue...)
 	b.flights, b.flying = nil, 0
+	return replies
 }
 
-// close refuses everything from now on. What is queued stays, to be flushed or dropped.
-func (b *outbox) close() {
+// close refuses operations from now on, for the reason why. What is queued stays, to be flushed or dropped, and replies are still
+// taken.
+func (b *outbox) close(why string) {
 	b.mu.Lock()
-	b.closed = true
+	if b.closed == "" {
+		b.closed = why
+	}
 	b.mu.Unlock()
 	b.poke()
 }
 
-// drop refuses what is still queued.
-func (b *outbox) drop() {
+// refusing tells why operations are refused, "" if they are not.
+func (b *outbox) refusing() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.closed
+}
+
+// drop refuses what is still queued, and all that comes. It returns how many replies nobody will get.
+func (b *outbox) drop() (replies int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dropped = true
+	if b.closed == "" {
+		b.closed = "The gateway is shutting down"
+	}
 	for _, it := range b.queue {
-		b.settle(it, adapters.Failed(adapters.ReasonDomainTimeout, "The gateway is shutting down"))
+		if it.done == nil {
+			replies++
+		}
+		b.settle(it, adapters.Failed(adapters.ReasonDomainTimeout, b.closed))
 	}
 	b.queue, b.bytes = nil, 0
+	return replies
 }
 
 // idle tells whether nothing is queued or on its way.
@@ -272,6 +326,8 @@ func (b *outbox) written(taken []*item) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, it := range taken {
-		it.octets = nil
+		if !it.notice {
+			it.octets = nil
+		}
 	}
 }

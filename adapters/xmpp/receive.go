@@ -1,9 +1,12 @@
 package xmpp
 
 import (
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
 	"github.com/isthmus-gateway/isthmus/cpim"
 )
@@ -31,6 +34,8 @@ func (l *link) receive(s *stanza.Stanza) {
 		l.refused("reflected")
 		return
 	case s.To.Domain() != l.end.self.Domain():
+		// The answer comes from our own domain: "The domain identifier portion of the JID contained in the 'from' attribute MUST match
+		// the hostname of the component" (XEP-0114 §3), and a server would end the stream for another.
 		l.refused("not-our-domain")
 		l.fail(s, stanza.ItemNotFound, "")
 		return
@@ -41,7 +46,7 @@ func (l *link) receive(s *stanza.Stanza) {
 	}
 	switch s.Kind {
 	case stanza.IQ:
-		l.answer(stanza.AppendAnswer(nil, s), s)
+		l.enqueueReply(&item{octets: stanza.AppendAnswer(nil, s), stanzas: 1})
 	case stanza.Message:
 		l.message(s)
 	case stanza.Presence:
@@ -66,31 +71,88 @@ func (l *link) reply(s *stanza.Stanza, e *stanza.Error) {
 		e = &stanza.Error{Condition: stanza.BadRequest}
 	}
 	from := s.To
-	if from.IsZero() {
+	if from.Domain() != l.end.self.Domain() { // or there is none
 		from = l.end.self
 	}
-	l.enqueueReply(stanza.AppendError(nil, stanza.ErrorReply{Kind: s.Kind, From: from, To: s.From, ID: s.ID, Error: e}))
+	l.notify(stanza.ErrorReply{Kind: s.Kind, From: from, To: s.From, ID: s.ID, Error: e})
 }
 
-func (l *link) answer(octets []byte, s *stanza.Stanza) {
-	if len(octets) > 0 {
-		l.enqueueReply(octets)
+// notify queues an error that tells somebody that what they sent is lost.
+func (l *link) notify(r stanza.ErrorReply) {
+	l.enqueueReply(&item{octets: stanza.AppendError(nil, r), stanzas: 1, notice: r.Kind != stanza.IQ})
+}
+
+// enqueueReply queues a stanza whose outcome nobody waits for. When the queue is full it is dropped, and counted, and so it is when it
+// is too large: a server would end the stream for it.
+func (l *link) enqueueReply(it *item) {
+	if len(it.octets) == 0 {
+		return
+	}
+	if len(it.octets) > l.a.lim.StanzaBytes {
+		l.undelivered(1)
+		return
+	}
+	if _, ok := l.box.add(it); !ok {
+		l.undelivered(1)
 	}
 }
 
-// enqueueReply queues octets whose outcome nobody waits for. When the queue is full they are dropped, and counted.
-func (l *link) enqueueReply(octets []byte) {
-	if _, ok := l.box.add(&item{octets: octets, stanzas: 1}); !ok {
-		l.a.m.dropped.WithLabelValues(l.end.Name).Inc()
-		l.log.Warn().Msg("xmpp: the queue is full, a reply was dropped")
+// undelivered tells of replies that nobody will get.
+func (l *link) undelivered(n int) {
+	if n == 0 {
+		return
 	}
+	l.a.m.dropped.WithLabelValues(l.end.Name).Add(float64(n))
+	l.log.Warn().Int("replies", n).Msg("xmpp: replies were dropped")
+}
+
+// asked is an operation of the server's side that the core was given.
+type asked struct {
+	l    *link
+	done atomic.Bool
+}
+
+// asking counts one as unanswered.
+func (l *link) asking() *asked {
+	l.unanswered.Add(1)
+	return &asked{l: l}
+}
+
+// settle counts it as answered, once, with an error or none. The error is queued first, so that Shutdown sees the one or the other.
+func (q *asked) settle(r *stanza.ErrorReply) {
+	if q.done.Swap(true) {
+		return
+	}
+	if r != nil {
+		q.l.notify(*r)
+	}
+	q.l.unanswered.Add(-1)
+}
+
+// closing refuses a stanza that comes after Shutdown was called, so that the end is reached.
+func (l *link) closing(s *stanza.Stanza) bool {
+	why := l.box.refusing()
+	if why != "" {
+		l.refused("shutting-down")
+		l.fail(s, stanza.RecipientUnavailable, why)
+	}
+	return why != ""
+}
+
+// failure is the error that answers a stanza with a failure, nil for what is none. RFC 6120 §8.3.1: "The error stanza SHOULD simply
+// swap the 'from' and 'to' addresses from the generated stanza".
+func failure(kind stanza.Kind, from, to jid.JID, id string, st adapters.Status) *stanza.ErrorReply {
+	if st.Outcome != adapters.Failure {
+		return nil
+	}
+	return &stanza.ErrorReply{Kind: kind, From: to, To: from, ID: id, Error: stanza.ErrorOf(st)}
 }
 
 func (l *link) peer() adapters.Peer { return adapters.Peer{Adapter: Name, Name: l.end.Name} }
 
 func (l *link) message(s *stanza.Stanza) {
 	if s.Type == "error" {
-		if l.box.reject(s.ID, s.From, s.To, s.Error.Status()) {
+		if l.box.reject(stanza.Message, s.ID, s.From, s.To, s.Error.Status()) {
 			return
 		}
 	}
@@ -109,20 +171,19 @@ func (l *link) message(s *stanza.Stanza) {
 	case op == nil:
 		return
 	}
+	q := l.asking()
+	if l.closing(s) {
+		q.settle(nil)
+		return
+	}
 	op.Peer = l.peer()
 	from, to, id := s.From, s.To, s.ID
-	l.a.h.Message(l.a.base, op, func(st adapters.Status) {
-		if st.Outcome == adapters.Failure {
-			l.enqueueReply(stanza.AppendError(nil, stanza.ErrorReply{
-				Kind: stanza.Message, From: to.Bare(), To: from, ID: id, Error: stanza.ErrorOf(st),
-			}))
-		}
-	})
+	l.a.h.Message(l.a.base, op, func(st adapters.Status) { q.settle(failure(stanza.Message, from, to, id, st)) })
 }
 
 func (l *link) presence(s *stanza.Stanza) {
 	if s.Type == "error" {
-		if !l.box.reject(s.ID, s.From, s.To, s.Error.Status()) {
+		if !l.box.reject(stanza.Presence, s.ID, s.From, s.To, s.Error.Status()) {
 			l.latePresenceError(s)
 		}
 		return
@@ -133,15 +194,14 @@ func (l *link) presence(s *stanza.Stanza) {
 			l.reply(s, e)
 			return
 		}
+		q := l.asking()
+		if l.closing(s) {
+			q.settle(nil)
+			return
+		}
 		op.Peer = l.peer()
 		from, to, id := s.From, s.To, s.ID
-		l.a.h.Watch(l.a.base, op, func(st adapters.WatchStatus) {
-			if st.Outcome == adapters.Failure {
-				l.enqueueReply(stanza.AppendError(nil, stanza.ErrorReply{
-					Kind: stanza.Presence, From: to.Bare(), To: from, ID: id, Error: stanza.ErrorOf(st.Status),
-				}))
-			}
-		})
+		l.a.h.Watch(l.a.base, op, func(st adapters.WatchStatus) { q.settle(failure(stanza.Presence, from, to, id, st.Status)) })
 		return
 	}
 	op, e := stanza.ToNotify(s, time.Now())
@@ -162,8 +222,13 @@ func (l *link) presence(s *stanza.Stanza) {
 }
 
 // latePresenceError tells the core of an error that came after the presence stanza it answers was acknowledged: the watch it was
-// for cannot be had now. Only conditions that say that there is no such user are final.
+// for cannot be had now. Only conditions that say that there is no such user are final. An error that answers what we told of
+// somebody's presence speaks of no watch of ours: it has no such id (THREATS.md X13).
 func (l *link) latePresenceError(s *stanza.Stanza) {
+	if !strings.HasPrefix(s.ID, watchID) {
+		l.refused("stray-error")
+		return
+	}
 	probe := *s
 	probe.Type, probe.Fault = "unavailable", nil
 	op, e := stanza.ToNotify(&probe, time.Time{})

@@ -31,9 +31,13 @@ func (a *Adapter) Message(ctx context.Context, _ []resolver.Target, op *adapters
 	if err != nil {
 		return refusal(err)
 	}
-	it.id = id
+	it.kind, it.id = stanza.Message, id
 	return l.send(ctx, it, op.Deadline)
 }
+
+// watchID begins the id of each presence stanza that asks for something, so that an error that comes late is known to answer one. What
+// tells of presence has no id.
+const watchID = "watch-"
 
 // Watch implements adapters.Adapter. The answer is that the server took the request; what the presentity says comes as a
 // notification.
@@ -42,7 +46,7 @@ func (a *Adapter) Watch(ctx context.Context, _ []resolver.Target, op *adapters.W
 	if l == nil {
 		return adapters.WatchStatus{Status: noRoute()}
 	}
-	id := randomID()
+	id := watchID + randomID()
 	octets, err := stanza.AppendWatch(nil, op, id)
 	if err != nil {
 		return adapters.WatchStatus{Status: refusal(err)}
@@ -51,7 +55,7 @@ func (a *Adapter) Watch(ctx context.Context, _ []resolver.Target, op *adapters.W
 	if err != nil {
 		return adapters.WatchStatus{Status: refusal(err)}
 	}
-	it.id = id
+	it.kind, it.id = stanza.Presence, id
 	st := adapters.WatchStatus{Status: l.send(ctx, it, op.Deadline)}
 	if st.Outcome == adapters.Failure {
 		return st
@@ -82,7 +86,7 @@ func (a *Adapter) Notify(ctx context.Context, _ []resolver.Target, op *adapters.
 	if err != nil {
 		return refusal(err)
 	}
-	it.stanzas = n
+	it.kind, it.stanzas = stanza.Presence, n
 	it.watch = op.Watch
 	it.replaceable = op.Change == adapters.AuthorizationUnchanged && len(op.Withdrawn) == 0 && op.Failure.Outcome == 0 &&
 		op.Whole && op.Presence != nil && op.State != adapters.WatchTerminated
@@ -95,13 +99,17 @@ func (a *Adapter) Report(ctx context.Context, _ []resolver.Target, r *adapters.R
 	if l == nil {
 		return noRoute()
 	}
-	octets, err := stanza.AppendReport(nil, r, randomID())
+	id := randomID()
+	octets, err := stanza.AppendReport(nil, r, id)
 	if err != nil {
 		return refusal(err)
 	}
 	it, err := newItem(octets, r.Recipient.Address, r.Sender.Address)
 	if err != nil {
 		return refusal(err)
+	}
+	if it.kind = stanza.Message; r.Kind != adapters.ReportFailed { // that is an error, which nothing answers
+		it.id = id
 	}
 	return l.send(ctx, it, time.Time{})
 }

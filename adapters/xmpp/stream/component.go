@@ -55,6 +55,9 @@ type Conn struct {
 	scope  *strictxml.Scope
 	once   sync.Once
 	closed error
+
+	mu      sync.Mutex // of the write deadline
+	closing bool
 }
 
 // OpenComponent opens a component stream on conn, which it closes on failure. ctx bounds the opening. The error is an *Error if
@@ -123,7 +126,8 @@ func OpenComponent(ctx context.Context, conn net.Conn, c Component) (_ *Conn, er
 	if err != nil {
 		return nil, err
 	}
-	if e.Name != (strictxml.Name{Space: SpaceComponent, Local: "handshake"}) || len(e.Nodes) != 0 {
+	// "the receiving application (in this case the server) MUST return an empty <handshake/> element" (XEP-0114 §3).
+	if e.Name != (strictxml.Name{Space: SpaceComponent, Local: "handshake"}) || len(e.Nodes) != 0 || len(e.Attrs) != 0 {
 		return nil, ErrHandshake
 	}
 	s.stream.SetLimits(c.Limits)
@@ -150,9 +154,16 @@ func (s *Conn) Next() ([]byte, error) { return s.stream.Next() }
 // Skip passes over the rest of an element that is too large or too deep, at most max octets. Its errors are those of Next.
 func (s *Conn) Skip(max int64) error { return s.stream.Skip(max) }
 
-// Write writes octets, at most until the deadline. n tells how many left.
+// Write writes octets, at most until the deadline, or closeWait after Close was called. n tells how many left.
 func (s *Conn) Write(octets []byte, deadline time.Time) (n int, err error) {
-	if err := s.conn.SetWriteDeadline(deadline); err != nil {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return 0, net.ErrClosed
+	}
+	err = s.conn.SetWriteDeadline(deadline)
+	s.mu.Unlock()
+	if err != nil {
 		return 0, err
 	}
 	return s.conn.Write(octets)
@@ -161,14 +172,18 @@ func (s *Conn) Write(octets []byte, deadline time.Time) (n int, err error) {
 // closeWait bounds the writing of a last word to a peer that may not read, in time.
 const closeWait = time.Second
 
-// Close closes the stream, with a stream error if c is not 0 (RFC 6120 §4.4, §4.9.1.1), and the connection. It may be called again.
+// Close closes the stream, with a stream error if c is not 0 (RFC 6120 §4.4, §4.9.1.1), and the connection. A Write that is under way
+// is cut short if the peer does not take it in closeWait. It may be called again.
 func (s *Conn) Close(c Condition) error {
 	s.once.Do(func() {
 		last := []byte("</stream:stream>")
 		if c != 0 {
 			last = AppendError(nil, c)
 		}
+		s.mu.Lock()
+		s.closing = true
 		s.conn.SetWriteDeadline(time.Now().Add(closeWait))
+		s.mu.Unlock()
 		s.conn.Write(last)
 		s.closed = s.conn.Close()
 	})
