@@ -3,18 +3,21 @@ package sip
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/pidf"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
 // turn is a NOTIFY that waits until the one before it in its dialog is answered.
 type turn struct {
 	state watchState
-	body  []byte // a presence document, or nil
+	body  *body // nil: none
 	// mine is closed when the turn has come; over when a newer one took its place.
 	mine, over chan struct{}
 }
@@ -28,10 +31,10 @@ func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapte
 	if n == nil || n.d.watchID() != op.Watch {
 		return adapters.Failed(adapters.ReasonNotFound, "There is no such watch")
 	}
-	var body []byte
+	var b *body
 	if op.Presence != nil {
 		var err error
-		if body, err = op.Presence.Append(nil); err != nil {
+		if b, err = bodyOf(op.Presence); err != nil {
 			a.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a presence document could not be written")
 			return adapters.Failed(adapters.ReasonInternal, "")
 		}
@@ -40,7 +43,7 @@ func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapte
 	defer cancel()
 	return n.notify(ctx, hops, watchState{
 		state: op.State, end: op.End, expires: op.Duration, hasExpires: op.Duration > 0, retryAfter: op.RetryAfter,
-	}, body)
+	}, b)
 }
 
 // WriteNotify makes the next NOTIFY of a dialog: RFC 8048 §6.2, with the state of the watch, or of the dialog where op tells of presence
@@ -53,31 +56,68 @@ func WriteNotify(d *Dialog, op *adapters.NotifyOp, now time.Time) (*wire.Request
 	if s.expires == 0 {
 		s.expires = d.Expires.Sub(now)
 	}
-	var body []byte
+	var b *body
 	if op.Presence != nil && s.state != adapters.WatchPending {
 		var err error
-		if body, err = op.Presence.Append(nil); err != nil {
+		if b, err = bodyOf(op.Presence); err != nil {
 			return nil, err
 		}
 	}
-	return writeNotify(d, s, body)
+	return writeNotify(d, s, b)
 }
 
-func writeNotify(d *Dialog, s watchState, body []byte) (*wire.Request, error) {
+// body is a presence document as it goes out, with the languages that it is in.
+type body struct {
+	octets    []byte
+	languages string
+}
+
+// maxLanguages bounds Content-Language, in tags.
+const maxLanguages = 8
+
+// bodyOf writes a document. The languages of its notes stand outside, too: xml:lang is Content-Language (RFC 8048 §6.2, Table 1);
+// its value is a list (RFC 3261 §20.13).
+func bodyOf(doc *pidf.Presence) (*body, error) {
+	octets, err := doc.Append(nil)
+	if err != nil {
+		return nil, err
+	}
+	var tags []string
+	add := func(notes []pidf.Note) {
+		for _, n := range notes {
+			if isLanguage(n.Lang) && len(tags) < maxLanguages && !slices.Contains(tags, n.Lang) {
+				tags = append(tags, n.Lang)
+			}
+		}
+	}
+	add(doc.Notes)
+	for i := range doc.Tuples {
+		add(doc.Tuples[i].Notes)
+	}
+	for i := range doc.Persons {
+		add(doc.Persons[i].Notes)
+	}
+	return &body{octets, strings.Join(tags, ", ")}, nil
+}
+
+func writeNotify(d *Dialog, s watchState, b *body) (*wire.Request, error) {
 	req, err := d.request("NOTIFY")
 	if err != nil {
 		return nil, err
 	}
 	req.Headers = append(req.Headers, wire.Header{Name: "Subscription-State", Value: s.String()})
-	if body != nil {
-		req.ContentType, req.Body = acceptedNotify, body
+	if b != nil {
+		if b.languages != "" {
+			req.Headers = append(req.Headers, wire.Header{Name: "Content-Language", Value: b.languages})
+		}
+		req.ContentType, req.Body = acceptedNotify, b.octets
 	}
 	return req, nil
 }
 
 // notify queues one NOTIFY, waits for its turn, and sends it.
-func (n *notifying) notify(ctx context.Context, hops []resolver.Target, s watchState, body []byte) adapters.Status {
-	t, first := n.queue(hops, s, body)
+func (n *notifying) notify(ctx context.Context, hops []resolver.Target, s watchState, b *body) adapters.Status {
+	t, first := n.queue(hops, s, b)
 	if t == nil {
 		return adapters.Failed(adapters.ReasonNotFound, "The watch is over")
 	}
@@ -116,7 +156,7 @@ func (n *notifying) notify(ctx context.Context, hops []resolver.Target, s watchS
 
 // queue notes what s says of the watch and makes its turn; first tells that it may be sent at once. It returns nil when the watch is
 // over.
-func (n *notifying) queue(hops []resolver.Target, s watchState, body []byte) (t *turn, first bool) {
+func (n *notifying) queue(hops []resolver.Target, s watchState, b *body) (t *turn, first bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ended {
@@ -133,7 +173,7 @@ func (n *notifying) queue(hops []resolver.Target, s watchState, body []byte) (t 
 		// A poll's NOTIFY "will contain a "Subscription-State" value of "terminated" and a "reason" parameter of
 		// "timeout"" (RFC 6665 §4.4.3), whatever state the presentity's side gives the watch.
 		if s.state == adapters.WatchPending {
-			body = nil
+			b = nil
 		}
 		s = watchState{state: adapters.WatchTerminated, end: adapters.EndTimeout}
 	case s.state == adapters.WatchNeutral:
@@ -151,9 +191,9 @@ func (n *notifying) queue(hops []resolver.Target, s watchState, body []byte) (t 
 		n.expiry = n.after(s.expires, n.expire)
 	}
 	if s.state == adapters.WatchPending {
-		body = nil
+		b = nil
 	}
-	t = &turn{state: s, body: body, mine: make(chan struct{}), over: make(chan struct{})}
+	t = &turn{state: s, body: b, mine: make(chan struct{}), over: make(chan struct{})}
 	if !n.sending {
 		n.sending = true
 		return t, true
