@@ -34,7 +34,8 @@ type MessageLimits struct {
 
 // WatchLimits bounds presence.
 type WatchLimits struct {
-	// The pairs of watcher and presentity. The next is refused: overloaded.
+	// The pairs of watcher and presentity. When full, an authorization that nobody uses is forgotten for the next one (it is
+	// asked for again when it is needed); if there is none, the next is refused: overloaded.
 	Pairs Count `yaml:"pairs" default:"100000" min:"1" max:"100000000"`
 	// The watches of one pair that may be open at once. The next is refused.
 	Sessions Count `yaml:"sessions" default:"10" min:"1" max:"1000"`

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -26,7 +27,7 @@ type checkCommand struct {
 
 // finding is one line of the summary.
 type finding struct {
-	What   string   `json:"what"` // listener, sender, route, name, admin, result
+	What   string   `json:"what"` // listener, sender, route, name, admin, fault, result
 	OK     bool     `json:"ok"`
 	Name   string   `json:"name,omitempty"`
 	Via    string   `json:"via,omitempty"`
@@ -61,12 +62,12 @@ func (f finding) String() string {
 func (c checkCommand) Run(ctx context.Context, p process) error {
 	cfg, err := load(c.Config, p)
 	if err != nil {
-		return err
+		return c.wrong(p.out, err)
 	}
 	// The adapters and the gateway have their own word on it. Nothing is opened.
 	a, err := assemble(cfg, surroundings{logger: zerolog.Nop()})
 	if err != nil {
-		return err
+		return c.wrong(p.out, err)
 	}
 	if err := a.close(); err != nil {
 		return err
@@ -96,6 +97,26 @@ func (c checkCommand) Run(ctx context.Context, p process) error {
 		return silentError{}
 	}
 	return nil
+}
+
+// wrong gives a program that reads the output what a person reads on standard error, and returns err or the fault of writing.
+func (c checkCommand) wrong(w io.Writer, err error) error {
+	if !c.JSON {
+		return err
+	}
+	var found []finding
+	result := finding{What: "result", Detail: err.Error()}
+	var faults configs.Faults
+	if errors.As(err, &faults) {
+		for _, f := range faults {
+			found = append(found, finding{What: "fault", Name: f.Path, Detail: f.String()})
+		}
+		result.Detail = fmt.Sprintf("%s has %d %s", c.Config, len(faults), plural(len(faults), "fault", "faults"))
+	}
+	if e := printFindings(w, append(found, result), true); e != nil {
+		return e
+	}
+	return err
 }
 
 func printFindings(w io.Writer, found []finding, asJSON bool) error {
