@@ -17,6 +17,7 @@ class User(slixmpp.ClientXMPP):
     def __init__(self, jid, password):
         super().__init__(jid, password)
         self.raw = b""
+        self.online = False
         self.auto_authorize = None
         self.auto_subscribe = False
         self["feature_mechanisms"].unencrypted_plain = True
@@ -35,7 +36,6 @@ class User(slixmpp.ClientXMPP):
     async def started(self, _):
         await self.get_roster()
         self.send_presence()
-        out(event="online", jid=str(self.boundjid))
 
     def report(self, event, stanza):
         xml = stanza.xml
@@ -62,6 +62,11 @@ class User(slixmpp.ClientXMPP):
         self.report("message", stanza)
 
     def on_presence(self, stanza):
+        if stanza["from"] == self.boundjid and not self.online:
+            # The server sends her presence to all her devices, herself included (RFC 6121 section 4.2.2), when it has
+            # taken note of it: from now on a message finds her.
+            self.online = True
+            out(event="online", jid=str(self.boundjid))
         if stanza["from"].bare != self.boundjid.bare:
             self.report("presence", stanza)
 
