@@ -10,6 +10,11 @@
 //
 // # Goroutines
 //
-// Each link has one goroutine that connects and writes, and while it is up one that reads. The reader calls the Handler, which
-// never waits, and never waits itself.
+// Each link has one goroutine that connects and writes, and while it is up one that reads and one that guards against a server that
+// has stopped answering. The reader calls the Handler, which never waits, and never waits itself.
+//
+// # One user's stanza
+//
+// The stream carries everybody's stanzas, so it ends for a fault of the server's only: what is not well-formed. A stanza that exceeds a
+// limit is passed over, and its sender told (RFC 6120 §13.12).
 package xmpp

@@ -224,42 +224,6 @@ func (s *slow) Message(_ context.Context, _ *adapters.MessageOp, respond func(ad
 	s.responds <- respond
 }
 
-// TestShutdownOfSlowPeer: a server that does not read cannot hold Shutdown longer than its context and a last word.
-func TestShutdownOfSlowPeer(t *testing.T) {
-	s := listen(t)
-	a, _ := started(t, s, newRecorder(), nil)
-	big := strings.Repeat("x", 200<<10)
-	for i := range 64 {
-		go a.Message(context.Background(), nil, textOp(strconv.Itoa(i), big))
-	}
-	await(t, "the queue is full", func() bool { return a.Links()[0].Queued > 10 })
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	began := time.Now()
-	if err := a.Shutdown(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if d := time.Since(began); d > 5*time.Second {
-		t.Fatalf("Shutdown took %v", d)
-	}
-}
-
-// TestFaultWhileWriting: why the server closed is known although a write failed first.
-func TestFaultWhileWriting(t *testing.T) {
-	s := listen(t)
-	a, p := started(t, s, newRecorder(), func(c *xmpp.Config) { c.Backoff.Max = time.Minute })
-	big := strings.Repeat("x", 200<<10)
-	for i := range 64 {
-		go a.Message(context.Background(), nil, textOp(strconv.Itoa(i), big))
-	}
-	await(t, "the writer waits", func() bool { return a.Links()[0].Queued > 10 })
-	p.say("<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>")
-	await(t, "the link is down", func() bool { return a.Links()[0].Phase == xmpp.LinkDown })
-	if f := a.Links()[0].Fault; !strings.Contains(f, "conflict") {
-		t.Fatalf("fault is %q", f)
-	}
-}
-
 // TestNotAuthorizedLater: only the answer to the handshake tells of the secret.
 func TestNotAuthorizedLater(t *testing.T) {
 	s := listen(t)

@@ -122,7 +122,7 @@ func TestMessageOut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want, have := read(t, c.want), read(t, string(got)); cmp.Diff(want.Bodies(), have.Bodies()) != "" || want.From != have.From || want.To != have.To ||
+			if want, have := read(t, c.want), read(t, string(got)); cmp.Diff(want.Bodies(), have.Bodies()) != "" || cmp.Diff(want.Subjects, have.Subjects) != "" || want.WantsReceipt != have.WantsReceipt || want.From != have.From || want.To != have.To ||
 				want.ID != have.ID || want.Thread != have.Thread || want.ParentThread != have.ParentThread || want.Lang != have.Lang || want.Type != have.Type {
 				t.Fatalf("got  %s\nwant %s", got, c.want)
 			}
