@@ -56,9 +56,7 @@ func blocked(t *testing.T) (a *Adapter, server net.Conn, outcome <-chan adapters
 			Content: adapters.Content{Type: "text/plain", Octets: []byte("x")},
 		})
 	}()
-	for a.links[0].box.oldest().IsZero() { // until the writer has taken it
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "the writer has taken it", func() bool { return !a.links[0].box.oldest().IsZero() })
 	return a, server, done
 }
 
@@ -82,16 +80,10 @@ func TestShutdownOfBlockedWrite(t *testing.T) {
 // TestFaultOfBlockedWrite: what the server says is heard while a write waits for it, and why the stream ended is known.
 func TestFaultOfBlockedWrite(t *testing.T) {
 	a, server, _ := blocked(t)
-	began := time.Now()
 	if _, err := server.Write([]byte("<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")); err != nil {
 		t.Fatal(err)
 	}
-	for a.Links()[0].Phase == LinkUp {
-		if time.Since(began) > 10*time.Second {
-			t.Fatal("the link is still up")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "the link is down", func() bool { return a.Links()[0].Phase != LinkUp })
 	if f := a.Links()[0].Fault; !strings.Contains(f, "conflict") {
 		t.Fatalf("fault is %q", f)
 	}
@@ -106,25 +98,21 @@ func TestHalfOpenWhileWritingTFI27(t *testing.T) {
 	a.links[0].box.mu.Lock()
 	a.links[0].box.flights[0].at = time.Now().Add(-a.lim.PingTimeout) // as if it had been sent long ago
 	a.links[0].box.mu.Unlock()
-	began := time.Now()
-	<-linkIsDown(a)
-	if d := time.Since(began); d > 10*time.Second {
-		t.Fatalf("noticed after %v", d)
-	}
+	until(t, "the link is down", func() bool { return a.Links()[0].Phase != LinkUp })
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	a.Shutdown(ctx)
 	<-outcome
 }
 
-// linkIsDown is closed when the first link is not up.
-func linkIsDown(a *Adapter) <-chan struct{} {
-	c := make(chan struct{})
-	go func() {
-		defer close(c)
-		for a.Links()[0].Phase == LinkUp {
-			time.Sleep(time.Millisecond)
+// until polls a state that has no event of its own.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); !ok(); <-tick.C {
+		if time.Since(began) > 10*time.Second {
+			t.Fatalf("did not come about: %s", what)
 		}
-	}()
-	return c
+	}
 }
