@@ -211,7 +211,7 @@ func parseRetryAfter(s string) time.Duration {
 	return d
 }
 
-// sipDate is the layout of a SIP-date (RFC 3261 §20.17): "only supports the "GMT" time zone for SIP-date".
+// sipDate is the layout of a SIP-date (RFC 3261 §20.17): "SIP restricts the time zone in SIP-date to "GMT"".
 const sipDate = "Mon, 02 Jan 2006 15:04:05 GMT"
 
 // parseDate reads a Date header field; the zero time if it is malformed, because a Date only ever refines what is known.

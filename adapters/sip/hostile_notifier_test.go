@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -79,5 +80,28 @@ func TestImpatientCoreLosesDeadWatcher(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("a watcher that never answers is notified for ever")
 		}
+	}
+}
+
+// Default closed: a dialog that was stored under another configuration is not notified where no peer is any more.
+func TestRestoredSourceIsCheckedAgain(t *testing.T) {
+	a, _ := start(t, func(cfg *Config) {
+		peer := loopback
+		peer.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+		cfg.Peers = []Peer{peer}
+	})
+	g := udpAgent(t, a)
+	d := *romeoWatchesJuliet()
+	d.Peer, d.Source, d.Transport, d.Expires = "trunk", g.addr().String(), "udp", time.Now().Add(time.Hour)
+	d.RemoteTarget = "sip:romeo@host.example.net"
+	if err := a.Restore([]Dialog{d}); err != nil {
+		t.Fatal(err)
+	}
+	s := a.Notify(t.Context(), nil, &adapters.NotifyOp{Watch: d.watchID(), State: adapters.WatchActive})
+	if s.Outcome != adapters.Failure || s.Reason != adapters.ReasonDomainNotFound {
+		t.Errorf("%+v", s)
+	}
+	if m := g.readWithin(50 * time.Millisecond); m != nil {
+		t.Errorf("sent to a stranger:\n%s", m.Raw())
 	}
 }

@@ -186,3 +186,27 @@ func TestNoPresenceWithUnknownState(t *testing.T) {
 		}
 	}
 }
+
+// A watch that ends in the moment in which it is opened anew is opened all the same: "the watch is over" would be taken for a far side that
+// does not know the presentity.
+func TestOpenWhileEnding(t *testing.T) {
+	a, core := start(t, nil)
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	open(t, a, core, g, seen, "600")
+	a.subscribers.mu.Lock()
+	old := a.subscribers.byWatch[julietsWatch]
+	a.subscribers.mu.Unlock()
+	old.mu.Lock()
+	old.ended = true // its timer ends it, and has not come to take it out of the table
+	old.mu.Unlock()
+	done := watchRomeo(a, g, adapters.WatchOpen)
+	m := g.request("SUBSCRIBE", seen)
+	if m.To().Tag() != "" || m.CallID() == old.d.CallID {
+		t.Errorf("not a dialog of its own:\n%s", m.Raw())
+	}
+	g.answer(m, wire.Response{Code: 200, Headers: []wire.Header{{Name: "Expires", Value: "600"}}})
+	if s := next(t, done, "outcome"); s.Outcome != adapters.Success {
+		t.Errorf("%+v", s)
+	}
+}

@@ -24,8 +24,9 @@ func (a *Adapter) dialogHops(d *Dialog, peer *Peer, given []resolver.Target) []r
 			hops = append(hops, t)
 		}
 	}
-	if len(hops) == 0 && d.Source != "" {
-		if addr, err := netip.ParseAddrPort(d.Source); err == nil {
+	if len(hops) == 0 && d.Source != "" && peer != nil {
+		// The peer's networks may be others since the dialog was stored.
+		if addr, err := netip.ParseAddrPort(d.Source); err == nil && peer.covers(addr.Addr()) {
 			t, err := resolver.NewTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: transportNamed(d.Transport), Addr: addr})
 			if err == nil {
 				hops = append(hops, t)
@@ -59,7 +60,8 @@ func (a *Adapter) ownHop(d *Dialog, peer *Peer) (resolver.Target, bool) {
 	if port == 0 {
 		port = 5060
 	}
-	// "if the TARGET is a numeric IP address, the client SHOULD use UDP for a SIP URI" (RFC 3263 §4.1), unless the URI says
+	// "if no transport protocol is specified, but the TARGET is a numeric IP address, the client SHOULD use UDP for a SIP URI"
+	// (RFC 3263 §4.1), unless the URI says
 	// otherwise, or the dialog already runs over a connection and we have no UDP.
 	t := resolver.UDP
 	if name, ok := u.Param("transport"); ok {

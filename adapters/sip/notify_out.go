@@ -249,7 +249,7 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 	}
 	began := time.Now()
 	r, st := a.try(ctx, hops, req)
-	// "If the NOTIFY request fails due to expiration of SIP Timer F, the notifier SHOULD remove the subscription"; for some
+	// "If the NOTIFY request fails due to expiration of SIP Timer F (transaction timeout), the notifier SHOULD remove the subscription"; for some
 	// codes it "MUST remove the corresponding subscription" (RFC 6665 §4.2.2).
 	timeout := n.silent(began, r)
 	if t.state.state == adapters.WatchTerminated || endsUsage(st.Code) || timeout {

@@ -82,8 +82,8 @@ func (a *Adapter) admit(in *inbound) *Refusal {
 	if unknown, any := requiredExtensions(req); any {
 		return refuse(WhyExtension, 420, phraseOf(420), wire.Header{Name: "Unsupported", Value: unknown})
 	}
-	// "If the Max-Forwards value is 0 ... the element MUST NOT forward the request" (RFC 3261 §16.3 step 3); only OPTIONS
-	// is for ourselves.
+	// "If the request contains a Max-Forwards header field with a field value of zero (0), the element MUST NOT forward the
+	// request" (RFC 3261 §16.3 step 3); only OPTIONS is for ourselves.
 	if n, ok := req.MaxForwards(); ok && n == 0 && method != "OPTIONS" {
 		return refuse(WhyHops, 483, phraseOf(483))
 	}

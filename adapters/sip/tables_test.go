@@ -207,7 +207,8 @@ func TestEveryRowOfRFC8048Table1(t *testing.T) {
 	t.Run("no language, no header field", func(t *testing.T) {
 		for _, op := range []adapters.NotifyOp{
 			{State: adapters.WatchActive, Presence: document(t, "juliet@example.com", "open")},
-			{State: adapters.WatchPending, Presence: doc}, {State: adapters.WatchActive},
+			{State: adapters.WatchPending, Presence: doc},
+			{State: adapters.WatchActive},
 		} {
 			req, err := WriteNotify(d, &op, now)
 			if err != nil {

@@ -185,19 +185,26 @@ func (a *Adapter) open(ctx context.Context, hops []resolver.Target, op *adapters
 			peer: a.peers.toward(hops[0].Addr().Addr(), op.Watch.Presentity.Domain()),
 		}
 	}
-	var s *subscribing
-	if fetch {
-		s = a.subscribers.poll(create)
-	} else {
-		s = a.subscribers.of(op.Watch, create)
+	for {
+		var s *subscribing
+		if fetch {
+			s = a.subscribers.poll(create)
+		} else {
+			s = a.subscribers.of(op.Watch, create)
+		}
+		if s == nil {
+			return failed(adapters.ReasonOverloaded)
+		}
+		s.mu.Lock()
+		if s.ended { // in this moment
+			s.mu.Unlock()
+			a.subscribers.leave(s)
+			continue
+		}
+		s.hops, s.want = hops, want
+		s.mu.Unlock()
+		return s.subscribe(ctx, want, op.Hops)
 	}
-	if s == nil {
-		return failed(adapters.ReasonOverloaded)
-	}
-	s.mu.Lock()
-	s.hops, s.want = hops, want
-	s.mu.Unlock()
-	return s.subscribe(ctx, want, op.Hops)
 }
 
 // poll makes a dialog that is nobody's watch.

@@ -130,7 +130,7 @@ func answerTo(b []byte, code int) []byte {
 	return r
 }
 
-// RFC 3261 §17.1.2.2: "the client transaction MUST set timer F to fire in 64*T1 seconds", and timer E is T1, then doubles up to T2.
+// RFC 3261 §17.1.2.2: "the client transaction SHOULD set timer F to fire in 64*T1 seconds", and timer E is T1, then doubles up to T2.
 func TestClientTimers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t, answerOK, nil)

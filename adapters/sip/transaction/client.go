@@ -246,7 +246,7 @@ func (tx *clientTx) fail(err error, bounced bool) {
 	tx.finish(Result{Err: err})
 }
 
-// expire is Timer E or F. RFC 3261 §17.1.2.2: "the timer is reset with a value of MIN(2*T1, T2)", then doubled up to T2; in Proceeding it
+// expire is Timer E or F. RFC 3261 §17.1.2.2: "the timer is reset, but this time with a value of MIN(2*T1, T2)", then doubled up to T2; in Proceeding it
 // is T2.
 func (tx *clientTx) expire() {
 	tx.mu.Lock()

@@ -35,8 +35,8 @@ func (l *Layer) refuse(m *wire.Message, size int, o origin, code int, reason str
 	l.metrics.responses[1][code/100].Inc()
 }
 
-// statelessTag is a tag that all copies of a request get, and that nobody else can compute. RFC 3261 §8.2.7: a stateless UAS "MUST
-// generate the same tag for the same request consistently".
+// statelessTag is a tag that all copies of a request get, and that nobody else can compute. RFC 3261 §8.2.7: To tags are
+// made "in a manner that will generate the same tag for the same request consistently".
 func (l *Layer) statelessTag(m *wire.Message) string {
 	mac := hmac.New(sha256.New, l.tagKey[:])
 	for _, s := range [...]string{m.CallID(), m.From().Tag(), m.TopVia().Branch(), m.TopVia().SentBy(), m.RequestURIText()} {
