@@ -54,7 +54,7 @@ func TestOversizedStanzaX4(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p.t = t
-			go p.say(c.say + "<iq from='juliet@example.com/x' to='example.net' id='after' type='get'><ping xmlns='urn:xmpp:ping'/></iq>")
+			go p.conn.Write([]byte(c.say + "<iq from='juliet@example.com/x' to='example.net' id='after' type='get'><ping xmlns='urn:xmpp:ping'/></iq>"))
 			e := p.hearBut()
 			if c.want != "" {
 				er := e.Child("jabber:component:accept", "error")
@@ -74,7 +74,7 @@ func TestOversizedStanzaX4(t *testing.T) {
 	// An error that holds all of our message is still the answer to it.
 	done := send(t, a, textOp("m1", "x"))
 	p.hearBut()
-	go p.say("<message type='error' from='juliet@example.com/x' to='romeo@example.net' id='m1'><body>" + strings.Repeat("x", 300<<10) + "</body><error type='cancel'/></message>")
+	go p.conn.Write([]byte("<message type='error' from='juliet@example.com/x' to='romeo@example.net' id='m1'><body>" + strings.Repeat("x", 300<<10) + "</body><error type='cancel'/></message>"))
 	if st := next(t, done, "the outcome"); st.Outcome != adapters.Failure || st.Reason != adapters.ReasonUndefined {
 		t.Fatalf("%+v", st)
 	}
