@@ -139,7 +139,12 @@ func parse(doc []byte, lenient bool) (*Notification, Leniency, *syntax.Error) {
 		}
 	}
 	if el := known[childSubject]; el != nil {
-		f.SubjectLang = el.Lang()
+		if f.SubjectLang = el.Lang(); !validLang(f.SubjectLang) {
+			return fault(el.Offset, "imdn-subject", "RFC 5438 §11.1.5", "a language tag as xml:lang")
+		}
+		if f.Subject == "" {
+			f.SubjectLang = "" // no text, so nothing that is in a language
+		}
 	}
 	var report *strictxml.Element
 	for i, kind := range [...]Kind{Delivery, Display, Processing} {

@@ -256,6 +256,13 @@ func (t *turn) cancel(op *adapters.WatchOp) {
 
 // fetch asks once (RFC 8048 §7).
 func (t *turn) fetch(op *adapters.WatchOp) {
+	if op.Watch.Session == "" && t.auth != Asked {
+		// COMPAT(Prosody, 0.12.3): when a user comes online it probes from her full address, which is also what a client's own
+		// question looks like (RFC 8048 §7.1), instead of from the bare one (RFC 6121 §4.3.1). Answered as a question it would leave
+		// her with what is true at that moment for as long as she is there, so it opens a watch (RFC 8048 §5.2.2).
+		t.open(op)
+		return
+	}
 	if i := t.session(op.Watch.Session); i >= 0 && !t.sessions[i].Fetch {
 		// A watch is open, so what is known is as fresh as it gets.
 		state := adapters.WatchPending

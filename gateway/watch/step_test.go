@@ -291,6 +291,16 @@ func TestSIPUserWatchesXMPPUser(t *testing.T) {
 	}
 }
 
+// COMPAT(Prosody, 0.12.3): its probe at login comes from a full address, which the adapter reads as a question (RFC 8048 §7.1).
+// She must hear of changes all the same, also when the gateway was restarted and knows nothing of her.
+func TestProbeAtLoginFromAFullAddress(t *testing.T) {
+	s := newScript(t, juliet, romeo, rules(false))
+	s.step("probe", asked(adapters.WatchFetch, "", 0), "respond success active", "request open")
+	s.step("200", answered(adapters.WatchOpen, succeeded()))
+	s.step("active", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active ID-a=open")
+	s.step("a change later", notified(adapters.WatchActive, 0, document(romeo, "a=closed")), "tell  active ID-a=closed")
+}
+
 // An XMPP server that says "unavailable" of the bare address means every device (RFC 6121 §4.3.2).
 func TestBareUnavailable(t *testing.T) {
 	whole := watch.Event{Told: &adapters.NotifyOp{Whole: true, Presence: document(juliet, "=closed")}}
