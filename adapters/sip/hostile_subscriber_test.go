@@ -167,6 +167,49 @@ func TestCloseDuringRefresh(t *testing.T) {
 	dialogsEnd(t, a)
 }
 
+// The same while the first SUBSCRIBE is under way: nobody leaves a watch behind at the far side.
+func TestCloseDuringOpening(t *testing.T) {
+	a, core := start(t, func(cfg *Config) { cfg.T1 = 50 * time.Millisecond })
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	opened := watchRomeo(a, g, adapters.WatchOpen)
+	sub := g.request("SUBSCRIBE", seen)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a.Watch(ctx, []resolver.Target{g.hop()}, &adapters.WatchOp{Verb: adapters.WatchClose, Watch: julietsWatch})
+	g.ask(notifyText(sub, "agent", "1", "active;expires=600", "")) // overtakes the response
+	g.answer(sub, wire.Response{Code: 200, Headers: []wire.Header{{Name: "Expires", Value: "600"}}})
+	next(t, opened, "outcome")
+	m := g.request("SUBSCRIBE", seen)
+	fields(t, m, map[string]string{"Expires": "0", "To": "<sip:romeo@example.net>;tag=agent"})
+	g.answer(m, wire.Response{Code: 200, Headers: []wire.Header{{Name: "Expires", Value: "0"}}})
+	g.ask(notifyText(sub, "agent", "2", "terminated;reason=timeout", ""))
+	dialogsEnd(t, a)
+	core.quiet(t)
+}
+
+// A refresh that waits behind the end of its watch does not open it again.
+func TestRefreshBehindClose(t *testing.T) {
+	a, core := start(t, func(cfg *Config) { cfg.T1 = 20 * time.Millisecond })
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	open(t, a, core, g, seen, "600")
+	s := a.subscribers.of(julietsWatch, nil)
+	closed := watchRomeo(a, g, adapters.WatchClose)
+	m := g.request("SUBSCRIBE", seen)
+	refreshed := make(chan adapters.WatchStatus, 1)
+	go func() { refreshed <- s.subscribe(t.Context(), time.Hour, 0) }()
+	g.answer(m, wire.Response{Code: 200, Headers: []wire.Header{{Name: "Expires", Value: "0"}}})
+	next(t, closed, "outcome")
+	if st := next(t, refreshed, "outcome"); st.Outcome != adapters.Failure || st.State != adapters.WatchTerminated {
+		t.Errorf("%+v", st)
+	}
+	if m := g.readWithin(50 * time.Millisecond); m != nil && !seen[m.TopVia().Branch()] {
+		t.Errorf("opened again:\n%s", m.Raw())
+	}
+	dialogsEnd(t, a)
+}
+
 // A state that nobody has heard of says nothing of an authorization, so presence that comes with it goes nowhere while the watch is
 // not known to be active (RFC 8048 §5.2.1).
 func TestNoPresenceWithUnknownState(t *testing.T) {

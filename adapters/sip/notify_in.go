@@ -85,7 +85,7 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp) (cha
 	if op == nil {
 		return 0, false, nil
 	}
-	if !s.closing {
+	if !s.left {
 		// A NOTIFY that is not the last may have crossed our Expires 0, and confirms nothing of it.
 		s.noticeBy, s.owed = time.Time{}, false
 	}

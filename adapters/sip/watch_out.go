@@ -130,8 +130,8 @@ type subscribing struct {
 	hops []resolver.Target
 	// want is the duration that is asked for.
 	want time.Duration
-	// closing tells that Expires 0 was sent, or waits for its turn; ended that nothing follows.
-	closing, ended bool
+	// closing tells that the watch is to end; left that Expires 0 was sent; ended that nothing follows.
+	closing, left, ended bool
 	// owed tells that the refresh under way has brought no NOTIFY yet.
 	owed bool
 	// The times that the one timer waits for; zero is none. noticeBy is the end of Timer N.
@@ -267,6 +267,12 @@ func (s *subscribing) subscribe(ctx context.Context, want time.Duration, maxForw
 	case <-ctx.Done():
 		return adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonDomainTimeout, "")}
 	}
+	s.mu.Lock()
+	closing := s.closing
+	s.mu.Unlock()
+	if closing && want > 0 { // it waited behind the end
+		return adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonNotFound, "The watch is over"), State: adapters.WatchTerminated}
+	}
 	var r transaction.Result
 	var st adapters.Status
 	for attempt := 0; ; attempt++ {
@@ -307,7 +313,8 @@ func (s *subscribing) ask(ctx context.Context, want time.Duration, maxForwards i
 	if s.d.RemoteTag != "" {
 		hops = a.dialogHops(&s.d, s.peer, s.hops)
 	}
-	if s.d.Confirmed && !s.closing {
+	s.left = want == 0
+	if s.d.Confirmed && !s.left {
 		// Silence after a refresh ends nothing: the watch is "still considered valid for the duration of the most recently known
 		// "Expires" value" (RFC 6665 §4.1.2.2). Timer N runs from the 2xx then; see granted.
 		s.owed = true
@@ -445,9 +452,9 @@ func (s *subscribing) close(ctx context.Context, hops []resolver.Target) adapter
 	s.mu.Unlock()
 	st := s.subscribe(ctx, 0, 0)
 	s.mu.Lock()
-	asked := s.ended || !s.noticeBy.IsZero()
+	heard := s.ended || s.left
 	s.mu.Unlock()
-	if !asked {
+	if !heard {
 		// The caller could not wait until a refresh was answered. The far side must hear of the end all the same.
 		s.table.a.spawn(func(ctx context.Context) { s.subscribe(ctx, 0, 0) })
 	}
@@ -490,7 +497,7 @@ func (s *subscribing) schedule() {
 // expiry is when s is over unless it is refreshed. A poll, and a dialog that was asked to end, have expired at once, and are over with
 // their NOTIFY or with Timer N. s.mu is held.
 func (s *subscribing) expiry() time.Time {
-	if (s.fetch || s.closing) && !s.noticeBy.IsZero() {
+	if s.left && !s.noticeBy.IsZero() {
 		return time.Time{}
 	}
 	return s.d.Expires
