@@ -65,7 +65,8 @@ type SIPLimits struct {
 	ServerTransactions Count `yaml:"server_transactions" default:"262144" min:"10" max:"10000000"`
 	// The requests of our own waiting for an answer. The next fails: overloaded.
 	ClientTransactions Count `yaml:"client_transactions" default:"65536" min:"10" max:"10000000"`
-	// The connections (TCP) at once. The next is closed when it comes.
+	// The connections (TCP) at once, of which addresses outside of every peer's networks may have an eighth. The next is closed
+	// when it comes.
 	Connections Count `yaml:"connections" default:"4096" min:"1" max:"1000000"`
 	// The connections from one address. The next is closed when it comes.
 	ConnectionsPerAddress Count `yaml:"connections_per_address" default:"64" min:"1" max:"1000000"`

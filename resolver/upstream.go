@@ -38,7 +38,10 @@ type serverState struct {
 	Server
 	mute      atomic.Int32 // attempts in a row without an answer
 	down      atomic.Bool
-	lastProbe atomic.Int64 // unix nanoseconds
+	lastProbe atomic.Int64 // when the last probe began or, if it has ended, ended; unix nanoseconds
+
+	mu      sync.Mutex
+	probing chan struct{} // closed when the probe under way has ended; nil if there is none
 }
 
 func newServerState(s Server) *serverState { return &serverState{Server: s} }
@@ -140,21 +143,42 @@ func deadlineOf(ctx context.Context) time.Time {
 	return d
 }
 
-// inUse reports whether s may be asked. If s is down, one caller per second finds out whether it still is.
+// inUse reports whether s may be asked. If s is down, a probe finds out whether it still is, at most once a second; who asks while
+// it is under way waits for its end, so that the first to ask after a recovery do not fail beside the one whose question revealed it.
 func (u *upstream) inUse(ctx context.Context, s *serverState) bool {
 	if !s.down.Load() {
 		return true
 	}
-	now, last := time.Now().UnixNano(), s.lastProbe.Load()
-	if now-last < int64(probeEvery) || !s.lastProbe.CompareAndSwap(last, now) {
+	s.mu.Lock()
+	ended := s.probing
+	if ended == nil {
+		if time.Now().UnixNano()-s.lastProbe.Load() < int64(probeEvery) {
+			s.mu.Unlock()
+			return !s.down.Load()
+		}
+		ended = make(chan struct{})
+		s.probing = ended
+		u.wg.Go(func() {
+			u.probe(u.done, s)
+			s.mu.Lock()
+			s.probing = nil
+			s.mu.Unlock()
+			close(ended)
+		})
+	}
+	s.mu.Unlock()
+	select {
+	case <-ended:
+		return !s.down.Load()
+	case <-ctx.Done():
 		return false
 	}
-	return u.probe(ctx, s)
 }
 
 // probe asks for the root's SOA. Any answer at all, also a refusal, is a sign of life.
-func (u *upstream) probe(ctx context.Context, s *serverState) bool {
+func (u *upstream) probe(ctx context.Context, s *serverState) {
 	s.lastProbe.Store(time.Now().UnixNano())
+	defer func() { s.lastProbe.Store(time.Now().UnixNano()) }()
 	ctx, cancel := context.WithTimeout(ctx, u.timeout)
 	defer cancel()
 	u.asked.Add(1)
@@ -163,7 +187,6 @@ func (u *upstream) probe(ctx context.Context, s *serverState) bool {
 		s.mute.Store(0)
 	}
 	s.down.Store(err != nil)
-	return err == nil
 }
 
 // errText is what went wrong with one server, without the addresses that net's errors repeat.
