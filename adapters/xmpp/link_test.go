@@ -109,7 +109,7 @@ func (p *peer) pong(e *strictxml.Element) {
 }
 
 // started starts an adapter against a script and returns its stream.
-func started(t *testing.T, s *script, core *recorder, change func(*xmpp.Config)) (*xmpp.Adapter, *peer) {
+func started(t *testing.T, s *script, core adapters.Handler, change func(*xmpp.Config)) (*xmpp.Adapter, *peer) {
 	t.Helper()
 	cfg := quick()
 	cfg.Components = []xmpp.Component{component(s.l.Addr().String())}

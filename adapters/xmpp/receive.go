@@ -1,6 +1,8 @@
 package xmpp
 
 import (
+	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -13,6 +15,27 @@ import (
 
 // receive handles one stanza, on the reader's goroutine. First who it is from and for, then what it is.
 func (l *link) receive(s *stanza.Stanza) {
+	defer l.survive(s)
+	l.dispatch(s)
+}
+
+// survive ends a panic over s: one poisoned stanza must not end the process, which carries everybody's (T-FI-23). Its sender is
+// told, its octets are not logged, the place is.
+func (l *link) survive(s *stanza.Stanza) {
+	fault := recover()
+	if fault == nil {
+		return
+	}
+	text := []rune(fmt.Sprint(fault))
+	l.log.Error().Str("fault", string(text[:min(len(text), 256)])).Bytes("stack", debug.Stack()).Msg("xmpp: a stanza made the adapter panic")
+	l.refused("panic")
+	if !s.From.IsZero() {
+		l.fail(s, stanza.InternalServerError, "")
+	}
+}
+
+// dispatch does what receive is for.
+func (l *link) dispatch(s *stanza.Stanza) {
 	if s.Kind == stanza.IQ && (s.Type == "result" || s.Type == "error") {
 		// Only answers to our own pings are expected: the id, the sender and the type must be those (THREATS.md X13, T-ID-04).
 		if s.From != l.end.pinged || s.To != l.end.self || !l.box.acknowledge(s.ID) {
@@ -176,9 +199,16 @@ func (l *link) message(s *stanza.Stanza) {
 		q.settle(nil)
 		return
 	}
+	taken := false
+	defer func() {
+		if !taken {
+			q.settle(nil) // a panic: receive tells the sender
+		}
+	}()
 	op.Peer = l.peer()
 	from, to, id := s.From, s.To, s.ID
 	l.a.h.Message(l.a.base, op, func(st adapters.Status) { q.settle(failure(stanza.Message, from, to, id, st)) })
+	taken = true
 }
 
 func (l *link) presence(s *stanza.Stanza) {
@@ -199,9 +229,16 @@ func (l *link) presence(s *stanza.Stanza) {
 			q.settle(nil)
 			return
 		}
+		taken := false
+		defer func() {
+			if !taken {
+				q.settle(nil) // a panic: receive tells the sender
+			}
+		}()
 		op.Peer = l.peer()
 		from, to, id := s.From, s.To, s.ID
 		l.a.h.Watch(l.a.base, op, func(st adapters.WatchStatus) { q.settle(failure(stanza.Presence, from, to, id, st.Status)) })
+		taken = true
 		return
 	}
 	op, e := stanza.ToNotify(s, time.Now())
