@@ -42,6 +42,7 @@ type conn struct {
 	draining bool   // close when all is written
 	linger   bool   // then only our side, so that the peer can read what was written
 	closed   bool
+	reached  uint64 // octets that the peer may have, as known when the connection was closed
 	err      error
 	waiting  map[*clientTx]struct{}
 }
@@ -136,7 +137,7 @@ func (c *conn) forget(tx *clientTx) (sent bool) {
 	case tx.queuedTo == 0:
 		return false
 	case c.closed:
-		return c.written+uint64(c.taken) >= tx.queuedTo
+		return c.reached >= tx.queuedTo
 	default:
 		return true
 	}
@@ -208,6 +209,8 @@ func (c *conn) close(err error) {
 		return
 	}
 	c.closed, c.err = true, err
+	// Noted now: closing makes a write that is under way return, and what it then says must not depend on who looks first.
+	c.reached = c.written + uint64(c.taken)
 	c.layer.pool.queued.Add(-int64(len(c.pending)))
 	c.pending = nil
 	waiting := c.waiting
