@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"strconv"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,13 +10,10 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip"
-	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
-	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
 	"github.com/isthmus-gateway/isthmus/configs"
 	"github.com/isthmus-gateway/isthmus/gateway"
 	"github.com/isthmus-gateway/isthmus/internal/admin"
-	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -147,91 +143,6 @@ func (a *assembly) reached(t resolver.Target, ok bool) {
 	default:
 		a.names.Failed(t)
 	}
-}
-
-func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
-	l := cfg.Limits.SIP
-	guard := newGuard(cfg)
-	c := sip.Config{
-		SentBy: string(cfg.SIP.Advertise),
-		Limits: sip.Limits{
-			Watches: l.Watches.Int(), WatchesPerWatcher: l.WatchesPerWatcher.Int(), Refreshes: l.Refreshes.Int(),
-			MinExpires: l.MinExpires.Std(), MaxExpires: l.MaxExpires.Std(), Expires: l.Expires.Std(),
-		},
-		Wire: wire.Limits{
-			Message: l.Message.Octets(), HeaderLine: l.HeaderLine.Octets(), Headers: l.Headers.Int(), Body: l.Body.Octets(), URI: l.URI.Octets(),
-			Vias: l.Vias.Int(),
-		},
-		Transactions: transaction.Bounds{
-			ServerTransactions: l.ServerTransactions.Int(), ClientTransactions: l.ClientTransactions.Int(), Connections: l.Connections.Int(),
-			ConnectionsPerAddress: l.ConnectionsPerAddress.Int(), WriteQueueBytes: l.WriteQueue.Octets(), IdleTimeout: l.Idle.Std(),
-			DialTimeout: l.Dial.Std(), WriteTimeout: l.Write.Std(), Datagram: l.Datagram.Octets(),
-		},
-		Logger:      with.part(sip.Name),
-		Registerer:  with.registry,
-		Tap:         with.tap,
-		DialControl: guard.Control,
-		AllowAddr:   guard.AllowAddr,
-		T1:          cfg.SIP.T1.Std(),
-	}
-	for _, s := range cfg.SIP.Listeners {
-		t := resolver.UDP
-		if s.Transport == "tcp" {
-			t = resolver.TCP
-		}
-		c.Listeners = append(c.Listeners, transaction.Listener{Transport: t, Address: s.Address.String()})
-	}
-	for _, p := range cfg.SIP.Peers {
-		peer := sip.Peer{
-			Name: string(p.Name), FoldCase: bool(p.FoldCase), IgnorePort: bool(p.IgnorePort), LargeMessages: bool(p.LargeMessages),
-			OmitInstance: bool(p.OmitInstance), Dispositions: bool(p.Dispositions),
-		}
-		for _, n := range p.Networks {
-			peer.Networks = append(peer.Networks, n.Prefix)
-		}
-		for _, d := range p.Domains {
-			peer.Domains = append(peer.Domains, string(d))
-		}
-		c.Peers = append(c.Peers, peer)
-	}
-	return c
-}
-
-func xmppConfig(cfg *configs.Config, with surroundings) xmpp.Config {
-	l, x := cfg.Limits.XMPP, cfg.XMPP
-	c := xmpp.Config{
-		Limits: xmpp.Limits{
-			XML: strictxml.Limits{
-				Bytes: l.Stanza.Octets(), Depth: l.Depth.Int(), Attributes: l.Attributes.Int(), NameBytes: l.Name.Octets(), Children: l.Children.Int(),
-			},
-			StanzaBytes: l.Written.Octets(), QueueBytes: l.QueueSize.Octets(), QueueStanzas: l.Queue.Int(), Window: l.Window.Int(),
-			ConnectTimeout: x.ConnectTimeout.Std(), WriteTimeout: l.Write.Std(), KeepAlive: x.KeepAlive.Std(), PingTimeout: x.PingTimeout.Std(),
-		},
-		Backoff:    xmpp.Backoff{Base: x.BackoffFirst.Std(), Max: x.BackoffLongest.Std(), Stable: x.BackoffStable.Std()},
-		Logger:     with.part(xmpp.Name),
-		Registerer: with.registry,
-		Tap:        with.tap,
-	}
-	for _, m := range x.Components {
-		component := xmpp.Component{
-			Name: string(m.Name), Server: string(m.Server), Domain: string(m.Domain), Secret: xmpp.NewSecret(m.Secret.Reveal()),
-		}
-		for _, d := range m.Serves {
-			component.Serves = append(component.Serves, string(d))
-		}
-		c.Components = append(c.Components, component)
-	}
-	return c
-}
-
-// componentHop is the next hop of a route to a component. The XMPP adapter finds the link by the two domains of an operation, and
-// dials the server itself; the hop only tells the core that there is one. So it is an address also where the server is a name.
-func componentHop(m configs.Component) (resolver.Static, error) {
-	static, err := m.Server.Static()
-	if err != nil || !named(static) {
-		return static, err
-	}
-	return resolver.ParseStatic("component:[::1]:" + strconv.Itoa(int(static.Port())))
 }
 
 // routesOf converts the routes; byName tells whether any of them needs a resolver.

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"github.com/isthmus-gateway/isthmus/adapters/sip"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/configs"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
+	l := cfg.Limits.SIP
+	guard := newGuard(cfg)
+	c := sip.Config{
+		SentBy: string(cfg.SIP.Advertise),
+		Limits: sip.Limits{
+			Watches: l.Watches.Int(), WatchesPerWatcher: l.WatchesPerWatcher.Int(), Refreshes: l.Refreshes.Int(),
+			MinExpires: l.MinExpires.Std(), MaxExpires: l.MaxExpires.Std(), Expires: l.Expires.Std(),
+		},
+		Wire: wire.Limits{
+			Message: l.Message.Octets(), HeaderLine: l.HeaderLine.Octets(), Headers: l.Headers.Int(), Body: l.Body.Octets(), URI: l.URI.Octets(),
+			Vias: l.Vias.Int(),
+		},
+		Transactions: transaction.Bounds{
+			ServerTransactions: l.ServerTransactions.Int(), ClientTransactions: l.ClientTransactions.Int(), Connections: l.Connections.Int(),
+			ConnectionsPerAddress: l.ConnectionsPerAddress.Int(), WriteQueueBytes: l.WriteQueue.Octets(), IdleTimeout: l.Idle.Std(),
+			DialTimeout: l.Dial.Std(), WriteTimeout: l.Write.Std(), Datagram: l.Datagram.Octets(),
+		},
+		Logger:      with.part(sip.Name),
+		Registerer:  with.registry,
+		Tap:         with.tap,
+		DialControl: guard.Control,
+		AllowAddr:   guard.AllowAddr,
+		T1:          cfg.SIP.T1.Std(),
+	}
+	for _, s := range cfg.SIP.Listeners {
+		t := resolver.UDP
+		if s.Transport == "tcp" {
+			t = resolver.TCP
+		}
+		c.Listeners = append(c.Listeners, transaction.Listener{Transport: t, Address: s.Address.String()})
+	}
+	for _, p := range cfg.SIP.Peers {
+		peer := sip.Peer{
+			Name: string(p.Name), FoldCase: bool(p.FoldCase), IgnorePort: bool(p.IgnorePort), LargeMessages: bool(p.LargeMessages),
+			OmitInstance: bool(p.OmitInstance), Dispositions: bool(p.Dispositions),
+		}
+		for _, n := range p.Networks {
+			peer.Networks = append(peer.Networks, n.Prefix)
+		}
+		for _, d := range p.Domains {
+			peer.Domains = append(peer.Domains, string(d))
+		}
+		c.Peers = append(c.Peers, peer)
+	}
+	return c
+}

@@ -1,0 +1,46 @@
+package configs
+
+import (
+	"net/netip"
+	"strconv"
+)
+
+func (k *checker) sip() {
+	listeners := make(map[Listener]string)
+	for i, l := range k.SIP.Listeners {
+		path := index("sip.listeners", i, "address")
+		if !l.Address.IsValid() {
+			continue
+		}
+		if l.Address.Port() != 0 {
+			unique(k, listeners, l, path, "the same listener", "remove one of them")
+		}
+		if l.Transport == "tcp" && k.Admin.Listen.taken(l.Address.AddrPort) {
+			k.fault("admin.listen", "the port is that of "+path+" on line "+strconv.Itoa(k.origin.at[path].line), "write another port, or unix:/run/isthmus/admin.sock")
+		}
+		if l.Address.Addr().IsUnspecified() && k.SIP.Advertise == "" {
+			k.fault(path, "bound to all addresses, and sip.advertise does not say which one others reach", "write sip.advertise, or one address here")
+		}
+	}
+	if len(k.SIP.Listeners) == 0 && len(k.SIP.Peers) > 0 {
+		k.fault("sip.peers", "there are peers, but nothing listens for them", "write sip.listeners")
+	}
+	names := make(map[Name]string)
+	type identity struct {
+		network netip.Prefix
+		domain  Domain
+	}
+	identities := make(map[identity]string)
+	for i, p := range k.SIP.Peers {
+		unique(k, names, p.Name, index("sip.peers", i, "name"), "the same name", "give each peer a name of its own")
+		for j, n := range p.Networks {
+			for _, d := range p.Domains {
+				if d != "" && n.IsValid() {
+					unique(k, identities, identity{n.Prefix, d}, index(index("sip.peers", i, "networks"), j),
+						"the same network for the same domain", "an address can be one peer only for each domain")
+				}
+			}
+		}
+		k.senders(index("sip.peers", i, "domains"), p.Domains, "sip")
+	}
+}

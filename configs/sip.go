@@ -1,0 +1,48 @@
+package configs
+
+// SIP is the SIP side.
+type SIP struct {
+	// The sockets that SIP is received on, and sent from.
+	Listeners []Listener `yaml:"listeners"`
+	// Who may send: a request from an address outside all of these networks is refused with 403. The most specific
+	// network decides which peer it is.
+	Peers []Peer `yaml:"peers"`
+	// The host name or address that others reach the listeners by, written into Via and Contact. Without it: the address
+	// of the listener, so it must be set where a listener is bound to all addresses (0.0.0.0 or [::]).
+	Advertise Host `yaml:"advertise" example:"gateway.example.net"`
+	// T1 of RFC 3261 §17.1.2.1, the round trip that retransmissions over UDP start from. A transaction ends after 64*T1.
+	T1 Duration `yaml:"t1" default:"500ms" min:"50ms" max:"500ms"`
+}
+
+// Listener is one socket for SIP.
+type Listener struct {
+	// How octets come. udp and tcp are not encrypted: bind them to loopback or to a network that only trusted proxies
+	// share.
+	Transport string `yaml:"transport" required:"true" oneof:"udp tcp" example:"udp"`
+	// The IP address and port to bind. Port 0 takes any free one, for tests.
+	Address Address `yaml:"address" required:"true" example:"127.0.0.1:5060"`
+}
+
+// Peer is a SIP proxy or server that may send through the gateway. Who it is comes from its address, never from a header.
+type Peer struct {
+	// Its name in logs and metrics: letters, digits, dots, hyphens and underscores, at most 63.
+	Name Name `yaml:"name" required:"true" example:"example-net-proxy"`
+	// The addresses it sends from: networks in CIDR notation, or single addresses. A network of all addresses is refused.
+	Networks []Network `yaml:"networks" required:"true" example:"127.0.0.1/32"`
+	// The domains it may send as: the domain of the From address must be one of them, else 403. Each needs a route, because
+	// answers, reports and presence go back to it.
+	Domains []Domain `yaml:"domains" required:"true" example:"example.net"`
+	// What is known of its software. Capitals in the user part of its SIP URIs mean nothing, so they are folded. Without it an
+	// address with capitals is refused, because XMPP cannot tell it from the one without (RFC 7622 §3.3).
+	FoldCase Switch `yaml:"fold_case" default:"false"`
+	// It writes its port into From, where it is no part of the address: the port is left out.
+	IgnorePort Switch `yaml:"ignore_port" default:"false"`
+	// A MESSAGE of over 1300 octets may be sent to it, over TCP: all hops behind it are known to be congestion-safe (RFC 3428
+	// §8). Without it such a message is refused as too large.
+	LargeMessages Switch `yaml:"large_messages" default:"false"`
+	// Requests to it have no "gr" parameter in From, because it compares the whole URI. RFC 7572 §4 wants the parameter.
+	OmitInstance Switch `yaml:"omit_instance" default:"false"`
+	// It understands message/cpim and the notices of RFC 5438: a message whose sender asked for notices is sent to it as
+	// message/cpim. Without it all messages are sent as text/plain.
+	Dispositions Switch `yaml:"dispositions" default:"false"`
+}
