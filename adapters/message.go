@@ -48,6 +48,49 @@ const (
 	WantDisplayed                          // display
 )
 
+// Activity is what a message without content says of its sender in the conversation (RFC 3994, XEP-0085). The zero value is a
+// message of the usual kind.
+type Activity uint8
+
+// The activities. RFC 3994 knows two, active and idle: Composing is active; Active, Paused, Inactive and Gone are idle.
+const (
+	ActivityNone      Activity = iota
+	ActivityActive             // takes part, and is not composing: also what a sent message says
+	ActivityComposing          // is composing
+	ActivityPaused             // was composing and stopped
+	ActivityInactive           // has not taken part for a while
+	ActivityGone               // has left the conversation
+)
+
+// String returns the name as in XEP-0085, "none" for the zero value.
+func (a Activity) String() string {
+	switch a {
+	case ActivityActive:
+		return "active"
+	case ActivityComposing:
+		return "composing"
+	case ActivityPaused:
+		return "paused"
+	case ActivityInactive:
+		return "inactive"
+	case ActivityGone:
+		return "gone"
+	default:
+		return "none"
+	}
+}
+
+// Link is a file or page that a message points to (XEP-0066, message/external-body, RCS file transfer over HTTP).
+type Link struct {
+	URL string // absolute; http or https
+	// Name is the file's name, Description a sentence about it, Type its media type; "" when not given.
+	Name, Description, Type string
+	// Size is its length in octets, 0 when not given.
+	Size int64
+	// Expires is when it can no longer be fetched; zero when not given.
+	Expires time.Time
+}
+
 // Content is what a message carries: a MIME type and octets.
 type Content struct {
 	// Type is the media type as it came, with parameters: "text/plain;charset=UTF-8". Never empty.
@@ -83,6 +126,19 @@ type MessageOp struct {
 	// Alternatives are further bodies in other languages, in the order given, beside Content.
 	Alternatives []LangText
 	Content      Content
+	// Activity is set on a message that has no content and only tells of its sender (Content is zero then). Its loss is nobody's
+	// loss: it is never stored, a newer one replaces it while it waits, and nobody is told of its failure.
+	Activity Activity
+	// ActivityRefresh is for how long ActivityComposing holds unless it is said again (RFC 3994 §3.3); 0: the protocol's default.
+	ActivityRefresh time.Duration
+	// SenderName is what the sender calls itself: SIP display name, XMPP nick (XEP-0172). Never an identity.
+	SenderName string
+	// Links are the files and pages that the content names, in their order. Content still says the same in words.
+	Links []Link
+	// OriginID is the identifier that the sender's device gave it and that copies share (XEP-0359 origin-id); "" when none.
+	OriginID string
+	// NoStore tells that the sender wants it in no archive (XEP-0334 no-permanent-store, no-store).
+	NoStore bool
 	// Object holds the octets of a relayed message/cpim when that is what came, else nil. It is immutable: RFC 3862 §6.
 	Object []byte
 	// Sent is when the sender wrote it, as far as it said (SIP Date, CPIM DateTime, XEP-0203 delay); zero if not.

@@ -67,8 +67,10 @@ type WatchOp struct {
 	TransID string
 	// Duration is how long the watch is wanted for; 0 for Close, Cancel and Fetch.
 	Duration time.Duration
-	// Note is what the asking user wrote along, for the presentity to read (XMPP <status/> in "subscribe").
-	Note string
+	// Note is what the asking user wrote along, for the presentity to read (XMPP <status/> in "subscribe"); NoteLang its language.
+	Note, NoteLang string
+	// WatcherName is what the watcher calls itself: SIP display name, XMPP nick (XEP-0172). Never an identity.
+	WatcherName string
 	// Hops as in MessageOp.
 	Hops int
 	// Deadline is when the operation must have been answered. The gateway sets it on the way out.
@@ -185,6 +187,9 @@ type NotifyOp struct {
 	Presence *pidf.Presence
 	// Withdrawn lists the tuples that an earlier Presence of this watch had and this one has not, on the way out.
 	Withdrawn []pidf.ID
+	// Language is the language of the presence as a whole where it says one (XMPP xml:lang of the stanza, SIP Content-Language;
+	// RFC 8048 §6): that of texts in Presence without a language of their own. "" when not given.
+	Language string
 	// Failure is set on the way out when the watch cannot be opened for a reason that will not pass and that says nothing
 	// of the authorization (no such user, an address that cannot be carried): XMPP presence of type "error". Its Outcome
 	// is 0 otherwise.

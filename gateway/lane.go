@@ -112,9 +112,11 @@ type replaceable interface {
 	// supersededBy tells whether newer makes this one needless, and whether the search ends here because no task before
 	// this one may be superseded by newer.
 	supersededBy(newer task) (yes, stop bool)
+	// superseded is called when a newer task has taken its place: it will not run.
+	superseded()
 }
 
-// addNewest is add for presence: if a waiting task is made needless by t, t takes its place.
+// addNewest is add for presence and activity: if a waiting task is made needless by t, t takes its place.
 func (l *lanes) addNewest(k laneKey, t task) bool {
 	s := l.shard(k)
 	s.mu.Lock()
@@ -128,6 +130,7 @@ func (l *lanes) addNewest(k laneKey, t task) bool {
 			if yes {
 				ln.waiting[i] = t
 				s.mu.Unlock()
+				old.superseded()
 				return true
 			}
 			if stop {

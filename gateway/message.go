@@ -30,7 +30,11 @@ func (h *handler) Message(_ context.Context, op *adapters.MessageOp, respond fun
 	if !d.route.side.caps.OnePerRecipient {
 		key.from = op.From.Address
 	}
-	if !g.lanes.add(key, d) {
+	add := g.lanes.add
+	if op.Activity != adapters.ActivityNone {
+		add = g.lanes.addNewest
+	}
+	if !add(key, d) {
 		d.end(adapters.Failed(adapters.ReasonOverloaded, "Too many messages are under way"))
 	}
 }
@@ -71,6 +75,25 @@ type delivery struct {
 	began   time.Time
 }
 
+// activityLife is for how long it is worth telling that somebody is composing.
+const activityLife = 5 * time.Second
+
+// supersededBy implements replaceable: of what one sender does, only the newest is worth telling. A message between the two
+// ends the search, because what the newer one tells comes after it.
+func (d *delivery) supersededBy(newer task) (yes, stop bool) {
+	n, ok := newer.(*delivery)
+	if !ok || n.op.From.Address != d.op.From.Address {
+		return false, false
+	}
+	if d.op.Activity == adapters.ActivityNone {
+		return false, true
+	}
+	return true, true
+}
+
+// superseded implements replaceable.
+func (d *delivery) superseded() { d.end(adapters.Accepted()) }
+
 // run implements task: it hands the message to the recipient's adapter and answers.
 func (d *delivery) run(ctx context.Context) {
 	d.end(d.deliver(ctx))
@@ -85,6 +108,9 @@ func (d *delivery) deliver(ctx context.Context) (status adapters.Status) {
 	}()
 	now := time.Now()
 	op.Deadline = d.began.Add(g.limits.DirectWait)
+	if op.Activity != adapters.ActivityNone {
+		op.Deadline = d.began.Add(min(activityLife, g.limits.DirectWait))
+	}
 	if !op.Expires.IsZero() && op.Expires.Before(op.Deadline) {
 		op.Deadline = op.Expires
 	}
@@ -104,7 +130,7 @@ func (d *delivery) deliver(ctx context.Context) (status adapters.Status) {
 		op.TransID = g.ids.transaction()
 	}
 	// Kept before the message leaves: a late outcome may overtake the adapter's own answer.
-	late := op.Wants != 0 || !to.caps.PositiveAnswer
+	late := (op.Wants != 0 || !to.caps.PositiveAnswer) && op.Activity == adapters.ActivityNone
 	if late {
 		g.origins.remember(now, d.from, to, op, given)
 	}
@@ -178,7 +204,7 @@ func (t *reporting) run(ctx context.Context) {
 		g.recovered(t.result.id, "a report", recover())
 		g.finish(&t.result)
 	}()
-	r := g.routes[t.report.Sender.Address.Domain()]
+	r := g.routeOf(t.report.Sender.Address.Domain())
 	if r == nil || r.side != t.to {
 		t.result.status = adapters.Failed(adapters.ReasonDomainNotFound, "")
 		return

@@ -15,12 +15,16 @@ import (
 // Route says where a domain lives.
 type Route struct {
 	// Domain is the domain in A-labels, compared without case. The route is for this domain alone, not for names under it.
+	// AnyDomain stands for all domains without a route of their own.
 	Domain string
 	// Adapter is the name of the adapter that serves it.
 	Adapter string
 	// NextHops are tried in this order. Empty: the resolver finds them.
 	NextHops []resolver.Static
 }
+
+// AnyDomain is the Domain of the one Route for whatever has no other.
+const AnyDomain = "*"
 
 type route struct {
 	domain string
@@ -45,20 +49,29 @@ func newRoutes(list []Route, sides map[string]*side, canResolve bool) (map[strin
 			return nil, fmt.Errorf("gateway: the route of %s has no next hop, and there is no resolver", domain)
 		}
 		x := &route{domain: domain, side: s, static: append([]resolver.Static(nil), r.NextHops...)}
+		named := false
 		for _, st := range x.static {
 			target, isAddress := st.Target(domain)
-			if !isAddress {
-				x.hops = nil
-				break
-			}
+			named = named || !isAddress
 			x.hops = append(x.hops, target)
 		}
-		if len(x.static) > 0 && x.hops == nil && !canResolve {
+		if named || domain == AnyDomain { // a target says which domain it is for
+			x.hops = nil
+		}
+		if named && !canResolve {
 			return nil, fmt.Errorf("gateway: the route of %s has a next hop that is a name, and there is no resolver", domain)
 		}
 		routes[domain] = x
 	}
 	return routes, nil
+}
+
+// routeOf returns the route of a domain, nil if it has none: default closed.
+func (g *Gateway) routeOf(domain string) *route {
+	if r := g.routes[domain]; r != nil {
+		return r
+	}
+	return g.routes[AnyDomain]
 }
 
 // admitAddresses finds the recipient's route and checks that the sender may use the link it came over: its domain must
@@ -68,11 +81,11 @@ func (g *Gateway) admitAddresses(from *side, sender, recipient cpim.Address) (*r
 	if sender.IsZero() || recipient.IsZero() {
 		return nil, adapters.Failed(adapters.ReasonAddressMalformed, "")
 	}
-	home := g.routes[sender.Domain()]
+	home := g.routeOf(sender.Domain())
 	if home == nil || home.side != from {
 		return nil, adapters.Failed(adapters.ReasonForbidden, "The sender's domain is not served over this link")
 	}
-	to := g.routes[recipient.Domain()]
+	to := g.routeOf(recipient.Domain())
 	if to == nil {
 		return nil, adapters.Failed(adapters.ReasonDomainNotFound, "")
 	}
@@ -111,7 +124,11 @@ func (g *Gateway) resolve(ctx context.Context, r *route, to cpim.Address) ([]res
 	var hops []resolver.Target
 	var errs []error
 	for _, st := range r.static {
-		found, err := g.lookup.Static(ctx, st, r.domain)
+		if target, isAddress := st.Target(to.Domain()); isAddress {
+			hops = append(hops, target)
+			continue
+		}
+		found, err := g.lookup.Static(ctx, st, to.Domain())
 		hops = append(hops, found...)
 		errs = append(errs, err)
 	}

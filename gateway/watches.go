@@ -401,7 +401,7 @@ func (t *watchRequest) run(ctx context.Context) {
 		g.recovered(t.id, "a watch", recover())
 		t.watches.answer(t, status)
 	}()
-	r := g.routes[t.pair.presentity.Domain()]
+	r := g.routeOf(t.pair.presentity.Domain())
 	op := &adapters.WatchOp{
 		ID: t.id, Verb: t.request.Verb, Duration: t.request.Duration, Note: t.request.Note, Instance: t.request.Instance,
 		Watch:    adapters.WatchID{Watcher: t.pair.watcher, Presentity: t.pair.presentity},
@@ -414,7 +414,7 @@ func (t *watchRequest) run(ctx context.Context) {
 		return
 	}
 	if g.observe != nil {
-		g.observe(Observation{From: g.routes[t.pair.watcher.Domain()].side.name, To: r.side.name, Watch: op})
+		g.observe(Observation{From: g.routeOf(t.pair.watcher.Domain()).side.name, To: r.side.name, Watch: op})
 	}
 	status = r.side.adapter.Watch(ctx, hops, op)
 }
@@ -426,7 +426,7 @@ func (w *watches) answer(t *watchRequest, status adapters.WatchStatus) {
 		status.Status = adapters.Failed(adapters.ReasonInternal, "")
 	}
 	g.finish(&result{
-		operation: opWatch, id: t.id, from: g.routes[t.pair.watcher.Domain()].side, to: g.routes[t.pair.presentity.Domain()].side,
+		operation: opWatch, id: t.id, from: g.routeOf(t.pair.watcher.Domain()).side, to: g.routeOf(t.pair.presentity.Domain()).side,
 		began: t.began, verb: t.request.Verb, sender: t.pair.watcher, recipient: t.pair.presentity, status: status.Status,
 	})
 	w.step(t.pair, watch.Event{Answered: &watch.Answer{Verb: t.request.Verb, Serial: t.request.Serial, Status: status}}, nil, nil)
@@ -459,11 +459,14 @@ func (t *telling) supersededBy(newer task) (yes, stop bool) {
 	return true, true
 }
 
+// superseded implements replaceable: nobody waits for the outcome of a notification.
+func (t *telling) superseded() {}
+
 // run implements task.
 func (t *telling) run(ctx context.Context) {
 	g := t.watches.gateway
 	status := adapters.Failed(adapters.ReasonInternal, "")
-	r, from := g.routes[t.pair.watcher.Domain()], g.routes[t.pair.presentity.Domain()].side
+	r, from := g.routeOf(t.pair.watcher.Domain()), g.routeOf(t.pair.presentity.Domain()).side
 	defer func() {
 		g.recovered(t.op.ID, "a notification", recover())
 		g.finish(&result{
