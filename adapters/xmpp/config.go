@@ -136,8 +136,8 @@ func (b Backoff) orDefault() Backoff {
 // endpoint is a Component whose names have been checked. Domains are A-labels, as in cpim.Address; the sets for JIDs U-labels.
 type endpoint struct {
 	Component
-	self   jid.JID // our host
-	pinged jid.JID
+	self   jid.JID         // our host
+	pinged jid.JID         // the first domain that it serves
 	domain string          // our host, A-labels
 	serves map[string]bool // A-labels
 	wire   map[string]bool // U-labels

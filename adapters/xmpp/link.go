@@ -8,10 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
@@ -68,13 +65,8 @@ type LinkState struct {
 
 // link is one component link: the goroutine of run owns its stream.
 type link struct {
-	a   *Adapter
+	path
 	end *endpoint
-	box *outbox
-	log zerolog.Logger
-
-	// unanswered is how many operations of the server's side the core has not answered yet.
-	unanswered atomic.Int64
 
 	first     chan struct{} // closed after the first attempt
 	firstOnce sync.Once
@@ -88,8 +80,10 @@ type link struct {
 
 func newLink(a *Adapter, e *endpoint) *link {
 	return &link{
-		a: a, end: e, box: newOutbox(a.lim), first: make(chan struct{}), done: make(chan struct{}),
-		log: a.log.With().Str("component", e.Name).Logger(), since: time.Now(),
+		path: path{
+			a: a, name: e.Name, self: e.self, pinged: e.pinged, box: newOutbox(a.lim), log: a.log.With().Str("component", e.Name).Logger(),
+		},
+		end: e, first: make(chan struct{}), done: make(chan struct{}), since: time.Now(),
 	}
 }
 

@@ -16,12 +16,14 @@ import (
 // receive handles one stanza, on the reader's goroutine. First who it is from and for, then what it is.
 func (l *link) receive(s *stanza.Stanza) {
 	defer l.survive(s)
-	l.dispatch(s)
+	if l.admit(s) {
+		l.dispatch(s, nil)
+	}
 }
 
 // survive ends a panic over s: one poisoned stanza must not end the process, which carries everybody's (T-FI-23). Its sender is
 // told, its octets are not logged, the place is.
-func (l *link) survive(s *stanza.Stanza) {
+func (l *path) survive(s *stanza.Stanza) {
 	fault := recover()
 	if fault == nil {
 		return
@@ -34,14 +36,10 @@ func (l *link) survive(s *stanza.Stanza) {
 	}
 }
 
-// dispatch does what receive is for.
-func (l *link) dispatch(s *stanza.Stanza) {
-	if s.Kind == stanza.IQ && (s.Type == "result" || s.Type == "error") {
-		// Only answers to our own pings are expected: the id, the sender and the type must be those (THREATS.md X13, T-ID-04).
-		if s.From != l.end.pinged || s.To != l.end.self || !l.box.acknowledge(s.ID) {
-			l.refused("stray-answer")
-		}
-		return
+// admit tells whether the addresses of a component's stanza allow it to go on. Who can be told is told.
+func (l *link) admit(s *stanza.Stanza) bool {
+	if isAnswer(s) {
+		return true // dispatch knows which ones are awaited
 	}
 	isError := s.Type == "error"
 	switch {
@@ -51,42 +49,60 @@ func (l *link) dispatch(s *stanza.Stanza) {
 		if !s.From.IsZero() && !isError && !l.a.ours(s.From.Domain()) {
 			l.reply(s, s.Fault)
 		}
-		return
+		return false
 	case l.a.ours(s.From.Domain()):
 		// One of our own domains from outside: forged, or a loop. Not answered, or it would be one (THREATS.md G6, T-ID-08).
 		l.refused("reflected")
-		return
-	case s.To.Domain() != l.end.self.Domain():
+		return false
+	case s.To.Domain() != l.self.Domain():
 		// The answer comes from our own domain: "The domain identifier portion of the JID contained in the 'from' attribute MUST match
 		// the hostname of the component" (XEP-0114 §3), and a server would end the stream for another.
 		l.refused("not-our-domain")
 		l.fail(s, stanza.ItemNotFound, "")
-		return
+		return false
 	case !l.end.wire[s.From.Domain()]:
 		l.refused("foreign-sender")
 		l.fail(s, stanza.Forbidden, "This gateway does not serve your domain")
+		return false
+	}
+	return true
+}
+
+// isAnswer tells whether s answers a request.
+func isAnswer(s *stanza.Stanza) bool {
+	return s.Kind == stanza.IQ && (s.Type == "result" || s.Type == "error")
+}
+
+// dispatch hands on a stanza whose addresses are those of this path. via is nil, or set to held when the stanza is not handled before
+// somebody answers it.
+func (l *path) dispatch(s *stanza.Stanza, via *arrival) {
+	if isAnswer(s) {
+		// Only answers to our own pings are expected: the id, the sender and the type must be those (THREATS.md X13, T-ID-04).
+		if s.From != l.pinged || s.To != l.self || !l.box.acknowledge(s.ID) {
+			l.refused("stray-answer")
+		}
 		return
 	}
 	switch s.Kind {
 	case stanza.IQ:
 		l.enqueueReply(&item{octets: stanza.AppendAnswer(nil, s), stanzas: 1})
 	case stanza.Message:
-		l.message(s)
+		l.message(s, via)
 	case stanza.Presence:
-		l.presence(s)
+		l.presence(s, via)
 	}
 }
 
-func (l *link) refused(cause string) { l.a.m.refused.WithLabelValues(l.end.Name, cause).Inc() }
+func (l *path) refused(cause string) { l.a.m.refused.WithLabelValues(l.name, cause).Inc() }
 
 // fail answers s with an error, unless s is one.
-func (l *link) fail(s *stanza.Stanza, c stanza.Condition, text string) {
+func (l *path) fail(s *stanza.Stanza, c stanza.Condition, text string) {
 	l.reply(s, &stanza.Error{Condition: c, Text: text, Lang: "en"})
 }
 
 // reply answers s with e. "An entity that receives an error stanza MUST NOT respond to the stanza with a further error stanza" (RFC 6120 §8.3.1), and answers to
 // requests are not answered either.
-func (l *link) reply(s *stanza.Stanza, e *stanza.Error) {
+func (l *path) reply(s *stanza.Stanza, e *stanza.Error) {
 	if s.Type == "error" || s.Type == "result" {
 		return
 	}
@@ -94,20 +110,20 @@ func (l *link) reply(s *stanza.Stanza, e *stanza.Error) {
 		e = &stanza.Error{Condition: stanza.BadRequest}
 	}
 	from := s.To
-	if from.Domain() != l.end.self.Domain() { // or there is none
-		from = l.end.self
+	if from.Domain() != l.self.Domain() { // or there is none
+		from = l.self
 	}
 	l.notify(stanza.ErrorReply{Kind: s.Kind, From: from, To: s.From, ID: s.ID, Error: e})
 }
 
 // notify queues an error that tells somebody that what they sent is lost.
-func (l *link) notify(r stanza.ErrorReply) {
+func (l *path) notify(r stanza.ErrorReply) {
 	l.enqueueReply(&item{octets: stanza.AppendError(nil, r), stanzas: 1, notice: r.Kind != stanza.IQ})
 }
 
 // enqueueReply queues a stanza whose outcome nobody waits for. When the queue is full it is dropped, and counted, and so it is when it
 // is too large: a server would end the stream for it.
-func (l *link) enqueueReply(it *item) {
+func (l *path) enqueueReply(it *item) {
 	if len(it.octets) == 0 {
 		return
 	}
@@ -121,24 +137,30 @@ func (l *link) enqueueReply(it *item) {
 }
 
 // undelivered tells of replies that nobody will get.
-func (l *link) undelivered(n int) {
+func (l *path) undelivered(n int) {
 	if n == 0 {
 		return
 	}
-	l.a.m.dropped.WithLabelValues(l.end.Name).Add(float64(n))
+	l.a.m.dropped.WithLabelValues(l.name).Add(float64(n))
 	l.log.Warn().Int("replies", n).Msg("xmpp: replies were dropped")
 }
 
 // asked is an operation of the server's side that the core was given.
 type asked struct {
-	l    *link
+	l    *path
+	via  arrival
 	done atomic.Bool
 }
 
 // asking counts one as unanswered.
-func (l *link) asking() *asked {
+func (l *path) asking(via *arrival) *asked {
 	l.unanswered.Add(1)
-	return &asked{l: l}
+	q := &asked{l: l}
+	if via != nil {
+		via.held = true
+		q.via = *via
+	}
+	return q
 }
 
 // settle counts it as answered, once, with an error or none. The error is queued first, so that Shutdown sees the one or the other.
@@ -150,10 +172,11 @@ func (q *asked) settle(r *stanza.ErrorReply) {
 		q.l.notify(*r)
 	}
 	q.l.unanswered.Add(-1)
+	q.via.settle()
 }
 
 // closing refuses a stanza that comes after Shutdown was called, so that the end is reached.
-func (l *link) closing(s *stanza.Stanza) bool {
+func (l *path) closing(s *stanza.Stanza) bool {
 	why := l.box.refusing()
 	if why != "" {
 		l.refused("shutting-down")
@@ -171,9 +194,9 @@ func failure(kind stanza.Kind, from, to jid.JID, id string, st adapters.Status) 
 	return &stanza.ErrorReply{Kind: kind, From: to, To: from, ID: id, Error: stanza.ErrorOf(st)}
 }
 
-func (l *link) peer() adapters.Peer { return adapters.Peer{Adapter: Name, Name: l.end.Name} }
+func (l *path) peer() adapters.Peer { return adapters.Peer{Adapter: Name, Name: l.name} }
 
-func (l *link) message(s *stanza.Stanza) {
+func (l *path) message(s *stanza.Stanza, via *arrival) {
 	if s.Type == "error" {
 		if l.box.reject(stanza.Message, s.ID, s.From, s.To, s.Error.Status()) {
 			return
@@ -194,7 +217,7 @@ func (l *link) message(s *stanza.Stanza) {
 	case op == nil:
 		return
 	}
-	q := l.asking()
+	q := l.asking(via)
 	if l.closing(s) {
 		q.settle(nil)
 		return
@@ -211,7 +234,7 @@ func (l *link) message(s *stanza.Stanza) {
 	taken = true
 }
 
-func (l *link) presence(s *stanza.Stanza) {
+func (l *path) presence(s *stanza.Stanza, via *arrival) {
 	if s.Type == "error" {
 		if !l.box.reject(stanza.Presence, s.ID, s.From, s.To, s.Error.Status()) {
 			l.latePresenceError(s)
@@ -224,7 +247,7 @@ func (l *link) presence(s *stanza.Stanza) {
 			l.reply(s, e)
 			return
 		}
-		q := l.asking()
+		q := l.asking(via)
 		if l.closing(s) {
 			q.settle(nil)
 			return
@@ -261,7 +284,7 @@ func (l *link) presence(s *stanza.Stanza) {
 // latePresenceError tells the core of an error that came after the presence stanza it answers was acknowledged: the watch it was
 // for cannot be had now. Only conditions that say that there is no such user are final. An error that answers what we told of
 // somebody's presence speaks of no watch of ours: it has no such id (THREATS.md X13).
-func (l *link) latePresenceError(s *stanza.Stanza) {
+func (l *path) latePresenceError(s *stanza.Stanza) {
 	if !strings.HasPrefix(s.ID, watchID) {
 		l.refused("stray-error")
 		return

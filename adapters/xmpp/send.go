@@ -140,7 +140,7 @@ func newItem(octets []byte, from, to cpim.Address) (*item, error) {
 }
 
 // send queues it and waits for its outcome, until the deadline (zero: the default) or the end of ctx.
-func (l *link) send(ctx context.Context, it *item, deadline time.Time) adapters.Status {
+func (l *path) send(ctx context.Context, it *item, deadline time.Time) adapters.Status {
 	if len(it.octets) > l.a.lim.StanzaBytes*max(1, it.stanzas) {
 		return adapters.Failed(adapters.ReasonTooLarge, "")
 	}
