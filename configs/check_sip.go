@@ -2,6 +2,7 @@ package configs
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 )
 
@@ -25,6 +26,7 @@ func (k *checker) sip() {
 	if len(k.SIP.Listeners) == 0 && len(k.SIP.Peers) > 0 {
 		k.fault("sip.peers", "there are peers, but nothing listens for them", "write sip.listeners")
 	}
+	k.published()
 	names := make(map[Name]string)
 	type identity struct {
 		network netip.Prefix
@@ -42,5 +44,17 @@ func (k *checker) sip() {
 			}
 		}
 		k.senders(index("sip.peers", i, "domains"), p.Domains, "sip")
+	}
+}
+
+func (k *checker) published() {
+	domains := make(map[Domain]string)
+	for i, p := range k.SIP.Published {
+		at := index("sip.published", i, "domain")
+		unique(k, domains, p.Domain, at, "the same domain", "remove one of them")
+		sends := func(peer Peer) bool { return slices.Contains(peer.Domains, p.Domain) }
+		if p.Domain != "" && !slices.ContainsFunc(k.SIP.Peers, sends) {
+			k.fault(at, "no peer may send as "+string(p.Domain)+", so nobody can publish there", "write it under the domains of a peer in sip.peers")
+		}
 	}
 }

@@ -40,10 +40,14 @@ type SIPLimits struct {
 	WatchesPerWatcher Count `yaml:"watches_per_watcher" default:"200" min:"1" max:"100000"`
 	// The refreshes of our own watches under way at once. More wait.
 	Refreshes Count `yaml:"refreshes" default:"64" min:"1" max:"10000"`
-	// The shortest watch that is granted. A shorter one is answered 423 (RFC 6665 §4.2.1.1: at most 1h).
+	// The publications of SIP users, of at most 16 KiB each. The next PUBLISH is answered 503.
+	Publications Count `yaml:"publications" default:"10000" min:"1" max:"1000000"`
+	// The publications of one SIP user, which has one for each of its devices. The next is answered 403.
+	PublicationsPerUser Count `yaml:"publications_per_user" default:"16" min:"1" max:"1000"`
+	// The shortest watch or publication that is granted. A shorter one is answered 423 (RFC 6665 §4.2.1.1: at most 1h).
 	MinExpires Duration `yaml:"min_expires" default:"1m" min:"1s" max:"1h"`
-	// The longest watch that is granted or asked for. A longer one is cut to it.
+	// The longest watch or publication that is granted or asked for. A longer one is cut to it.
 	MaxExpires Duration `yaml:"max_expires" default:"24h" min:"1m" max:"720h"`
-	// The length of a watch that is asked for without one (RFC 3856 §6.4).
+	// The length of a watch or publication that is asked for without one (RFC 3856 §6.4).
 	Expires Duration `yaml:"expires" default:"1h" min:"1m" max:"24h"`
 }

@@ -7,11 +7,23 @@ type SIP struct {
 	// Who may send: a request from an address outside all of these networks is refused with 403. The most specific
 	// network decides which peer it is.
 	Peers []Peer `yaml:"peers"`
+	// The domains whose users publish their presence to the gateway (PUBLISH, RFC 3903), which then answers watches of them itself.
+	// Without it a PUBLISH is answered 405, and watches of SIP users are SUBSCRIBE requests to the domain's next hops.
+	Published []Published `yaml:"published"`
 	// The host name or address that others reach the listeners by, written into Via and Contact. Without it: the address
 	// of the listener, so it must be set where a listener is bound to all addresses (0.0.0.0 or [::]).
 	Advertise Host `yaml:"advertise" example:"gateway.example.net"`
 	// T1 of RFC 3261 §17.1.2.1, the round trip that retransmissions over UDP start from. A transaction ends after 64*T1.
 	T1 Duration `yaml:"t1" default:"500ms" min:"50ms" max:"500ms"`
+}
+
+// Published is a SIP domain whose users publish their presence to the gateway.
+type Published struct {
+	// The domain. It needs to be one that a peer may send as, and a route via sip.
+	Domain Domain `yaml:"domain" required:"true" example:"example.net"`
+	// Who may watch its users: everyone whom the routes let cross to the domain, or nobody. A user agent that publishes is not
+	// asked.
+	Authorize string `yaml:"authorize" required:"true" oneof:"everyone nobody" example:"everyone"`
 }
 
 // Listener is one socket for SIP.

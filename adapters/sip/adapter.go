@@ -40,6 +40,7 @@ type Adapter struct {
 
 	notifiers   *notifiers
 	subscribers *subscribers
+	compositor  *compositor
 
 	// base ends when Shutdown ends; the adapter's own requests live in it.
 	base    context.Context
@@ -55,7 +56,8 @@ var _ adapters.Adapter = (*Adapter)(nil)
 func New(cfg Config) (*Adapter, error) {
 	limits := cfg.Limits
 	known, peersErr := newPeers(cfg.Peers)
-	if err := errors.Join(limits.setDefaults(), peersErr); err != nil {
+	compositor, publishedErr := newCompositor(nil, cfg.Published)
+	if err := errors.Join(limits.setDefaults(), peersErr, publishedErr); err != nil {
 		return nil, err
 	}
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -79,6 +81,7 @@ func New(cfg Config) (*Adapter, error) {
 	}
 	a.base, a.stop = context.WithCancel(context.Background())
 	a.notifiers, a.subscribers = newNotifiers(a), newSubscribers(a)
+	a.compositor, compositor.a = compositor, a
 	var tap transaction.Tap
 	if cfg.Tap != nil {
 		tap = func(dir transaction.Direction, octets []byte) {
@@ -109,6 +112,9 @@ func New(cfg Config) (*Adapter, error) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "isthmus_sip_dialogs_subscriber", Help: "Event dialogs in which SIP presentities are watched.",
 		}, func() float64 { return float64(a.subscribers.count()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "isthmus_sip_publications", Help: "Publications of SIP users, by PUBLISH.",
+		}, func() float64 { return float64(a.compositor.count()) }),
 	} {
 		if err := cfg.Registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("sip: register metrics: %w", err)
@@ -156,6 +162,7 @@ func (a *Adapter) Shutdown(ctx context.Context) error {
 	}
 	a.notifiers.stop()
 	a.subscribers.stop()
+	a.compositor.stop()
 	err := a.layer.Shutdown(ctx)
 	a.stop()
 	done := make(chan struct{})

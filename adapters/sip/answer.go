@@ -13,20 +13,6 @@ import (
 	"github.com/isthmus-gateway/isthmus/cpim"
 )
 
-// methods are those that are served, in the order in which Allow names them.
-var methods = [...]string{"MESSAGE", "NOTIFY", "OPTIONS", "SUBSCRIBE"} // never written to
-
-// allow is the value of Allow, without one of the methods.
-func allow(without string) string {
-	list := make([]string, 0, len(methods))
-	for _, m := range methods {
-		if m != without {
-			list = append(list, m)
-		}
-	}
-	return strings.Join(list, ", ")
-}
-
 // answer is a response as it is handed to the transaction.
 type answer struct {
 	code    int
@@ -73,7 +59,7 @@ func answerFor(s adapters.Status, to adapters.Party, method string) answer {
 	}
 	switch a.code {
 	case 405:
-		a.headers = append(a.headers, wire.Header{Name: "Allow", Value: allow(method)})
+		a.headers = append(a.headers, wire.Header{Name: "Allow", Value: allow(method, "PUBLISH")})
 	case 415:
 		a.headers = append(a.headers, wire.Header{Name: "Accept", Value: acceptedContent})
 	case 404, 413, 480, 500, 600, 603: // where Retry-After may stand (RFC 3428 §9, Table 2), but 503

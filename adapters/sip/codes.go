@@ -153,6 +153,8 @@ func phraseOf(code int) string {
 		return "Not Acceptable"
 	case 410:
 		return "Gone"
+	case 412:
+		return "Conditional Request Failed"
 	case 413:
 		return "Request Entity Too Large"
 	case 415:

@@ -25,6 +25,8 @@ type Config struct {
 	SentBy string
 	// Peers may send through this adapter; nobody else may. Empty: nobody.
 	Peers []Peer
+	// Published are the domains whose users publish their presence to this adapter; PUBLISH for any other is refused. Empty: none.
+	Published []Published
 	// Limits bounds the adapter's own tables.
 	Limits Limits
 	// Wire and Transactions bound the layers below; see there for units and defaults.
@@ -62,12 +64,15 @@ type Limits struct {
 	WatchesPerWatcher int
 	// Refreshes is how many refreshes of our own watches may be under way at once. Default 64; more wait.
 	Refreshes int
-	// MinExpires is the shortest watch that is granted, but 0. Default 60 s, at most 1 h (RFC 6665 §4.2.1.1). A shorter
+	// Publications is how many are kept, PublicationsPerUser how many of one user. Defaults 10,000 and 16. The next is answered 503
+	// and 403.
+	Publications, PublicationsPerUser int
+	// MinExpires is the shortest watch or publication that is granted, but 0. Default 60 s, at most 1 h (RFC 6665 §4.2.1.1). A shorter
 	// one is answered 423.
 	MinExpires time.Duration
-	// MaxExpires is the longest watch that is granted or asked for. Default 24 h. A longer one is cut to it.
+	// MaxExpires is the longest watch or publication that is granted or asked for. Default 24 h. A longer one is cut to it.
 	MaxExpires time.Duration
-	// Expires is the duration of a watch that is asked for without one. Default 1 h (RFC 3856 §6.4).
+	// Expires is the duration of a watch or publication that is asked for without one. Default 1 h (RFC 3856 §6.4).
 	Expires time.Duration
 }
 
@@ -81,6 +86,8 @@ func (l *Limits) setDefaults() error {
 		{"Watches", &l.Watches, 100_000},
 		{"WatchesPerWatcher", &l.WatchesPerWatcher, 200},
 		{"Refreshes", &l.Refreshes, 64},
+		{"Publications", &l.Publications, 10_000},
+		{"PublicationsPerUser", &l.PublicationsPerUser, 16},
 	} {
 		if *n.value < 0 {
 			errs = append(errs, fmt.Errorf("sip: limit %s is negative", n.name))

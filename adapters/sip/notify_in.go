@@ -145,7 +145,7 @@ func ReadNotify(req *wire.Message, watch adapters.WatchID, opts ReadOptions) (*a
 	if len(body) == 0 {
 		return op, nil
 	}
-	if ref := checkNotifyContent(req); ref != nil {
+	if ref := checkPresenceContent(req); ref != nil {
 		return nil, ref
 	}
 	doc, err := pidf.Parse(body)
@@ -168,8 +168,8 @@ func ReadNotify(req *wire.Message, watch adapters.WatchID, opts ReadOptions) (*a
 	return op, nil
 }
 
-// checkNotifyContent refuses what is no PIDF.
-func checkNotifyContent(req *wire.Message) *Refusal {
+// checkPresenceContent refuses what is no PIDF.
+func checkPresenceContent(req *wire.Message) *Refusal {
 	for v := range req.Headers("Content-Encoding") {
 		if !strings.EqualFold(v, "identity") {
 			return refuse(WhyContent, 415, phraseOf(415), wire.Header{Name: "Accept-Encoding", Value: "identity"})
@@ -177,7 +177,7 @@ func checkNotifyContent(req *wire.Message) *Refusal {
 	}
 	t, err := cpim.ParseContentType(req.ContentType())
 	if err != nil || !t.Is(pidf.MediaType) {
-		return refuse(WhyContent, 415, phraseOf(415), wire.Header{Name: "Accept", Value: acceptedNotify})
+		return refuse(WhyContent, 415, phraseOf(415), wire.Header{Name: "Accept", Value: acceptedPresence})
 	}
 	return nil
 }

@@ -110,7 +110,7 @@ func writeNotify(d *Dialog, s watchState, b *body) (*wire.Request, error) {
 		if b.languages != "" {
 			req.Headers = append(req.Headers, wire.Header{Name: "Content-Language", Value: b.languages})
 		}
-		req.ContentType, req.Body = acceptedNotify, b.octets
+		req.ContentType, req.Body = acceptedPresence, b.octets
 	}
 	return req, nil
 }

@@ -53,6 +53,7 @@ const (
 	WhySequence              // CSeq out of order
 	WhyOverload              // a table or queue is full, or shutting down
 	WhyNotice                // a disposition notice that says nothing
+	WhyCondition             // SIP-If-Match names no publication
 	whyEnd
 )
 
@@ -61,6 +62,7 @@ var whyNames = [whyEnd]string{
 	WhyScheme: "scheme", WhyAddress: "address", WhySyntax: "syntax", WhyContent: "content", WhyCharset: "charset",
 	WhyHops: "hops", WhyMethod: "method", WhyExtension: "extension", WhyEvent: "event", WhyAccept: "accept",
 	WhyInterval: "interval", WhyNoDialog: "no-dialog", WhySequence: "sequence", WhyOverload: "overload", WhyNotice: "notice",
+	WhyCondition: "condition",
 }
 
 // String is the fault's name: one word.

@@ -41,6 +41,8 @@ func (s *server) Request(req *wire.Message, src transaction.Source, tx *transact
 		ref = a.notifiers.take(in)
 	case "NOTIFY":
 		ref = a.subscribers.take(in)
+	case "PUBLISH":
+		ref = a.compositor.take(in)
 	case "OPTIONS":
 		a.takeOptions(in)
 	}
@@ -58,7 +60,10 @@ func (a *Adapter) admit(in *inbound) *Refusal {
 	}
 	method := req.Method()
 	switch method {
-	case "MESSAGE", "SUBSCRIBE", "NOTIFY":
+	case "MESSAGE", "SUBSCRIBE", "NOTIFY", "PUBLISH":
+		if method == "PUBLISH" && !a.compositor.any() {
+			return refuse(WhyMethod, 405, phraseOf(405), wire.Header{Name: "Allow", Value: a.allow()})
+		}
 		// Only now may the From be believed, and only as far as the domain goes (S2).
 		peer := a.peers.speaking(source, fromDomain(req.From().URI()))
 		if peer == nil {
@@ -66,10 +71,10 @@ func (a *Adapter) admit(in *inbound) *Refusal {
 		}
 		in.peer = peer
 	case "OPTIONS":
-	case "INVITE", "BYE", "CANCEL", "REGISTER", "PRACK", "UPDATE", "INFO", "REFER", "PUBLISH":
-		return refuse(WhyMethod, 405, phraseOf(405), wire.Header{Name: "Allow", Value: allow("")})
+	case "INVITE", "BYE", "CANCEL", "REGISTER", "PRACK", "UPDATE", "INFO", "REFER":
+		return refuse(WhyMethod, 405, phraseOf(405), wire.Header{Name: "Allow", Value: a.allow()})
 	default:
-		return refuse(WhyMethod, 501, phraseOf(501), wire.Header{Name: "Allow", Value: allow("")})
+		return refuse(WhyMethod, 501, phraseOf(501), wire.Header{Name: "Allow", Value: a.allow()})
 	}
 	in.opts = ReadOptions{FoldCase: in.peer.FoldCase, IgnorePort: in.peer.IgnorePort, Now: time.Now()}
 	switch req.RequestURI().Scheme() {
@@ -163,16 +168,4 @@ func (a *Adapter) takeMessage(in *inbound) *Refusal {
 	to := op.To
 	a.handler.Message(a.base, op, func(s adapters.Status) { a.respond(in, answerFor(s, to, "MESSAGE"), "") })
 	return nil
-}
-
-// takeOptions answers truly (RFC 3261 §11.2): what a request of each kind may have.
-func (a *Adapter) takeOptions(in *inbound) {
-	a.respond(in, answer{code: 200, phrase: phraseOf(200), headers: []wire.Header{
-		{Name: "Allow", Value: allow("")},
-		{Name: "Accept", Value: acceptedContent + ", " + acceptedNotify},
-		{Name: "Accept-Encoding", Value: "identity"},
-		{Name: "Accept-Language", Value: "*"},
-		{Name: "Allow-Events", Value: eventPresence},
-		{Name: "Supported", Value: ""},
-	}}, "")
 }

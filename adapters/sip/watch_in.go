@@ -12,9 +12,9 @@ import (
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
-// acceptedNotify is what a NOTIFY carries, both ways: "All subscribers and notifiers MUST support the "application/pidf+xml"" (RFC
+// acceptedPresence is what a NOTIFY carries, both ways: "All subscribers and notifiers MUST support the "application/pidf+xml"" (RFC
 // 3856 §6.5).
-const acceptedNotify = pidf.MediaType
+const acceptedPresence = pidf.MediaType
 
 // notifiers holds the dialogs in which SIP watchers are notified: the notifier's role of RFC 6665 §4.2. Its lock guards the tables and
 // is never held while one of their entries' is asked for.
@@ -179,7 +179,7 @@ func readSubscribe(req *wire.Message, lim *Limits) (s subscribe, ref *Refusal) {
 	}
 	s.event = e
 	if !acceptsPresence(req) {
-		return s, refuse(WhyAccept, 406, "Not Acceptable: only "+acceptedNotify+" is produced")
+		return s, refuse(WhyAccept, 406, "Not Acceptable: only "+acceptedPresence+" is produced")
 	}
 	if len(req.Body()) > 0 {
 		// A filter (RFC 4660) that is not applied would give the watcher what it did not want; no format is accepted.
@@ -213,7 +213,7 @@ func acceptsPresence(req *wire.Message) bool {
 			refused = refused || name == "q" && strings.Trim(value, "0.") == ""
 		}
 		switch strings.ToLower(media) {
-		case acceptedNotify, "application/*", "*/*":
+		case acceptedPresence, "application/*", "*/*":
 			if !refused {
 				return true
 			}

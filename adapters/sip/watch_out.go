@@ -145,6 +145,9 @@ type subscribing struct {
 func (a *Adapter) Watch(ctx context.Context, hops []resolver.Target, op *adapters.WatchOp) adapters.WatchStatus {
 	ctx, cancel := withDeadline(ctx, op.Deadline)
 	defer cancel()
+	if a.compositor.serves(op.Watch.Presentity.Domain()) {
+		return a.compositor.watch(op)
+	}
 	t := a.subscribers
 	switch op.Verb {
 	case adapters.WatchAsk, adapters.WatchOpen:
@@ -253,7 +256,7 @@ func WriteSubscribe(d *Dialog, expires time.Duration, maxForwards int) (*wire.Re
 		return nil, err
 	}
 	req.MaxForwards = min(max(maxForwards, 0), 255)
-	req.Headers = append(req.Headers, wire.Header{Name: "Accept", Value: acceptedNotify},
+	req.Headers = append(req.Headers, wire.Header{Name: "Accept", Value: acceptedPresence},
 		wire.Header{Name: "Expires", Value: itoa(seconds(expires))})
 	return req, nil
 }

@@ -15,6 +15,7 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 		SentBy: string(cfg.SIP.Advertise),
 		Limits: sip.Limits{
 			Watches: l.Watches.Int(), WatchesPerWatcher: l.WatchesPerWatcher.Int(), Refreshes: l.Refreshes.Int(),
+			Publications: l.Publications.Int(), PublicationsPerUser: l.PublicationsPerUser.Int(),
 			MinExpires: l.MinExpires.Std(), MaxExpires: l.MaxExpires.Std(), Expires: l.Expires.Std(),
 		},
 		Wire: wire.Limits{
@@ -39,6 +40,9 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 			t = resolver.TCP
 		}
 		c.Listeners = append(c.Listeners, transaction.Listener{Transport: t, Address: s.Address.String()})
+	}
+	for _, p := range cfg.SIP.Published {
+		c.Published = append(c.Published, sip.Published{Domain: string(p.Domain), Everyone: p.Authorize == "everyone"})
 	}
 	for _, p := range cfg.SIP.Peers {
 		peer := sip.Peer{

@@ -1,0 +1,339 @@
+package sip
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/cpim/datetime"
+	"github.com/isthmus-gateway/isthmus/pidf"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// Published is a domain whose users publish their own presence to this adapter (RFC 3903): it is then the event state compositor of the
+// domain, and answers watches of its users from what they published, instead of sending a SUBSCRIBE to a next hop.
+type Published struct {
+	// Domain is the domain, in any form that resolver.ParseDomain takes. Unique.
+	Domain string
+	// Everyone says that whoever may cross to the domain may watch its users: there is no user to ask, because user agents that
+	// only publish take no decisions. Otherwise nobody may, and a watch is refused for good.
+	Everyone bool
+}
+
+// compositor keeps what the users of the published domains have published: the event state compositor of RFC 3903 §6. Its lock guards
+// everything in it, and is not held while the core is told.
+type compositor struct {
+	a       *Adapter
+	domains map[string]bool // by domain: everyone may watch. Never written to
+
+	mu           sync.Mutex
+	users        map[cpim.Address]*publisher
+	publications int
+	watches      int
+	stopped      bool
+	// news waits for the core, in order; telling says that a goroutine is bringing it.
+	news    []*adapters.NotifyOp
+	telling bool
+}
+
+// publisher is a presentity that has publications or watches.
+type publisher struct {
+	address cpim.Address
+	entity  pidf.URI
+	list    []*publication // in the order in which they were made
+	watches map[adapters.WatchID]struct{}
+	told    *pidf.Presence // the last composition, nil if there was none
+}
+
+// publication is the event state that one entity-tag names.
+type publication struct {
+	etag  string
+	doc   *pidf.Presence
+	until time.Time
+	timer *time.Timer
+}
+
+func newCompositor(a *Adapter, domains []Published) (*compositor, error) {
+	c := &compositor{a: a, domains: make(map[string]bool, len(domains)), users: make(map[cpim.Address]*publisher)}
+	var errs []error
+	for _, d := range domains {
+		name, err := resolver.ParseDomain(d.Domain)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("sip: published domain: %w", err))
+			continue
+		}
+		if _, twice := c.domains[name]; twice {
+			errs = append(errs, fmt.Errorf("sip: published domain %q is there twice", name))
+		}
+		c.domains[name] = d.Everyone
+	}
+	return c, errors.Join(errs...)
+}
+
+// any tells whether there is a published domain at all.
+func (c *compositor) any() bool { return len(c.domains) > 0 }
+
+// serves tells whether the users of this domain publish here.
+func (c *compositor) serves(domain string) bool {
+	_, ok := c.domains[domain]
+	return ok
+}
+
+func (c *compositor) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.publications
+}
+
+// stop ends the timers. Publications are soft state: after a restart their user agents get 412, and publish anew (RFC 3903 §5).
+func (c *compositor) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+	for _, u := range c.users {
+		for _, p := range u.list {
+			stopTimers(p.timer)
+		}
+	}
+}
+
+// user returns the presentity, and makes it if that is wanted. c.mu is held.
+func (c *compositor) user(address cpim.Address, create bool) *publisher {
+	u := c.users[address]
+	if u != nil || !create {
+		return u
+	}
+	entity, err := pidf.ParseURI(address.String())
+	if err != nil {
+		return nil
+	}
+	u = &publisher{address: address, entity: entity, watches: make(map[adapters.WatchID]struct{})}
+	c.users[address] = u
+	return u
+}
+
+// release forgets a presentity that has nothing left. c.mu is held.
+func (c *compositor) release(u *publisher) {
+	if len(u.list) == 0 && len(u.watches) == 0 {
+		delete(c.users, u.address)
+	}
+}
+
+// change is what a PUBLISH does, once it is understood.
+type change struct {
+	presentity cpim.Address
+	etag       string // of SIP-If-Match; "" for an initial publication
+	expires    time.Duration
+	doc        *pidf.Presence // nil for a refresh and a removal
+}
+
+// apply does a change wholly or not at all ("PUBLISH requests MUST also be processed atomically", RFC 3903 §6), and returns the new
+// entity-tag. The requests of one Request-URI come here in the order in which they were received, from the goroutine that reads them.
+func (c *compositor) apply(x change) (etag string, ref *Refusal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	u := c.user(x.presentity, false)
+	at := -1
+	if u != nil && x.etag != "" {
+		at = slices.IndexFunc(u.list, func(p *publication) bool { return p.etag == x.etag })
+	}
+	switch {
+	case x.etag != "" && at < 0:
+		// "If no match is found, the ESC MUST reject the publication with a response of 412 (Conditional Request Failed)" (RFC
+		// 3903 §6 step 3).
+		return "", refuse(WhyCondition, 412, phraseOf(412))
+	case x.etag == "" && x.doc == nil:
+		return "", refuse(WhySyntax, 400, "Bad Request: an initial publication has a body")
+	case c.stopped:
+		return "", refuse(WhyOverload, 503, phraseOf(503))
+	case x.etag == "" && x.expires > 0 && c.publications >= c.a.limits.Publications:
+		return "", refuse(WhyOverload, 503, phraseOf(503))
+	case x.etag == "" && x.expires > 0 && u != nil && len(u.list) >= c.a.limits.PublicationsPerUser:
+		return "", refuse(WhyOverload, 403, "Forbidden: too many publications")
+	}
+	// An entity-tag is random, so that it "MUST be different from any entity-tag assigned previously" (RFC 3903 §6 step 6).
+	etag = wire.NewTag()
+	if x.expires == 0 {
+		// "the event state identified by the entity-tag MUST be immediately removed. The ESC MUST NOT store any event state as a
+		// result of such a request" (RFC 3903 §6 step 5).
+		if at >= 0 {
+			c.drop(u, u.list[at])
+		}
+		return etag, nil
+	}
+	var p *publication
+	if at >= 0 {
+		p = u.list[at]
+		stopTimers(p.timer)
+	} else {
+		if u = c.user(x.presentity, true); u == nil {
+			return "", refuse(WhyAddress, 404, phraseOf(404))
+		}
+		p = &publication{}
+		u.list = append(u.list, p)
+		c.publications++
+	}
+	p.etag, p.until = etag, time.Now().Add(x.expires)
+	p.timer = time.AfterFunc(x.expires, func() { c.expire(u, p) })
+	if x.doc != nil {
+		p.doc = x.doc
+		c.compose(u, x.doc)
+	}
+	return etag, nil
+}
+
+// expire removes a publication that was not refreshed.
+func (c *compositor) expire(u *publisher, p *publication) {
+	c.mu.Lock()
+	if c.stopped || !slices.Contains(u.list, p) || time.Now().Before(p.until) {
+		c.mu.Unlock()
+		return
+	}
+	c.drop(u, p)
+	c.mu.Unlock()
+	c.tell()
+}
+
+// drop removes a publication. c.mu is held.
+func (c *compositor) drop(u *publisher, p *publication) {
+	stopTimers(p.timer)
+	u.list = slices.DeleteFunc(u.list, func(q *publication) bool { return q == p })
+	c.publications--
+	c.compose(u, nil)
+	c.release(u)
+}
+
+// compose makes the presence of u from its publications and puts it before its watchers. changed is the document that is new. c.mu is
+// held.
+//
+// "The mechanism by which the ESC aggregates this information is a matter of local policy" (RFC 3903 §10.3): here it is the union of the
+// documents, in the order in which the publications were made. A tuple that is gone is told as closed once, as pidf.Composer does. The
+// newest timestamp never goes back, because watchers would take the document for outdated (RFC 3863 §6): where the clock of a user agent,
+// or the end of the newest publication, would make it so, the tuple that changed gets the time of the change.
+func (c *compositor) compose(u *publisher, changed *pidf.Presence) {
+	if len(u.watches) == 0 {
+		u.told = nil
+		return
+	}
+	docs := make([]*pidf.Presence, len(u.list))
+	for i, p := range u.list {
+		docs[i] = p.doc
+	}
+	doc := pidf.Merge(u.entity, docs...)
+	at := 0
+	if changed != nil && len(changed.Tuples) > 0 {
+		at = max(0, slices.IndexFunc(doc.Tuples, func(t pidf.Tuple) bool { return t.ID == changed.Tuples[0].ID }))
+	}
+	if u.told != nil {
+		for _, t := range u.told.Tuples {
+			if t.Status.Basic != pidf.BasicClosed && doc.Tuple(t.ID) == nil {
+				gone := pidf.Tuple{ID: t.ID, Status: pidf.Status{Basic: pidf.BasicClosed}}
+				if t.Contact != nil {
+					gone.Contact = &pidf.Contact{URI: t.Contact.URI}
+				}
+				if changed == nil {
+					at = len(doc.Tuples)
+				}
+				doc.Tuples = append(doc.Tuples, gone)
+			}
+		}
+	}
+	if len(doc.Tuples) == 0 {
+		doc.Tuples = []pidf.Tuple{{ID: pidf.TupleID(""), Status: pidf.Status{Basic: pidf.BasicClosed}}}
+	}
+	if u.told != nil && doc.Outdated(u.told) {
+		last := u.told.Newest().Time()
+		stamp := time.Now().UTC().Truncate(time.Microsecond)
+		if !stamp.After(last) {
+			stamp = last.UTC().Truncate(time.Microsecond).Add(time.Microsecond)
+		}
+		doc.Tuples[at].Timestamp = datetime.FromTimeDigits(stamp, 6)
+	}
+	u.told = doc
+	for id := range u.watches {
+		c.news = append(c.news, &adapters.NotifyOp{
+			Peer: adapters.Peer{Adapter: Name}, Watch: id, Whole: true, State: adapters.WatchActive, Presence: doc,
+		})
+	}
+}
+
+// tell brings the news to the core, in order, whichever goroutine made it.
+func (c *compositor) tell() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.telling {
+		return
+	}
+	c.telling = true
+	for len(c.news) > 0 {
+		batch := c.news
+		c.news = nil
+		c.mu.Unlock()
+		for _, op := range batch {
+			c.a.handler.Notify(c.a.base, op)
+		}
+		c.mu.Lock()
+	}
+	c.telling = false
+}
+
+// watch serves a watch of a user of a published domain. It lasts until it is closed: there is no dialog that could expire.
+func (c *compositor) watch(op *adapters.WatchOp) adapters.WatchStatus {
+	defer c.tell()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	over := adapters.WatchStatus{Status: adapters.Succeeded(), State: adapters.WatchTerminated}
+	switch op.Verb {
+	case adapters.WatchClose, adapters.WatchCancel:
+		if u := c.user(op.Watch.Presentity, false); u != nil {
+			if _, there := u.watches[op.Watch]; there {
+				delete(u.watches, op.Watch)
+				c.watches--
+			}
+			c.release(u)
+		}
+		return over
+	case adapters.WatchAsk, adapters.WatchOpen, adapters.WatchFetch:
+	default:
+		return adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonBadRequest, "")}
+	}
+	if !c.domains[op.Watch.Presentity.Domain()] {
+		over.Status, over.End = adapters.Failed(adapters.ReasonForbidden, ""), adapters.EndRejected
+		return over
+	}
+	u := c.user(op.Watch.Presentity, true)
+	if u == nil {
+		return adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonAddressMalformed, "")}
+	}
+	_, again := u.watches[op.Watch]
+	if !again {
+		if c.stopped || c.watches >= c.a.limits.Watches {
+			c.release(u)
+			return adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "")}
+		}
+		u.watches[op.Watch] = struct{}{}
+		c.watches++
+	}
+	if u.told == nil {
+		news := len(c.news)
+		c.compose(u, nil)
+		c.news = c.news[:news] // nobody but this watcher is to be told
+	}
+	told := &adapters.NotifyOp{Peer: adapters.Peer{Adapter: Name}, Watch: op.Watch, Whole: true, Presence: u.told}
+	c.news = append(c.news, told)
+	if op.Verb == adapters.WatchFetch {
+		if !again {
+			delete(u.watches, op.Watch)
+			c.watches--
+			c.release(u)
+		}
+		return adapters.WatchStatus{Status: adapters.Succeeded()}
+	}
+	told.State, told.Change = adapters.WatchActive, adapters.AuthorizationGranted
+	return adapters.WatchStatus{Status: adapters.Succeeded(), State: adapters.WatchActive, Duration: op.Duration}
+}
