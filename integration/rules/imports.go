@@ -16,6 +16,8 @@ type layer struct {
 
 // layers is the picture of docs/architecture.md; the first folder that fits decides. A third protocol is one more line.
 var layers = []layer{
+	// What a content is to a person speaks the words of the boundary, and both adapters ask it.
+	{"internal/mimebody", []string{"adapters", "cpim/…", "internal/…"}},
 	{"internal", []string{"internal/…"}},
 	{"cpim", []string{"cpim/…", "internal/…"}},
 	{"pidf", []string{"pidf/…", "cpim/…", "internal/…"}},
