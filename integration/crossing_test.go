@@ -14,9 +14,9 @@ const patience = 15 * time.Second
 
 func p(s string) *string { return &s }
 
-// strait is Prosody with juliet logged in, Isthmus, and a port for a SIP user.
+// strait is an XMPP server with juliet logged in, Isthmus, and a port for a SIP user.
 type strait struct {
-	prosody *lab.Prosody
+	server  *lab.XMPPServer
 	juliet  *lab.XMPPUser
 	gateway *lab.Gateway
 	agent   int // the SIP user's port
@@ -29,11 +29,24 @@ func cross(t *testing.T, nextHop func(agent int) string) *strait {
 
 func crossWith(t *testing.T, nextHop func(agent int) string, c lab.GatewayConfig) *strait {
 	t.Helper()
+	return crossOn(t, lab.ProsodyServer, nextHop, c)
+}
+
+// withEach runs a scenario with each XMPP server, as its component.
+func withEach(t *testing.T, scenario func(t *testing.T, software lab.Software)) {
+	t.Helper()
+	for _, software := range lab.XMPPServers() {
+		t.Run(string(software), func(t *testing.T) { scenario(t, software) })
+	}
+}
+
+func crossOn(t *testing.T, software lab.Software, nextHop func(agent int) string, c lab.GatewayConfig) *strait {
+	t.Helper()
 	s := &strait{agent: lab.FreePorts(t, 1)[0]}
-	s.prosody = lab.StartProsody(t)
-	c.Component, c.NextHop = s.prosody.Component, nextHop(s.agent)
+	s.server = lab.StartXMPPServer(t, lab.XMPPServerConfig{Software: software})
+	c.Component, c.NextHop = s.server.Component, nextHop(s.agent)
 	s.gateway = lab.StartGateway(t, c)
-	s.juliet = lab.LogIn(t, "juliet@example.com/balcony", s.prosody.Client)
+	s.juliet = lab.LogIn(t, "juliet@example.com/balcony", s.server.Client)
 	return s
 }
 
@@ -55,8 +68,10 @@ var bodies = []struct{ name, text string }{
 
 // "An IM-aware SIP-to-XMPP gateway MUST process SIP messages that contain message bodies of type "text/plain" and MUST
 // encapsulate such message bodies as the XML character data of the XMPP <body/> element." (RFC 7572 §7)
-func TestMessageFromSIPToXMPP(t *testing.T) {
-	s := cross(t, overUDP)
+func TestMessageFromSIPToXMPP(t *testing.T) { withEach(t, messageFromSIPToXMPP) }
+
+func messageFromSIPToXMPP(t *testing.T, software lab.Software) {
+	s := crossOn(t, software, overUDP, lab.GatewayConfig{})
 	for _, tcp := range []bool{false, true} {
 		for i, b := range bodies {
 			t.Run(fmt.Sprintf("%s tcp=%v", b.name, tcp), func(t *testing.T) {
@@ -103,13 +118,15 @@ func TestMessageFromSIPToXMPP(t *testing.T) {
 }
 
 // "The mapping of XMPP syntax to SIP syntax MUST be as shown in the following table." (RFC 7572 §4)
-func TestMessageFromXMPPToSIP(t *testing.T) {
+func TestMessageFromXMPPToSIP(t *testing.T) { withEach(t, messageFromXMPPToSIP) }
+
+func messageFromXMPPToSIP(t *testing.T, software lab.Software) {
 	for _, tcp := range []bool{false, true} {
 		hop := overUDP
 		if tcp {
 			hop = overTCP
 		}
-		s := cross(t, hop)
+		s := crossOn(t, software, hop, lab.GatewayConfig{})
 		for i, b := range bodies {
 			t.Run(fmt.Sprintf("%s tcp=%v", b.name, tcp), func(t *testing.T) {
 				run := lab.StartSIPp(t, lab.SIPpRun{Scenario: sippAnswers, Port: s.agent, TCP: tcp})
@@ -164,8 +181,10 @@ func (s *strait) quiet(t *testing.T) {
 }
 
 // The outcome comes back (RFC 7247 §7.2): a SIP failure becomes an XMPP error stanza to the sender, with its identifier.
-func TestSIPFailureBecomesXMPPError(t *testing.T) {
-	s := cross(t, overUDP)
+func TestSIPFailureBecomesXMPPError(t *testing.T) { withEach(t, sipFailureBecomesXMPPError) }
+
+func sipFailureBecomesXMPPError(t *testing.T, software lab.Software) {
+	s := crossOn(t, software, overUDP, lab.GatewayConfig{})
 	for _, c := range []struct{ status, condition string }{
 		{"404 Not Found", "item-not-found"},
 		{"403 Forbidden", "forbidden"},
@@ -189,8 +208,10 @@ func TestSIPFailureBecomesXMPPError(t *testing.T) {
 
 // An XMPP error becomes a SIP failure while the SIP user still waits (RFC 7247 §7.1): Prosody refuses a message to a user that
 // is not there, before it answers the ping that follows the message.
-func TestXMPPErrorBecomesSIPFailure(t *testing.T) {
-	s := cross(t, overUDP)
+func TestXMPPErrorBecomesSIPFailure(t *testing.T) { withEach(t, xmppErrorBecomesSIPFailure) }
+
+func xmppErrorBecomesSIPFailure(t *testing.T, software lab.Software) {
+	s := crossOn(t, software, overUDP, lab.GatewayConfig{})
 	for _, c := range []struct{ name, user, answer string }{
 		{"nobody of that name", "tybalt", "403"},
 		{"offline and no storage", "nurse", "403"},
@@ -236,7 +257,7 @@ func TestThroughKamailio(t *testing.T) {
 	kamailio := lab.StartKamailio(t, ports[0], agent)
 	gateway := lab.StartGateway(t, lab.GatewayConfig{Component: prosody.Component, NextHop: kamailio.URI(), Port: ports[0]})
 	juliet := lab.LogIn(t, "juliet@example.com/balcony", prosody.Client)
-	s := &strait{prosody: prosody, juliet: juliet, gateway: gateway, agent: agent}
+	s := &strait{server: prosody, juliet: juliet, gateway: gateway, agent: agent}
 
 	out := lab.StartSIPp(t, lab.SIPpRun{
 		Scenario: strings.NewReplacer("ANSWER", "202", "SUBJECT", "").Replace(sippSends),
@@ -273,8 +294,8 @@ func branchOf(message string) string {
 // xmlText is text inside a SIPp scenario's CDATA, which has no escapes but may not end early.
 func xmlText(s string) string { return strings.ReplaceAll(s, "]]>", "]]]]><![CDATA[>") }
 
-// clientSees is what an XML parser makes of text that Prosody wrote.
+// clientSees is what an XML parser makes of text that Prosody or ejabberd wrote.
 //
-// COMPAT(Prosody, 0.12.3): it writes a carriage return as itself and not as the character reference that Isthmus gave it, and
+// COMPAT(Prosody, 0.12.3; ejabberd, 23.01): they write a carriage return as itself and not as the character reference that Isthmus gave them, and
 // every XML parser turns CR LF into LF (XML 1.0 §2.11). That the octets reached the user's socket is checked beside it.
 func clientSees(s string) string { return strings.ReplaceAll(s, "\r\n", "\n") }

@@ -13,8 +13,10 @@ import (
 
 // T-FI-08: Prosody is killed and comes back. Traffic resumes by itself, and each message sent meanwhile is delivered, or its
 // sender is told.
-func TestT_FI_08_ServerKilledAndRestarted(t *testing.T) {
-	s := cross(t, overUDP)
+func TestT_FI_08_ServerKilledAndRestarted(t *testing.T) { withEach(t, serverKilledAndRestarted) }
+
+func serverKilledAndRestarted(t *testing.T, software lab.Software) {
+	s := crossOn(t, software, overUDP, lab.GatewayConfig{})
 	user := newTellingUser(t, s.gateway.Port)
 
 	before := user.send(t, "before")
@@ -23,16 +25,16 @@ func TestT_FI_08_ServerKilledAndRestarted(t *testing.T) {
 		t.Fatalf("before the outage: %d", code)
 	}
 
-	s.prosody.Kill()
+	s.server.Kill()
 	lab.Eventually(t, patience, "the gateway sees that the link is gone", func() bool { return !s.gateway.Ready() })
 	var meanwhile []*pending
 	for i := range 5 {
 		meanwhile = append(meanwhile, user.send(t, fmt.Sprintf("meanwhile %d", i)))
 	}
 	s.juliet.LogOut()
-	s.prosody.Start(t)
+	s.server.Start(t)
 	lab.Eventually(t, patience, "the gateway has its link again by itself", s.gateway.Ready)
-	s.juliet = lab.LogIn(t, "juliet@example.com/balcony", s.prosody.Client)
+	s.juliet = lab.LogIn(t, "juliet@example.com/balcony", s.server.Client)
 
 	// Whoever was answered 202 has been delivered (or will be told, and no one was); whoever was not was told so.
 	delivered := map[string]bool{}
@@ -66,7 +68,7 @@ func TestT_FI_08_ServerKilledAndRestarted(t *testing.T) {
 func TestOutageLongerThanATransaction(t *testing.T) {
 	s := cross(t, overUDP)
 	user := newTellingUser(t, s.gateway.Port)
-	s.prosody.Kill()
+	s.server.Kill()
 	lab.Eventually(t, patience, "the gateway sees that the link is gone", func() bool { return !s.gateway.Ready() })
 	code := user.send(t, "too long").wait(t, 32*time.Second)
 	// Not 408, as the table of RFC 7247 §7.1 has it: RFC 4320 §4.2 forbids that to a non-INVITE request.

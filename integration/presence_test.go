@@ -66,8 +66,10 @@ CONTENT
 }
 
 // RFC 8048 §5.3 and §6.2: Romeo (SIP) watches Juliet (XMPP).
-func TestSIPUserWatchesXMPPUser(t *testing.T) {
-	s := cross(t, overUDP)
+func TestSIPUserWatchesXMPPUser(t *testing.T) { withEach(t, sipUserWatchesXMPPUser) }
+
+func sipUserWatchesXMPPUser(t *testing.T, software lab.Software) {
+	s := crossOn(t, software, overUDP, lab.GatewayConfig{})
 	// Romeo sends: SUBSCRIBE. Romeo receives: pending, then empty and active, then Juliet's presence.
 	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: watchScenario(3), Port: s.agent, Target: s.gateway.Port, CallID: "watch-1"})
 	ask := s.juliet.Expect(t, patience, "the request", isPresence("subscribe"))
@@ -101,8 +103,10 @@ func TestSIPUserWatchesXMPPUser(t *testing.T) {
 }
 
 // RFC 8048 §5.2 and §6.3: Juliet (XMPP) watches Romeo (SIP).
-func TestXMPPUserWatchesSIPUser(t *testing.T) {
-	s := cross(t, overUDP)
+func TestXMPPUserWatchesSIPUser(t *testing.T) { withEach(t, xmppUserWatchesSIPUser) }
+
+func xmppUserWatchesSIPUser(t *testing.T, software lab.Software) {
+	s := crossOn(t, software, overUDP, lab.GatewayConfig{})
 	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: isWatchedScenario(), Port: s.agent})
 	s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("subscribe")})
 	s.juliet.Expect(t, patience, "the approval", isPresence("subscribed"))
@@ -131,8 +135,10 @@ func TestXMPPUserWatchesSIPUser(t *testing.T) {
 }
 
 // T-PR-07: a refusal on the XMPP side reaches the SIP user.
-func TestT_PR_07_XMPPRefusal(t *testing.T) {
-	s := cross(t, overUDP)
+func TestT_PR_07_XMPPRefusal(t *testing.T) { withEach(t, xmppRefusal) }
+
+func xmppRefusal(t *testing.T, software lab.Software) {
+	s := crossOn(t, software, overUDP, lab.GatewayConfig{})
 	scenario := strings.Replace(sippWatches, "NOTIFIES\n", strings.Repeat(sippNotified, 2), 1)
 	scenario = scenario[:strings.LastIndex(scenario, `<send retrans="500">`)] + "</scenario>"
 	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: scenario, Port: s.agent, Target: s.gateway.Port})

@@ -1,4 +1,4 @@
-// Package lab starts the real parts of the scenarios: Prosody, Kamailio, SIPp, an XMPP client and Isthmus itself, each as a
+// Package lab starts the real parts of the scenarios: Prosody, ejabberd, Kamailio, Knot, SIPp, an XMPP client and Isthmus itself, each as a
 // process of its own with its configuration in a temporary directory, on loopback.
 //
 // Everything that a lab starts is ended, by its own process id, when the test ends.

@@ -3,30 +3,16 @@ package lab
 import (
 	"fmt"
 	"os/exec"
-	"strconv"
+	"path/filepath"
+	"strings"
 	"testing"
-	"time"
 )
-
-// ComponentSecret is the secret of the component in a lab's XMPP server.
-const ComponentSecret = "lab-component-secret"
-
-// Prosody is a Prosody XMPP server for example.com with the users juliet and nurse (password "lab"), and the component
-// example.net.
-type Prosody struct {
-	// Client is the port of users, Component that of components.
-	Client, Component int
-
-	dir     string
-	config  string
-	program string
-	process *process
-}
 
 const prosodyConfig = `
 pidfile = "DIR/prosody.pid"
 data_path = "DIR/data"
-log = { info = "DIR/prosody.log" }
+certificates = "DIR"
+log = { LEVEL = "DIR/prosody.log" }
 run_as_root = true
 interfaces = { "127.0.0.1" }
 c2s_ports = { CLIENT }
@@ -35,35 +21,90 @@ component_ports = { COMPONENT }
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 authentication = "internal_plain"
-modules_enabled = { "roster", "saslauth", "disco", "ping" }
-modules_disabled = { "s2s", "offline" }
-VirtualHost "example.com"
-Component "example.net"
-	component_secret = "SECRET"
+modules_enabled = { ENABLED }
+modules_disabled = { DISABLED }
 `
 
-// StartProsody starts a Prosody and waits until it accepts connections.
-func StartProsody(t testing.TB) *Prosody {
+// prosodyFederation makes a server of it. It asks the lab's name server through libunbound (Debian's lua-unbound), because its own DNS
+// client knows no port but 53. Prosody trusts the authorities of cafile on its own.
+const prosodyFederation = `
+s2s_ports = { PORT }
+s2s_direct_tls_ports = { DIRECT }
+s2s_secure_auth = SECURE
+s2s_require_encryption = true
+s2s_timeout = 10
+use_ipv6 = false
+unbound = {
+	resolvconf = false;
+	forward = { "DNS" };
+	options = { ["do-not-query-localhost:"] = "no", ["do-ip6:"] = "no" };
+}
+ssl = {
+	certificate = "CHAIN";
+	key = "KEY";
+	cafile = "TRUST";
+}
+`
+
+// StartProsody starts a Prosody for example.com with the component example.net and without server-to-server streams.
+func StartProsody(t testing.TB) *XMPPServer {
 	t.Helper()
-	ports := FreePorts(t, 2)
-	p := &Prosody{Client: ports[0], Component: ports[1], dir: t.TempDir(), program: need(t, "prosody", "/usr/bin/prosody")}
-	p.config = write(t, p.dir, "prosody.cfg.lua", expand(prosodyConfig, "DIR", p.dir, "SECRET", ComponentSecret,
-		"CLIENT", strconv.Itoa(p.Client), "COMPONENT", strconv.Itoa(p.Component)))
-	for _, user := range []string{"juliet", "nurse"} {
-		write(t, p.dir, fmt.Sprintf("data/example%%2ecom/accounts/%s.dat", user), `return { ["password"] = "lab"; };`)
+	return StartXMPPServer(t, XMPPServerConfig{Software: ProsodyServer})
+}
+
+func (s *XMPPServer) prosody(t testing.TB, c XMPPServerConfig) {
+	program := need(t, "prosody", "/usr/bin/prosody")
+	level, components := "info", ""
+	enabled, disabled := []string{"roster", "saslauth", "disco", "ping"}, []string{"offline"}
+	if s.Component != 0 {
+		components = number(s.Component)
 	}
-	p.Start(t)
-	return p
+	federation := ""
+	if f := c.Federation; f == nil {
+		disabled = append(disabled, "s2s")
+	} else {
+		need(t, "lunbound.so", find(t, "/usr/lib/*/lua/5.4/lunbound.so")...)
+		level = "debug"
+		enabled = append(enabled, "s2s", "s2s_auth_certs", "tls")
+		for _, m := range []struct {
+			name   string
+			wanted bool
+		}{{"dialback", f.Dialback}, {"smacks", f.Acknowledged}, {"s2s_bidi", f.Bidirectional}} {
+			if m.wanted {
+				enabled = append(enabled, m.name)
+			} else {
+				disabled = append(disabled, m.name)
+			}
+		}
+		direct := ""
+		if f.DirectTLS != 0 {
+			direct = number(f.DirectTLS)
+		}
+		federation = expand(prosodyFederation, "PORT", number(f.Port), "DIRECT", direct, "SECURE", fmt.Sprint(!f.Dialback),
+			"DNS", fmt.Sprintf("127.0.0.1@%d", f.DNS.Port), "CHAIN", f.Identity.Chain, "KEY", f.Identity.Key, "TRUST", f.Trust.File)
+	}
+	var text strings.Builder
+	text.WriteString(expand(prosodyConfig, "DIR", s.dir, "CLIENT", number(s.Client), "COMPONENT", components,
+		"ENABLED", quotedList(enabled), "DISABLED", quotedList(disabled), "LEVEL", level))
+	text.WriteString(federation)
+	fmt.Fprintf(&text, "VirtualHost %q\n", s.Domain)
+	for _, d := range c.Components {
+		fmt.Fprintf(&text, "Component %q\n\tcomponent_secret = %q\n", d, ComponentSecret)
+	}
+	config := write(t, s.dir, "prosody.cfg.lua", text.String())
+	for _, user := range c.Users {
+		write(t, s.dir, filepath.Join("data", strings.ReplaceAll(s.Domain, ".", "%2e"), "accounts", user+".dat"), `return { ["password"] = "lab"; };`)
+	}
+	s.log = filepath.Join(s.dir, "prosody.log")
+	s.command = func() *exec.Cmd { return exec.Command(program, "-F", "--config", config) }
 }
 
-// Start starts it, again with the same ports and data after Kill.
-func (p *Prosody) Start(t testing.TB) {
+// find returns the paths that the pattern matches.
+func find(t testing.TB, pattern string) []string {
 	t.Helper()
-	p.process = start(t, p.dir, "prosody", exec.Command(p.program, "-F", "--config", p.config))
-	Eventually(t, 20*time.Second, "Prosody accepts connections", func() bool {
-		return listening(p.Client) && listening(p.Component)
-	})
+	paths, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
 }
-
-// Kill ends it as kill -9 does.
-func (p *Prosody) Kill() { p.process.kill() }
