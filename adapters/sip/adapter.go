@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -38,6 +39,8 @@ type Adapter struct {
 	// timerN is how long a NOTIFY may take after a SUBSCRIBE: 64*T1 (RFC 6665 §4.1.2.4).
 	timerN time.Duration
 
+	auth        *authenticator
+	loopSeed    maphash.Seed
 	notifiers   *notifiers
 	subscribers *subscribers
 	compositor  *compositor
@@ -75,6 +78,8 @@ func New(cfg Config) (*Adapter, error) {
 		pending:  newOnePending(),
 		reached:  cfg.Reached,
 		timerN:   32 * time.Second,
+		auth:     newAuthenticator(),
+		loopSeed: maphash.MakeSeed(),
 	}
 	if cfg.T1 > 0 {
 		a.timerN = 64 * cfg.T1

@@ -120,6 +120,9 @@ func (d *Dialog) request(method string) (*wire.Request, error) {
 	return req, nil
 }
 
+// used takes the sequence number that a request had in the end in: a challenged one was sent again with the next.
+func (d *Dialog) used(cseq uint32) { d.LocalCSeq = max(d.LocalCSeq, cseq) }
+
 // route gives the Request-URI and the Route values of the next request: RFC 3261 §12.2.1.1 with its two cases, loose and strict.
 func (d *Dialog) route() (target string, routes []string, err error) {
 	if len(d.RouteSet) == 0 {

@@ -16,6 +16,16 @@ type ReadOptions struct {
 	FoldCase, IgnorePort bool
 	// Now is when the request came.
 	Now time.Time
+	// Identity is whom the request is from, where somebody better than From says it; zero: From.
+	Identity wire.Addr
+}
+
+// from is whom a request is from.
+func (o ReadOptions) from(req *wire.Message) wire.Addr {
+	if o.Identity.IsZero() {
+		return req.From()
+	}
+	return o.Identity
 }
 
 // sender is how From is mapped.
@@ -85,7 +95,7 @@ func readParties(req *wire.Message, opts ReadOptions, scheme cpim.Scheme) (from,
 	if to, ref = AddressOf(req.RequestURI(), opts.recipient(scheme)); ref != nil {
 		return from, to, ref
 	}
-	from, ref = partyOf(req.From(), opts.sender(scheme))
+	from, ref = partyOf(opts.from(req), opts.sender(scheme))
 	if ref != nil && ref.Why == WhyAddress {
 		ref = refuse(WhyAddress, 400, "Bad Request: the From address cannot be carried")
 	}

@@ -249,6 +249,9 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 	}
 	began := time.Now()
 	r, st := a.try(ctx, hops, req)
+	n.mu.Lock()
+	n.d.used(req.CSeq)
+	n.mu.Unlock()
 	// "If the NOTIFY request fails due to expiration of SIP Timer F (transaction timeout), the notifier SHOULD remove the subscription"; for some
 	// codes it "MUST remove the corresponding subscription" (RFC 6665 §4.2.2).
 	timeout := n.silent(began, r)

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -36,6 +38,22 @@ type Peer struct {
 	// sender asked for notices is then sent as message/cpim. Otherwise every message is sent as text/plain, and notices
 	// can come from the gateway's own knowledge only.
 	Dispositions bool
+	// Users are those whose requests are taken: each MESSAGE, SUBSCRIBE and PUBLISH must then be proven by digest (RFC 8760) and be from
+	// the user that it proves. Empty: the peer is believed.
+	Users []User
+	// Realm is the protection domain of Users, "" means the first of Domains. AllowMD5 lets them answer with MD5 too, which is
+	// weak; SHA-256 is always offered first.
+	Realm    string
+	AllowMD5 bool
+	// Trusted says that the peer and this gateway are of one trust domain (RFC 3325): its P-Asserted-Identity says whom a request is
+	// from, and it gets one with each request of ours. Of any other peer the header field is not looked at.
+	Trusted bool
+	// Credentials answer the peer's own challenges. Without a Username a challenge is a refusal.
+	Credentials Credentials
+
+	accounts map[string]account // by username
+	decoy    string             // a password nobody has
+	pass     *pass
 }
 
 // peers finds the peer of a source address. Immutable.
@@ -77,9 +95,56 @@ func newPeers(list []Peer) (*peers, error) {
 			}
 			peer.Domains = append(peer.Domains, name)
 		}
+		errs = append(errs, peer.enroll()...)
 		p.list = append(p.list, &peer)
 	}
 	return p, errors.Join(errs...)
+}
+
+// enroll checks the users and the credentials, once Domains are known.
+func (p *Peer) enroll() (errs []error) {
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("sip: peer %q: "+format, append([]any{p.Name}, args...)...))
+	}
+	p.pass, p.decoy = &pass{}, wire.NewTag()
+	if p.Realm == "" && len(p.Domains) > 0 {
+		p.Realm = p.Domains[0]
+	}
+	if !isQuotable(p.Realm) || !isQuotable(p.Credentials.Realm) || !isQuotable(p.Credentials.Username) {
+		bad("a realm or username with a control character")
+	}
+	if p.Credentials.Username != "" && (p.Credentials.Realm == "" || p.Credentials.Password.IsZero()) {
+		bad("credentials without realm or password")
+	}
+	p.accounts = make(map[string]account, len(p.Users))
+	for _, u := range p.Users {
+		if _, twice := p.accounts[u.Name]; twice || u.Name == "" || u.Password.IsZero() {
+			bad("a user without name or password, or twice")
+			continue
+		}
+		uri, err := wire.ParseURI(u.Address)
+		if err != nil {
+			bad("user %q: %w", u.Name, err)
+			continue
+		}
+		party, ref := AddressOf(uri, cpim.SIPMapping{Scheme: cpim.IM, FoldCase: p.FoldCase, IgnorePort: p.IgnorePort})
+		if ref != nil || !slices.Contains(p.Domains, party.Address.Domain()) {
+			bad("user %q: the address cannot be carried, or its domain is not one of the peer's", u.Name)
+			continue
+		}
+		p.accounts[u.Name] = account{name: u.Name, password: u.Password.Reveal(), address: party.Address}
+	}
+	return errs
+}
+
+// isQuotable tells whether s can stand in a quoted-string.
+func isQuotable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7F {
+			return false
+		}
+	}
+	return true
 }
 
 // at returns the first peer that sends from addr, or nil for a stranger.

@@ -10,10 +10,19 @@ import (
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
-// do sends one request to one target, and tells Config.Reached what was learnt of the target.
+// do sends one request to one target, with all that the peer there wants to see of us, and tells Config.Reached what was learnt of the target.
 func (a *Adapter) do(ctx context.Context, hop resolver.Target, req *wire.Request) transaction.Result {
 	began := time.Now()
-	r := a.layer.Do(ctx, hop, req)
+	addr := hop.Addr().Addr()
+	peer := a.peers.speaking(addr, hostDomain(req.URI))
+	if peer == nil {
+		peer = a.peers.at(addr)
+	}
+	a.markLoop(req)
+	if peer != nil && peer.Trusted {
+		assert(req)
+	}
+	r := a.proven(ctx, peer, hop, req)
 	if a.reached == nil {
 		return r
 	}

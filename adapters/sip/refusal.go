@@ -33,27 +33,30 @@ type Why uint8
 
 // The faults.
 const (
-	WhyStranger   Why = iota // no peer's network covers the source
-	WhyFromDomain            // the From domain is not one of the peer's
-	WhyIdentity              // an inner identity is not the outer one
-	WhyEntity                // a presence document is about somebody else
-	WhySIPS                  // a SIPS URI, which is never translated
-	WhyScheme                // a URI scheme that is not carried
-	WhyAddress               // an address that is none
-	WhySyntax                // malformed
-	WhyContent               // a content type or encoding that is not carried
-	WhyCharset               // octets that are not of the charset they claim
-	WhyHops                  // Max-Forwards is 0
-	WhyMethod                // a method that is not served
-	WhyExtension             // Require
-	WhyEvent                 // an event package that is not served
-	WhyAccept                // nothing in Accept that is produced
-	WhyInterval              // Expires too short
-	WhyNoDialog              // in no dialog that is known
-	WhySequence              // CSeq out of order
-	WhyOverload              // a table or queue is full, or shutting down
-	WhyNotice                // a disposition notice that says nothing
-	WhyCondition             // SIP-If-Match names no publication
+	WhyStranger    Why = iota // no peer's network covers the source
+	WhyFromDomain             // the From domain is not one of the peer's
+	WhyIdentity               // an inner identity is not the outer one
+	WhyEntity                 // a presence document is about somebody else
+	WhySIPS                   // a SIPS URI, which is never translated
+	WhyScheme                 // a URI scheme that is not carried
+	WhyAddress                // an address that is none
+	WhySyntax                 // malformed
+	WhyContent                // a content type or encoding that is not carried
+	WhyCharset                // octets that are not of the charset they claim
+	WhyHops                   // Max-Forwards is 0
+	WhyMethod                 // a method that is not served
+	WhyExtension              // Require
+	WhyEvent                  // an event package that is not served
+	WhyAccept                 // nothing in Accept that is produced
+	WhyInterval               // Expires too short
+	WhyNoDialog               // in no dialog that is known
+	WhySequence               // CSeq out of order
+	WhyOverload               // a table or queue is full, or shutting down
+	WhyNotice                 // a disposition notice that says nothing
+	WhyCondition              // SIP-If-Match names no publication
+	WhyCredentials            // no or wrong credentials
+	WhyPrivacy                // the sender does not want to be known
+	WhyLoop                   // it was sent by this gateway itself
 	whyEnd
 )
 
@@ -62,7 +65,8 @@ var whyNames = [whyEnd]string{
 	WhyScheme: "scheme", WhyAddress: "address", WhySyntax: "syntax", WhyContent: "content", WhyCharset: "charset",
 	WhyHops: "hops", WhyMethod: "method", WhyExtension: "extension", WhyEvent: "event", WhyAccept: "accept",
 	WhyInterval: "interval", WhyNoDialog: "no-dialog", WhySequence: "sequence", WhyOverload: "overload", WhyNotice: "notice",
-	WhyCondition: "condition",
+	WhyCondition:   "condition",
+	WhyCredentials: "credentials", WhyPrivacy: "privacy", WhyLoop: "loop",
 }
 
 // String is the fault's name: one word.

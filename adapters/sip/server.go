@@ -22,6 +22,8 @@ type inbound struct {
 	tx   *transaction.ServerTx
 	peer *Peer
 	opts ReadOptions
+	// identity is whom the request is from: From, or what a trusted peer asserts.
+	identity wire.Addr
 }
 
 // Request implements transaction.Handler: the general rules for user agent servers (RFC 3261 §8.2), in the order of that section, and
@@ -64,19 +66,22 @@ func (a *Adapter) admit(in *inbound) *Refusal {
 		if method == "PUBLISH" && !a.compositor.any() {
 			return refuse(WhyMethod, 405, phraseOf(405), wire.Header{Name: "Allow", Value: a.allow()})
 		}
-		// Only now may the From be believed, and only as far as the domain goes (S2).
-		peer := a.peers.speaking(source, fromDomain(req.From().URI()))
-		if peer == nil {
-			return refuse(WhyFromDomain, 403, "Forbidden: From is not in a domain of this peer")
+		// Only now may the identity be believed, and only as far as the domain goes (S2).
+		peer, identity, ref := a.peers.speaker(source, req)
+		if ref != nil {
+			return ref
 		}
-		in.peer = peer
+		in.peer, in.identity = peer, identity
 	case "OPTIONS":
 	case "INVITE", "BYE", "CANCEL", "REGISTER", "PRACK", "UPDATE", "INFO", "REFER":
 		return refuse(WhyMethod, 405, phraseOf(405), wire.Header{Name: "Allow", Value: a.allow()})
 	default:
 		return refuse(WhyMethod, 501, phraseOf(501), wire.Header{Name: "Allow", Value: a.allow()})
 	}
-	in.opts = ReadOptions{FoldCase: in.peer.FoldCase, IgnorePort: in.peer.IgnorePort, Now: time.Now()}
+	in.opts = ReadOptions{FoldCase: in.peer.FoldCase, IgnorePort: in.peer.IgnorePort, Now: time.Now(), Identity: in.identity}
+	if ref := a.authenticate(in); ref != nil {
+		return ref
+	}
 	switch req.RequestURI().Scheme() {
 	case "sips":
 		return refuseSIPS()
@@ -91,6 +96,9 @@ func (a *Adapter) admit(in *inbound) *Refusal {
 	// request" (RFC 3261 §16.3 step 3); only OPTIONS is for ourselves.
 	if n, ok := req.MaxForwards(); ok && n == 0 && method != "OPTIONS" {
 		return refuse(WhyHops, 483, phraseOf(483))
+	}
+	if a.looped(req) {
+		return refuse(WhyLoop, 482, phraseOf(482))
 	}
 	if a.closing.Load() {
 		return refuse(WhyOverload, 503, phraseOf(503))
@@ -126,7 +134,7 @@ func requiredExtensions(req *wire.Message) (tags string, any bool) {
 
 // refuse answers with a Refusal, counts and logs it.
 func (a *Adapter) refuse(in *inbound, ref *Refusal) {
-	a.respond(in, answer{code: ref.Code, phrase: ref.Phrase, headers: ref.Headers}, "")
+	a.respond(in, answer{code: ref.Code, phrase: ref.Phrase, headers: ref.Headers, forget: ref.Why == WhyCredentials}, "")
 	name := ""
 	if in.peer != nil {
 		name = in.peer.Name
@@ -136,7 +144,7 @@ func (a *Adapter) refuse(in *inbound, ref *Refusal) {
 
 // respond sends the final response. A failure to do so is not the peer's business: it will retransmit, or has gone.
 func (a *Adapter) respond(in *inbound, r answer, toTag string) {
-	err := in.tx.Respond(r.code, r.phrase, transaction.RespondOptions{ToTag: toTag, Headers: r.headers})
+	err := in.tx.Respond(r.code, r.phrase, transaction.RespondOptions{ToTag: toTag, Headers: r.headers, Forget: r.forget})
 	if err != nil {
 		a.log.Debug().Str("method", in.req.Method()).Int("code", r.code).Str("fault", clip(err.Error())).Msg("a response was not sent")
 	}

@@ -329,7 +329,11 @@ func (s *subscribing) ask(ctx context.Context, want time.Duration, maxForwards i
 	if err != nil {
 		return transaction.Result{}, adapters.Failed(adapters.ReasonInternal, "")
 	}
-	return a.try(ctx, hops, req)
+	r, st := a.try(ctx, hops, req)
+	s.mu.Lock()
+	s.d.used(req.CSeq)
+	s.mu.Unlock()
+	return r, st
 }
 
 // granted takes a 2xx: how long the watch lasts, and who answered, unless a NOTIFY has said so before (RFC 6665 §4.4.1).

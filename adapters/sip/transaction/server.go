@@ -47,6 +47,9 @@ type RespondOptions struct {
 	Headers     []wire.Header
 	ContentType string
 	Body        []byte
+	// Forget ends the transaction with the response, so that nothing is kept of a request that proved nothing (RFC 3261 §26.3.2.4): a copy
+	// of it is handled anew.
+	Forget bool
 }
 
 // Respond sends a response; reason "" means the default phrase. The first final response wins: after it, and after 64*T1, Respond fails
@@ -97,7 +100,7 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 		}
 		tx.state = serverProceeding
 	} else {
-		tx.complete(b, err == nil)
+		tx.complete(b, err == nil && !opts.Forget)
 	}
 	if err != nil {
 		l.metrics.drop(dropResponse)
