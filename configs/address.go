@@ -69,6 +69,25 @@ func (d *Domain) parse(s string) *valueFault {
 	return nil
 }
 
+// Mailbox is a user at a domain, without a scheme. The side that it is for may refuse it yet.
+type Mailbox string
+
+func (m *Mailbox) parse(s string) *valueFault {
+	at := strings.LastIndexByte(s, '@')
+	if at < 1 || strings.ContainsFunc(s[:at], func(r rune) bool { return r <= ' ' || r == 0x7f || r == ':' }) {
+		return &valueFault{quoted(s) + " is no mailbox", "write as in presence@example.net"}
+	}
+	domain, err := resolver.ParseDomain(s[at+1:])
+	if err != nil {
+		return &valueFault{quoted(s) + " is no mailbox: its domain is none", "write as in presence@example.net"}
+	}
+	*m = Mailbox(s[:at+1] + domain)
+	return nil
+}
+
+// Domain is the part after the "@".
+func (m Mailbox) Domain() Domain { return Domain(m[strings.LastIndexByte(string(m), '@')+1:]) }
+
 // Host is a domain name or an IP address, without a port.
 type Host string
 

@@ -27,6 +27,7 @@ func (k *checker) sip() {
 		k.fault("sip.peers", "there are peers, but nothing listens for them", "write sip.listeners")
 	}
 	k.published()
+	k.publishTo()
 	names := make(map[Name]string)
 	type identity struct {
 		network netip.Prefix
@@ -55,6 +56,24 @@ func (k *checker) published() {
 		sends := func(peer Peer) bool { return slices.Contains(peer.Domains, p.Domain) }
 		if p.Domain != "" && !slices.ContainsFunc(k.SIP.Peers, sends) {
 			k.fault(at, "no peer may send as "+string(p.Domain)+", so nobody can publish there", "write it under the domains of a peer in sip.peers")
+		}
+	}
+}
+
+func (k *checker) publishTo() {
+	watchers := make(map[Mailbox]string)
+	for i, p := range k.SIP.PublishTo {
+		at := index("sip.publish_to", i, "as")
+		unique(k, watchers, p.As, at, "the same watcher", "give each server a watcher of its own")
+		n := slices.IndexFunc(k.SIP.Peers, func(peer Peer) bool { return peer.Name == p.Peer })
+		switch {
+		case n < 0 && p.Peer != "":
+			k.fault(index("sip.publish_to", i, "peer"), "there is no peer "+quoted(string(p.Peer)), "write a name under sip.peers")
+		case n >= 0 && p.As != "" && !slices.Contains(k.SIP.Peers[n].Domains, p.As.Domain()):
+			k.fault(at, string(p.As.Domain())+" is no domain of the peer "+string(p.Peer), "write a mailbox in one of its domains")
+		}
+		if _, ok := p.To.Static.Target("example.invalid"); !ok && p.To != (NextHop{}) {
+			k.fault(index("sip.publish_to", i, "to"), quoted(p.To.String())+" is no SIP next hop with an IP address", `write as in "sip:192.0.2.7:5060;transport=tcp"`)
 		}
 	}
 }

@@ -204,6 +204,17 @@ func TestParseFaults(t *testing.T) {
 		{"peers that cannot be told apart", "xmpp:\n", "    - {name: other, networks: [127.0.0.1], domains: [example.net]}\nxmpp:\n", []string{
 			`f:9:32: sip.peers[1].networks[0]: the same network for the same domain again; the first is sip.peers[0].networks[0] on line 7; an address can be one peer only for each domain`,
 		}},
+		{"nobody publishes", "xmpp:\n", "  published:\n    - {domain: example.com, authorize: everyone}\nxmpp:\n", []string{
+			`f:10:16: sip.published[0].domain: no peer may send as example.com, so nobody can publish there; write it under the domains of a peer in sip.peers`,
+		}},
+		{"published to whom", "xmpp:\n", "  publish_to:\n    - {peer: prox, to: \"sip:ps.example.net\", as: presence@example.com, users: [juliet]}\nxmpp:\n", []string{
+			`f:10:14: sip.publish_to[0].peer: there is no peer "prox"; write a name under sip.peers`,
+			`f:10:24: sip.publish_to[0].to: "sip:ps.example.net" is no SIP next hop with an IP address; write as in "sip:192.0.2.7:5060;transport=tcp"`,
+			`f:10:80: sip.publish_to[0].users[0]: "juliet" is no mailbox; write as in presence@example.net`,
+		}},
+		{"published as whom", "xmpp:\n", "  publish_to:\n    - {peer: proxy, to: \"sip:192.0.2.7\", as: presence@example.com}\nxmpp:\n", []string{
+			`f:10:46: sip.publish_to[0].as: example.com is no domain of the peer proxy; write a mailbox in one of its domains`,
+		}},
 		{"limits that contradict", "messages: {direct_wait: 20s}", "sip: {min_expires: 1h, max_expires: 1m, message: 4KiB}", []string{
 			`f:21:15: limits.sip.body: more than limits.sip.message; write at most 4KiB`,
 			`f:21:46: limits.sip.max_expires: less than min_expires; write at least 1h`,

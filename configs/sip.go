@@ -10,6 +10,8 @@ type SIP struct {
 	// The domains whose users publish their presence to the gateway (PUBLISH, RFC 3903), which then answers watches of them itself.
 	// Without it a PUBLISH is answered 405, and watches of SIP users are SUBSCRIBE requests to the domain's next hops.
 	Published []Published `yaml:"published"`
+	// The presence servers that the presence of XMPP users is published to, for the SIP watchers that they serve.
+	PublishTo []PublishTo `yaml:"publish_to"`
 	// The host name or address that others reach the listeners by, written into Via and Contact. Without it: the address
 	// of the listener, so it must be set where a listener is bound to all addresses (0.0.0.0 or [::]).
 	Advertise Host `yaml:"advertise" example:"gateway.example.net"`
@@ -24,6 +26,19 @@ type Published struct {
 	// Who may watch its users: everyone whom the routes let cross to the domain, or nobody. A user agent that publishes is not
 	// asked.
 	Authorize string `yaml:"authorize" required:"true" oneof:"everyone nobody" example:"everyone"`
+}
+
+// PublishTo is a SIP presence server that wants the presence of XMPP users by PUBLISH (RFC 3903).
+type PublishTo struct {
+	// The peer that the server is: a name under sip.peers.
+	Peer Name `yaml:"peer" required:"true" example:"example-net-proxy"`
+	// Where PUBLISH requests go: an IP address, as in a route's next hops.
+	To NextHop `yaml:"to" required:"true" example:"sip:127.0.0.1:5070;transport=udp"`
+	// The name by which the gateway watches XMPP users for it, in a domain of the peer's. Each user is asked whether this watcher may
+	// see the presence, and nothing is published of one who refuses.
+	As Mailbox `yaml:"as" required:"true" example:"presence@example.net"`
+	// The XMPP users that are asked at the start. Any other joins by adding the watcher as a contact, and leaves by removing it.
+	Users []Mailbox `yaml:"users" example:"juliet@example.com"`
 }
 
 // Listener is one socket for SIP.

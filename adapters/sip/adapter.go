@@ -44,6 +44,7 @@ type Adapter struct {
 	notifiers   *notifiers
 	subscribers *subscribers
 	compositor  *compositor
+	publishers  *publishers
 
 	// base ends when Shutdown ends; the adapter's own requests live in it.
 	base    context.Context
@@ -60,7 +61,8 @@ func New(cfg Config) (*Adapter, error) {
 	limits := cfg.Limits
 	known, peersErr := newPeers(cfg.Peers)
 	compositor, publishedErr := newCompositor(nil, cfg.Published)
-	if err := errors.Join(limits.setDefaults(), peersErr, publishedErr); err != nil {
+	publishers, publishErr := newPublishers(nil, cfg.PublishTo, known)
+	if err := errors.Join(limits.setDefaults(), peersErr, publishedErr, publishErr); err != nil {
 		return nil, err
 	}
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -87,6 +89,7 @@ func New(cfg Config) (*Adapter, error) {
 	a.base, a.stop = context.WithCancel(context.Background())
 	a.notifiers, a.subscribers = newNotifiers(a), newSubscribers(a)
 	a.compositor, compositor.a = compositor, a
+	a.publishers, publishers.a = publishers, a
 	var tap transaction.Tap
 	if cfg.Tap != nil {
 		tap = func(dir transaction.Direction, octets []byte) {
@@ -120,6 +123,9 @@ func New(cfg Config) (*Adapter, error) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "isthmus_sip_publications", Help: "Publications of SIP users, by PUBLISH.",
 		}, func() float64 { return float64(a.compositor.count()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "isthmus_sip_published_users", Help: "Users of the other network whose presence is published to a presence server.",
+		}, func() float64 { return float64(a.publishers.count()) }),
 	} {
 		if err := cfg.Registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("sip: register metrics: %w", err)
@@ -150,7 +156,11 @@ func (a *Adapter) Capabilities() adapters.Capabilities {
 // Start implements adapters.Adapter.
 func (a *Adapter) Start(ctx context.Context, h adapters.Handler) error {
 	a.handler = h
-	return a.layer.Start(ctx, (*server)(a))
+	if err := a.layer.Start(ctx, (*server)(a)); err != nil {
+		return err
+	}
+	a.publishers.start()
+	return nil
 }
 
 // Wait implements adapters.Adapter.
@@ -168,6 +178,7 @@ func (a *Adapter) Shutdown(ctx context.Context) error {
 	a.notifiers.stop()
 	a.subscribers.stop()
 	a.compositor.stop()
+	a.publishers.stop()
 	err := a.layer.Shutdown(ctx)
 	a.stop()
 	done := make(chan struct{})

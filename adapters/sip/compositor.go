@@ -32,7 +32,7 @@ type compositor struct {
 	domains map[string]bool // by domain: everyone may watch. Never written to
 
 	mu           sync.Mutex
-	users        map[cpim.Address]*publisher
+	users        map[cpim.Address]*composed
 	publications int
 	watches      int
 	stopped      bool
@@ -41,8 +41,8 @@ type compositor struct {
 	telling bool
 }
 
-// publisher is a presentity that has publications or watches.
-type publisher struct {
+// composed is a presentity that has publications or watches.
+type composed struct {
 	address cpim.Address
 	entity  pidf.URI
 	list    []*publication // in the order in which they were made
@@ -59,7 +59,7 @@ type publication struct {
 }
 
 func newCompositor(a *Adapter, domains []Published) (*compositor, error) {
-	c := &compositor{a: a, domains: make(map[string]bool, len(domains)), users: make(map[cpim.Address]*publisher)}
+	c := &compositor{a: a, domains: make(map[string]bool, len(domains)), users: make(map[cpim.Address]*composed)}
 	var errs []error
 	for _, d := range domains {
 		name, err := resolver.ParseDomain(d.Domain)
@@ -103,7 +103,7 @@ func (c *compositor) stop() {
 }
 
 // user returns the presentity, and makes it if that is wanted. c.mu is held.
-func (c *compositor) user(address cpim.Address, create bool) *publisher {
+func (c *compositor) user(address cpim.Address, create bool) *composed {
 	u := c.users[address]
 	if u != nil || !create {
 		return u
@@ -112,13 +112,13 @@ func (c *compositor) user(address cpim.Address, create bool) *publisher {
 	if err != nil {
 		return nil
 	}
-	u = &publisher{address: address, entity: entity, watches: make(map[adapters.WatchID]struct{})}
+	u = &composed{address: address, entity: entity, watches: make(map[adapters.WatchID]struct{})}
 	c.users[address] = u
 	return u
 }
 
 // release forgets a presentity that has nothing left. c.mu is held.
-func (c *compositor) release(u *publisher) {
+func (c *compositor) release(u *composed) {
 	if len(u.list) == 0 && len(u.watches) == 0 {
 		delete(c.users, u.address)
 	}
@@ -188,7 +188,7 @@ func (c *compositor) apply(x change) (etag string, ref *Refusal) {
 }
 
 // expire removes a publication that was not refreshed.
-func (c *compositor) expire(u *publisher, p *publication) {
+func (c *compositor) expire(u *composed, p *publication) {
 	c.mu.Lock()
 	if c.stopped || !slices.Contains(u.list, p) || time.Now().Before(p.until) {
 		c.mu.Unlock()
@@ -200,7 +200,7 @@ func (c *compositor) expire(u *publisher, p *publication) {
 }
 
 // drop removes a publication. c.mu is held.
-func (c *compositor) drop(u *publisher, p *publication) {
+func (c *compositor) drop(u *composed, p *publication) {
 	stopTimers(p.timer)
 	u.list = slices.DeleteFunc(u.list, func(q *publication) bool { return q == p })
 	c.publications--
@@ -215,7 +215,7 @@ func (c *compositor) drop(u *publisher, p *publication) {
 // documents, in the order in which the publications were made. A tuple that is gone is told as closed once, as pidf.Composer does. The
 // newest timestamp never goes back, because watchers would take the document for outdated (RFC 3863 §6): where the clock of a user agent,
 // or the end of the newest publication, would make it so, the tuple that changed gets the time of the change.
-func (c *compositor) compose(u *publisher, changed *pidf.Presence) {
+func (c *compositor) compose(u *composed, changed *pidf.Presence) {
 	if len(u.watches) == 0 {
 		u.told = nil
 		return

@@ -27,6 +27,8 @@ type Config struct {
 	Peers []Peer
 	// Published are the domains whose users publish their presence to this adapter; PUBLISH for any other is refused. Empty: none.
 	Published []Published
+	// PublishTo are the presence servers that the presence of users of the other network is published to. Empty: none.
+	PublishTo []PublishTo
 	// Limits bounds the adapter's own tables.
 	Limits Limits
 	// Wire and Transactions bound the layers below; see there for units and defaults.
@@ -64,8 +66,8 @@ type Limits struct {
 	WatchesPerWatcher int
 	// Refreshes is how many refreshes of our own watches may be under way at once. Default 64; more wait.
 	Refreshes int
-	// Publications is how many are kept, PublicationsPerUser how many of one user. Defaults 10,000 and 16. The next is answered 503
-	// and 403.
+	// Publications is how many of SIP users are kept, and of how many users of the other network the presence is published.
+	// PublicationsPerUser is how many of one SIP user are kept. Defaults 10,000 and 16. The next is answered 503 and 403.
 	Publications, PublicationsPerUser int
 	// MinExpires is the shortest watch or publication that is granted, but 0. Default 60 s, at most 1 h (RFC 6665 §4.2.1.1). A shorter
 	// one is answered 423.

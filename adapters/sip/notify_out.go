@@ -27,6 +27,11 @@ type turn struct {
 //
 // What must not leave does not: no presence goes out while the watch is pending (RFC 8048 §5.2.1 in our direction; RFC 3856 §6.6.2).
 func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapters.NotifyOp) adapters.Status {
+	if p := a.publishers.find(op.Watch.Session); p != nil && p.watch == op.Watch {
+		ctx, cancel := withDeadline(ctx, op.Deadline)
+		defer cancel()
+		return p.notify(ctx, op)
+	}
 	n := a.notifiers.find(op.Watch.Session)
 	if n == nil || n.d.watchID() != op.Watch {
 		return adapters.Failed(adapters.ReasonNotFound, "There is no such watch")

@@ -28,8 +28,8 @@ Content-Type: application/pidf+xml
 
 BODY`
 
-// publishing is a PUBLISH with these values: "" for Expires or etag leaves the field out, "" for the body too.
-func publishing(n int, expires, etag, body string) string {
+// publishAs is a PUBLISH with these values: "" for Expires or etag leaves the field out, "" for the body too.
+func publishAs(n int, expires, etag, body string) string {
 	text := strings.Replace(publishText, "CSeq: 1 ", fmt.Sprintf("CSeq: %d ", n), 1)
 	text = strings.Replace(text, "publish-1", fmt.Sprintf("publish-%d", n), 1)
 	if expires == "" {
@@ -98,38 +98,38 @@ func TestPublishLife(t *testing.T) {
 
 	// "The response MUST contain an Expires header field indicating the expiration interval chosen by the ESC. The response MUST also
 	// contain a SIP-ETag header field that contains a single entity-tag" (RFC 3903 §6).
-	r := g.ask(publishing(1, "600", "", doc("phone", "open", "2030-01-01T12:00:00Z")))
+	r := g.ask(publishAs(1, "600", "", doc("phone", "open", "2030-01-01T12:00:00Z")))
 	fields(t, r, map[string]string{"Expires": "600", "Contact": "-", "Record-Route": "-"})
 	phone := etagOf(t, r)
 	told("phone=open")
 
 	// A refresh has no body, changes nothing, and gets a new entity-tag: "The ESC MUST generate a new entity-tag for each successful
 	// publication, replacing any previous entity-tag" (RFC 3903 §6).
-	r = g.ask(publishing(2, "", phone, ""))
+	r = g.ask(publishAs(2, "", phone, ""))
 	fields(t, r, map[string]string{"Expires": "3600"})
 	if etagOf(t, r) == phone {
 		t.Error("the entity-tag is the old one")
 	}
-	if old := g.ask(publishing(3, "600", phone, "")); old.StatusCode() != 412 {
+	if old := g.ask(publishAs(3, "600", phone, "")); old.StatusCode() != 412 {
 		t.Errorf("the old entity-tag: %d", old.StatusCode())
 	}
 	phone = etagOf(t, r)
 	c.quiet(t)
 
 	// A second device, and a modification of the first by a clock that is behind: the newest timestamp never goes back (RFC 3863 §6).
-	r = g.ask(publishing(4, "600", "", doc("desk", "open", "")))
+	r = g.ask(publishAs(4, "600", "", doc("desk", "open", "")))
 	desk := etagOf(t, r)
 	both := told("phone=open desk=open")
-	r = g.ask(publishing(5, "600", phone, doc("phone", "closed", "2001-01-01T12:00:00Z")))
+	r = g.ask(publishAs(5, "600", phone, doc("phone", "closed", "2001-01-01T12:00:00Z")))
 	phone = etagOf(t, r)
 	if changed := told("phone=closed desk=open"); changed.Outdated(both) {
 		t.Error("watchers would take the document for outdated")
 	}
 
 	// "the event state identified by the entity-tag MUST be immediately removed" (RFC 3903 §6).
-	fields(t, g.ask(publishing(6, "0", desk, "")), map[string]string{"Expires": "0"})
+	fields(t, g.ask(publishAs(6, "0", desk, "")), map[string]string{"Expires": "0"})
 	told("phone=closed desk=closed")
-	fields(t, g.ask(publishing(7, "0", phone, "")), map[string]string{"Expires": "0"})
+	fields(t, g.ask(publishAs(7, "0", phone, "")), map[string]string{"Expires": "0"})
 	told(pidf.TupleID("").String() + "=closed")
 	if n := a.compositor.count(); n != 0 {
 		t.Errorf("%d publications are left", n)
@@ -137,7 +137,7 @@ func TestPublishLife(t *testing.T) {
 	if s := a.Watch(t.Context(), nil, &adapters.WatchOp{Verb: adapters.WatchCancel, Watch: julietsWatch}); s.State != adapters.WatchTerminated || len(a.compositor.users) != 0 {
 		t.Errorf("%+v, %d users are left", s, len(a.compositor.users))
 	}
-	g.ask(publishing(8, "600", "", doc("phone", "open", "")))
+	g.ask(publishAs(8, "600", "", doc("phone", "open", "")))
 	c.quiet(t)
 	// T-PR-17: a poll is answered with what there is.
 	if op := watchPublished(t, a, c, adapters.WatchFetch); op.State != adapters.WatchNeutral || basics(op.Presence) != "phone=open" || len(a.compositor.users[julietsWatch.Presentity].watches) != 0 {
@@ -152,7 +152,7 @@ func TestPublishRefusals(t *testing.T) {
 	})
 	g := tcpAgent(t, a)
 	good := documentText("romeo@example.net", "open")
-	all := publishing(1, "600", "", good)
+	all := publishAs(1, "600", "", good)
 	for i, x := range []struct {
 		name, text string
 		code       int
@@ -170,21 +170,21 @@ func TestPublishRefusals(t *testing.T) {
 		{"another event", strings.Replace(all, "Event: presence", "Event: dialog", 1), 489, [2]string{"Allow-Events", "presence"}},
 		// "the ESC checks whether the header field contains a single entity-tag. If not, the request is invalid, and the ESC
 		// MUST return with a 400" (RFC 3903 §6 step 3).
-		{"two entity-tags", publishing(1, "600", "a, b", ""), 400, [2]string{}},
-		{"two fields", publishing(1, "600", "a\nSIP-If-Match: b", ""), 400, [2]string{}},
+		{"two entity-tags", publishAs(1, "600", "a, b", ""), 400, [2]string{}},
+		{"two fields", publishAs(1, "600", "a\nSIP-If-Match: b", ""), 400, [2]string{}},
 		// "If no match is found, the ESC MUST reject the publication with a response of 412" (RFC 3903 §6 step 3).
-		{"an entity-tag of nobody", publishing(1, "600", "nothing", good), 412, [2]string{}},
+		{"an entity-tag of nobody", publishAs(1, "600", "nothing", good), 412, [2]string{}},
 		// "This response MUST contain a Min-Expires header field" (RFC 3903 §6 step 4).
-		{"too short", publishing(1, "5", "", good), 423, [2]string{"Min-Expires", "60"}},
-		{"Expires is a word", publishing(1, "soon", "", good), 400, [2]string{}},
+		{"too short", publishAs(1, "5", "", good), 423, [2]string{"Min-Expires", "60"}},
+		{"Expires is a word", publishAs(1, "soon", "", good), 400, [2]string{}},
 		// "the ESC MUST reject the request with an appropriate response, such as 415" (RFC 3903 §6 step 5).
 		{"another type", strings.Replace(all, "application/pidf+xml", "application/pidf-diff+xml", 1), 415, [2]string{"Accept", "application/pidf+xml"}},
 		{"an encoding", strings.Replace(all, "Content-Type", "Content-Encoding: gzip\nContent-Type", 1), 415, [2]string{"Accept-Encoding", "identity"}},
-		{"malformed", publishing(1, "600", "", "<presence"), 400, [2]string{}},
-		{"too large", publishing(1, "600", "", strings.Replace(good, "<tuple", "<note>"+strings.Repeat("x", maxPublished)+"</note><tuple", 1)), 413, [2]string{}},
-		{"nothing", publishing(1, "600", "", ""), 400, [2]string{}},
-		{"nothing for no time", publishing(1, "0", "", ""), 400, [2]string{}},
-		{"for no time", publishing(1, "0", "", good), 200, [2]string{"Expires", "0"}},
+		{"malformed", publishAs(1, "600", "", "<presence"), 400, [2]string{}},
+		{"too large", publishAs(1, "600", "", strings.Replace(good, "<tuple", "<note>"+strings.Repeat("x", maxPublished)+"</note><tuple", 1)), 413, [2]string{}},
+		{"nothing", publishAs(1, "600", "", ""), 400, [2]string{}},
+		{"nothing for no time", publishAs(1, "0", "", ""), 400, [2]string{}},
+		{"for no time", publishAs(1, "0", "", good), 200, [2]string{"Expires", "0"}},
 		{"good", all, 200, [2]string{}},
 		{"one more of the user", all, 403, [2]string{}},
 		{"good, of another", strings.ReplaceAll(all, "romeo@", "mercutio@"), 200, [2]string{}},
@@ -208,7 +208,7 @@ func TestPublishRefusals(t *testing.T) {
 func TestPublishIsClosed(t *testing.T) {
 	a, _ := start(t, nil)
 	g := udpAgent(t, a)
-	r := g.ask(publishing(1, "600", "", documentText("romeo@example.net", "open")))
+	r := g.ask(publishAs(1, "600", "", documentText("romeo@example.net", "open")))
 	if r.StatusCode() != 405 {
 		t.Errorf("%d", r.StatusCode())
 	}
@@ -237,12 +237,12 @@ func TestPublicationExpires(t *testing.T) {
 	})
 	g := udpAgent(t, a)
 	watchPublished(t, a, c, adapters.WatchOpen)
-	etag := etagOf(t, g.ask(publishing(1, "1", "", documentText("romeo@example.net", "open"))))
+	etag := etagOf(t, g.ask(publishAs(1, "1", "", documentText("romeo@example.net", "open"))))
 	next(t, c.notices, "notification")
 	if op := next(t, c.notices, "the end"); basics(op.Presence) != "ID-balcony=closed" {
 		t.Errorf("%s", basics(op.Presence))
 	}
-	if r := g.ask(publishing(2, "600", etag, "")); r.StatusCode() != 412 {
+	if r := g.ask(publishAs(2, "600", etag, "")); r.StatusCode() != 412 {
 		t.Errorf("%d after the end", r.StatusCode())
 	}
 }

@@ -145,6 +145,9 @@ type subscribing struct {
 func (a *Adapter) Watch(ctx context.Context, hops []resolver.Target, op *adapters.WatchOp) adapters.WatchStatus {
 	ctx, cancel := withDeadline(ctx, op.Deadline)
 	defer cancel()
+	if s := a.publishers.servers[op.Watch.Presentity]; s != nil {
+		return a.publishers.watched(s, op)
+	}
 	if a.compositor.serves(op.Watch.Presentity.Domain()) {
 		return a.compositor.watch(op)
 	}

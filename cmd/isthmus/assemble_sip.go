@@ -44,6 +44,14 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 	for _, p := range cfg.SIP.Published {
 		c.Published = append(c.Published, sip.Published{Domain: string(p.Domain), Everyone: p.Authorize == "everyone"})
 	}
+	for _, p := range cfg.SIP.PublishTo {
+		to := sip.PublishTo{Peer: string(p.Peer), Watcher: string(p.As)}
+		to.Hop, _ = p.To.Static.Target(string(p.As.Domain())) // checked with the configuration
+		for _, u := range p.Users {
+			to.Users = append(to.Users, string(u))
+		}
+		c.PublishTo = append(c.PublishTo, to)
+	}
 	for _, p := range cfg.SIP.Peers {
 		peer := sip.Peer{
 			Name: string(p.Name), FoldCase: bool(p.FoldCase), IgnorePort: bool(p.IgnorePort), LargeMessages: bool(p.LargeMessages),

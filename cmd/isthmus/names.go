@@ -32,6 +32,9 @@ func newGuard(cfg *configs.Config) *resolver.Guard {
 			static(h.Static)
 		}
 	}
+	for _, p := range cfg.SIP.PublishTo {
+		static(p.To.Static)
+	}
 	for _, m := range cfg.XMPP.Components {
 		if s, err := m.Server.Static(); err == nil {
 			static(s)

@@ -1,0 +1,426 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// PublishTo is a presence server that wants the presence of users of the other network published (RFC 3903), for SIP watchers that it
+// serves itself.
+//
+// The adapter is a watcher of those users by the name of Watcher, as any SIP user can be: each of them is asked, sees who asks, and may
+// refuse or take it back. What it is told goes out as PUBLISH instead of NOTIFY, so presence still goes only to the watcher that its
+// owner has authorized (RFC 8048 §8.2), which here is a server that passes it on.
+type PublishTo struct {
+	// Peer is the name of the peer that the server is.
+	Peer string
+	// Hop is where PUBLISH requests go, straight.
+	Hop resolver.Target
+	// Watcher is the mailbox of the watcher, in a domain of the peer's: "presence@example.net".
+	Watcher string
+	// Users are the mailboxes of those who are asked at the start. Anybody else joins by watching Watcher, and leaves by cancelling.
+	Users []string
+}
+
+// publishers are the users whose presence goes out by PUBLISH: the event publication agent of RFC 3903 §4.
+type publishers struct {
+	a       *Adapter
+	servers map[cpim.Address]*presenceServer // by watcher. Never written to
+
+	mu      sync.Mutex
+	byTag   map[string]*publishing // by WatchID.Session
+	byPair  map[[2]cpim.Address]*publishing
+	stopped bool
+}
+
+// presenceServer is a PublishTo, checked.
+type presenceServer struct {
+	peer    *Peer
+	hop     resolver.Target
+	watcher cpim.Address
+	users   []cpim.Address
+}
+
+func newPublishers(a *Adapter, list []PublishTo, known *peers) (*publishers, error) {
+	t := &publishers{
+		a: a, servers: make(map[cpim.Address]*presenceServer), byTag: make(map[string]*publishing),
+		byPair: make(map[[2]cpim.Address]*publishing),
+	}
+	var errs []error
+	for _, p := range list {
+		s := &presenceServer{peer: known.named(p.Peer), hop: p.Hop}
+		var err error
+		if s.watcher, err = cpim.ParseAddress("pres:" + p.Watcher); err != nil {
+			errs = append(errs, fmt.Errorf("sip: publish as %q: %w", p.Watcher, err))
+			continue
+		}
+		if s.peer == nil || p.Hop.Protocol() != resolver.SIP {
+			errs = append(errs, fmt.Errorf("sip: publish as %q: no such peer, or no next hop", p.Watcher))
+		}
+		if t.servers[s.watcher] != nil {
+			errs = append(errs, fmt.Errorf("sip: publish as %q: the watcher is there twice", p.Watcher))
+		}
+		for _, u := range p.Users {
+			address, err := cpim.ParseAddress("pres:" + u)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("sip: publish the presence of %q: %w", u, err))
+			}
+			s.users = append(s.users, address)
+		}
+		t.servers[s.watcher] = s
+	}
+	return t, errors.Join(errs...)
+}
+
+// publishing is one user's presence on its way to one presence server.
+type publishing struct {
+	table  *publishers
+	server *presenceServer
+	watch  adapters.WatchID // never changes
+	// busy is held while a PUBLISH is under way: an agent "MUST NOT send a new PUBLISH request ... until it has received a final
+	// response" to the last one (RFC 3903 §4).
+	busy chan struct{}
+	// callID and tag are those of all its requests; cseq is guarded by busy.
+	callID, tag string
+	cseq        uint32
+
+	mu    sync.Mutex // guards all below
+	body  *body      // what is to be published; nil: nothing
+	fresh bool       // body has not been published yet
+	etag  string     // "" for no publication
+	want  time.Duration
+	fails int
+	over  bool
+	// again refreshes the publication, or tries again; open keeps the watch open at the core.
+	again, open *time.Timer
+}
+
+const (
+	// publishRetryFirst and publishRetryMost bound the wait after a PUBLISH that failed; it doubles.
+	publishRetryFirst = 30 * time.Second
+	publishRetryMost  = 30 * time.Minute
+	// publishReopen is the wait before a watch that ended for a passing reason is opened again.
+	publishReopen = 5 * time.Minute
+)
+
+// start asks the users that are configured.
+func (t *publishers) start() {
+	for _, s := range t.servers {
+		for _, u := range s.users {
+			if p := t.join(s, u); p != nil {
+				p.reopen()
+			}
+		}
+	}
+}
+
+// stop ends the timers. Publications end by themselves when they expire.
+func (t *publishers) stop() {
+	t.mu.Lock()
+	t.stopped = true
+	list := make([]*publishing, 0, len(t.byTag))
+	for _, p := range t.byTag {
+		list = append(list, p)
+	}
+	t.mu.Unlock()
+	for _, p := range list {
+		p.mu.Lock()
+		stopTimers(p.again, p.open)
+		p.mu.Unlock()
+	}
+}
+
+func (t *publishers) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.byTag)
+}
+
+func (t *publishers) find(session string) *publishing {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byTag[session]
+}
+
+// join returns the publishing of a user; nil if there is no room.
+func (t *publishers) join(s *presenceServer, user cpim.Address) *publishing {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	pair := [2]cpim.Address{s.watcher, user}
+	if p := t.byPair[pair]; p != nil {
+		return p
+	}
+	if t.stopped || len(t.byTag) >= t.a.limits.Publications {
+		return nil
+	}
+	p := &publishing{
+		table: t, server: s, busy: make(chan struct{}, 1), callID: wire.NewCallID(""), tag: wire.NewTag(), want: t.a.limits.Expires,
+		watch: adapters.WatchID{Watcher: s.watcher, Presentity: user, Session: wire.NewTag()},
+	}
+	t.byTag[p.watch.Session], t.byPair[pair] = p, p
+	return p
+}
+
+// leave forgets a publishing.
+func (t *publishers) leave(p *publishing) {
+	t.mu.Lock()
+	delete(t.byTag, p.watch.Session)
+	delete(t.byPair, [2]cpim.Address{p.watch.Watcher, p.watch.Presentity})
+	t.mu.Unlock()
+	p.mu.Lock()
+	p.over = true
+	stopTimers(p.again, p.open)
+	p.mu.Unlock()
+}
+
+// reopen opens the watch at the core, or keeps it open.
+func (p *publishing) reopen() {
+	a := p.table.a
+	p.mu.Lock()
+	over := p.over
+	p.mu.Unlock()
+	if over || a.closing.Load() {
+		return
+	}
+	a.handler.Watch(a.base, p.operation(adapters.WatchOpen), func(s adapters.WatchStatus) {
+		wait := publishReopen
+		if s.Outcome != adapters.Failure {
+			if wait = s.Duration; wait <= 0 {
+				wait = a.limits.Expires
+			}
+			wait = refreshAfter(wait)
+		}
+		p.reopenAfter(wait)
+	})
+}
+
+func (p *publishing) operation(verb adapters.WatchVerb) *adapters.WatchOp {
+	op := &adapters.WatchOp{
+		Peer: adapters.Peer{Adapter: Name, Name: p.server.peer.Name}, Verb: verb, Watch: p.watch, Hops: adapters.DefaultHops,
+	}
+	if verb == adapters.WatchOpen {
+		op.Duration = p.table.a.limits.Expires
+	}
+	return op
+}
+
+func (p *publishing) reopenAfter(wait time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.over && !p.table.a.closing.Load() {
+		stopTimers(p.open)
+		p.open = time.AfterFunc(wait, p.reopen)
+	}
+}
+
+// watched serves a user of the other network who watches the watcher: who does so joins, who cancels leaves. It has no presence of its
+// own to tell, and is not there to talk to.
+func (t *publishers) watched(s *presenceServer, op *adapters.WatchOp) adapters.WatchStatus {
+	closed := adapters.WatchStatus{Status: adapters.Succeeded(), State: adapters.WatchTerminated}
+	switch op.Verb {
+	case adapters.WatchAsk, adapters.WatchOpen:
+		p := t.join(s, op.Watch.Watcher)
+		if p == nil {
+			return adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "")}
+		}
+		t.a.handler.Notify(t.a.base, &adapters.NotifyOp{
+			Peer: adapters.Peer{Adapter: Name, Name: s.peer.Name}, Watch: op.Watch, Whole: true, State: adapters.WatchActive,
+			Change: adapters.AuthorizationGranted,
+		})
+		p.reopen()
+		return adapters.WatchStatus{Status: adapters.Succeeded(), State: adapters.WatchActive, Duration: op.Duration}
+	case adapters.WatchFetch:
+		return adapters.WatchStatus{Status: adapters.Succeeded()}
+	case adapters.WatchCancel:
+		t.mu.Lock()
+		p := t.byPair[[2]cpim.Address{s.watcher, op.Watch.Watcher}]
+		t.mu.Unlock()
+		if p != nil {
+			t.a.handler.Watch(t.a.base, p.operation(adapters.WatchCancel), func(adapters.WatchStatus) {})
+			t.a.spawn(p.withdraw)
+		}
+	}
+	return closed
+}
+
+// withdraw removes the publication and forgets the user.
+func (p *publishing) withdraw(ctx context.Context) {
+	p.set(nil)
+	p.publish(ctx, false)
+	p.table.leave(p)
+}
+
+// set notes what is to be published from now on.
+func (p *publishing) set(b *body) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.body, p.fresh = b, true
+}
+
+// notify is Adapter.Notify for a publishing. What fails is tried again by itself, so no outcome ends the watch.
+func (p *publishing) notify(ctx context.Context, op *adapters.NotifyOp) adapters.Status {
+	if op.State == adapters.WatchTerminated {
+		if op.End == adapters.EndRejected {
+			p.withdraw(ctx) // the user's own decision
+			return adapters.Succeeded()
+		}
+		p.reopenAfter(max(op.RetryAfter, publishReopen))
+		p.set(nil)
+		return p.publish(ctx, false)
+	}
+	if op.Presence == nil || op.State == adapters.WatchPending {
+		return adapters.Succeeded()
+	}
+	b, err := bodyOf(op.Presence)
+	if err != nil {
+		p.table.a.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a presence document could not be written")
+		return adapters.Failed(adapters.ReasonInternal, "")
+	}
+	p.set(b)
+	return p.publish(ctx, false)
+}
+
+// publish brings the publication to what it should be: an initial one, a modification, a refresh or a removal (RFC 3903 §4.1, Table 1).
+// Without due it is not refreshed, if somebody else has published what was to be.
+func (p *publishing) publish(ctx context.Context, due bool) adapters.Status {
+	select {
+	case p.busy <- struct{}{}:
+		defer func() { <-p.busy }()
+	case <-ctx.Done():
+		return adapters.Failed(adapters.ReasonOverloaded, "")
+	}
+	for range 3 {
+		p.mu.Lock()
+		b, fresh, etag, want := p.body, p.fresh, p.etag, p.want
+		if p.over || b == nil && etag == "" || !fresh && !due {
+			p.fresh = false
+			p.mu.Unlock()
+			return adapters.Succeeded()
+		}
+		p.mu.Unlock()
+		sent := b
+		if b == nil {
+			want = 0
+		}
+		if etag != "" && (!fresh || b == nil) {
+			b = nil // a refresh or a removal "MUST NOT have a body" (RFC 3903 §4.3, §4.5)
+		}
+		p.cseq++
+		req, err := writePublish(p.watch.Presentity, etag, want, b)
+		if err != nil {
+			return adapters.Failed(adapters.ReasonAddressMalformed, "")
+		}
+		r, st := p.table.a.try(ctx, []resolver.Target{p.server.hop}, p.outside(req))
+		if p.settle(r, st, etag, want, sent) {
+			return p.failure(st)
+		}
+	}
+	return adapters.Failed(adapters.ReasonServiceUnavailable, "")
+}
+
+// outside completes a request outside of a dialog.
+func (p *publishing) outside(req *wire.Request) *wire.Request {
+	req.CallID, req.CSeq = p.callID, p.cseq
+	if from, err := wire.FormatAddr(wire.AddrSpec{URI: req.URI, Tag: p.tag}); err == nil {
+		req.From = from
+	}
+	return req
+}
+
+// failure is st as the core may know it: only this publication failed, never the watch.
+func (p *publishing) failure(st adapters.Status) adapters.Status {
+	if st.Outcome == adapters.Failure {
+		st.Reason = adapters.ReasonServiceUnavailable
+	}
+	return st
+}
+
+// settle takes the answer to a PUBLISH that named etag; done is false if another is to be sent at once.
+func (p *publishing) settle(r transaction.Result, st adapters.Status, etag string, want time.Duration, sent *body) (done bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	stopTimers(p.again)
+	if st.Outcome != adapters.Failure {
+		p.etag, p.fails = "", 0
+		p.fresh = p.body != sent // what came meanwhile has a caller of its own, who waits
+		if want == 0 {
+			return true
+		}
+		// "The EPA MUST store this entity-tag, replacing any existing entity-tag" (RFC 3903 §4.3).
+		if v, ok := r.Response.Header("SIP-ETag"); ok && isToken(v) {
+			p.etag = v
+		}
+		granted := want
+		if v, ok := r.Response.Header("Expires"); ok {
+			if d, ok := parseSeconds(v); ok && d > 0 {
+				granted = min(d, want) // "but it will never extend it" (RFC 3903 §4.2)
+			}
+		}
+		p.after(refreshAfter(granted))
+		return true
+	}
+	switch {
+	case st.Code == 412 && etag != "":
+		// "it MUST NOT reattempt the PUBLISH request. Instead, to publish event state, the EPA SHOULD perform an initial publication
+		// ... The EPA MUST also discard the entity-tag that produced this error response" (RFC 3903 §5).
+		p.etag, p.fresh = "", true
+		return p.body == nil
+	case st.Code == 423 && want > 0:
+		v, _ := r.Response.Header("Min-Expires")
+		if least, ok := parseSeconds(v); ok && least > want && least <= p.table.a.limits.MaxExpires {
+			p.want = least
+			return false
+		}
+	}
+	if want > 0 {
+		wait := min(publishRetryFirst<<min(p.fails, 10), publishRetryMost)
+		p.fails++
+		p.after(max(wait, st.RetryAfter))
+	}
+	return true
+}
+
+// after publishes again in its time. p.mu is held.
+func (p *publishing) after(wait time.Duration) {
+	if p.over || p.table.a.closing.Load() {
+		return
+	}
+	p.again = time.AfterFunc(wait, func() {
+		p.table.a.spawn(func(ctx context.Context) { p.publish(ctx, true) })
+	})
+}
+
+// writePublish makes a PUBLISH of the presence event (RFC 3903 §4): etag "" for an initial publication, expires 0 for a removal, b nil
+// without a body. Its From has no tag yet, and Call-ID and CSeq are not set.
+func writePublish(presentity cpim.Address, etag string, expires time.Duration, b *body) (*wire.Request, error) {
+	uri, err := URIOf(adapters.Party{Address: presentity})
+	if err != nil {
+		return nil, err
+	}
+	to, err := wire.FormatAddr(wire.AddrSpec{URI: uri})
+	if err != nil {
+		return nil, err
+	}
+	req := &wire.Request{Method: "PUBLISH", URI: uri, From: to, To: to, Headers: []wire.Header{
+		{Name: "Event", Value: eventPresence}, {Name: "Expires", Value: itoa(seconds(expires))},
+	}}
+	if etag != "" {
+		req.Headers = append(req.Headers, wire.Header{Name: "SIP-If-Match", Value: etag})
+	}
+	if b != nil {
+		if b.languages != "" {
+			req.Headers = append(req.Headers, wire.Header{Name: "Content-Language", Value: b.languages})
+		}
+		req.ContentType, req.Body = acceptedPresence, b.octets
+	}
+	return req, nil
+}
