@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
@@ -46,18 +45,6 @@ type Component struct {
 	Secret []byte
 	// Limits apply after the handshake.
 	Limits strictxml.Limits
-}
-
-// Conn is an open stream. Next is for one goroutine, Write for another; Close may be called by any.
-type Conn struct {
-	conn   net.Conn
-	stream *strictxml.Stream
-	scope  *strictxml.Scope
-	once   sync.Once
-	closed error
-
-	mu      sync.Mutex // of the write deadline
-	closing bool
 }
 
 // OpenComponent opens a component stream on conn, which it closes on failure. ctx bounds the opening. The error is an *Error if
@@ -140,52 +127,5 @@ func (s *Conn) fail(err error) {
 		s.Close(c)
 		return
 	}
-	s.once.Do(func() { s.closed = s.conn.Close() })
-}
-
-// Scope returns the namespaces that the header declared, for the elements that Next returns.
-func (s *Conn) Scope() *strictxml.Scope { return s.scope }
-
-// Next returns the octets of the next element, valid until the next call. The error is io.EOF if the peer closed the stream, a
-// *strictxml.SyntaxError, or the connection's. With an error the octets are nil, but of an element that is too large or too deep
-// they are the beginning, and Skip can pass over the rest.
-func (s *Conn) Next() ([]byte, error) { return s.stream.Next() }
-
-// Skip passes over the rest of an element that is too large or too deep, at most max octets. Its errors are those of Next.
-func (s *Conn) Skip(max int64) error { return s.stream.Skip(max) }
-
-// Write writes octets, at most until the deadline, or closeWait after Close was called. n tells how many left.
-func (s *Conn) Write(octets []byte, deadline time.Time) (n int, err error) {
-	s.mu.Lock()
-	if s.closing {
-		s.mu.Unlock()
-		return 0, net.ErrClosed
-	}
-	err = s.conn.SetWriteDeadline(deadline)
-	s.mu.Unlock()
-	if err != nil {
-		return 0, err
-	}
-	return s.conn.Write(octets)
-}
-
-// closeWait bounds the writing of a last word to a peer that may not read, in time.
-const closeWait = time.Second
-
-// Close closes the stream, with a stream error if c is not 0 (RFC 6120 §4.4, §4.9.1.1), and the connection. A Write that is under way
-// is cut short if the peer does not take it in closeWait. It may be called again.
-func (s *Conn) Close(c Condition) error {
-	s.once.Do(func() {
-		last := []byte("</stream:stream>")
-		if c != 0 {
-			last = AppendError(nil, c)
-		}
-		s.mu.Lock()
-		s.closing = true
-		s.conn.SetWriteDeadline(time.Now().Add(closeWait))
-		s.mu.Unlock()
-		s.conn.Write(last)
-		s.closed = s.conn.Close()
-	})
-	return s.closed
+	s.drop()
 }

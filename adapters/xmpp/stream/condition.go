@@ -1,16 +1,14 @@
 package stream
 
-import (
-	"errors"
-
-	"github.com/isthmus-gateway/isthmus/internal/strictxml"
-)
+import "github.com/isthmus-gateway/isthmus/internal/strictxml"
 
 // The namespaces of streams (RFC 6120 §4.8.1, §4.9.2; XEP-0114).
 const (
 	SpaceStreams   = "http://etherx.jabber.org/streams"
 	SpaceErrors    = "urn:ietf:params:xml:ns:xmpp-streams"
 	SpaceComponent = "jabber:component:accept"
+	SpaceServer    = "jabber:server"
+	SpaceClient    = "jabber:client"
 )
 
 // Condition is the condition of a stream error (RFC 6120 §4.9.3). The zero value is none.
@@ -71,16 +69,6 @@ func parseCondition(name string) Condition {
 	return UndefinedCondition
 }
 
-// ConditionOf returns the stream error that an error of the reader is answered with (RFC 6120 §4.9.3), 0 for an error of the
-// connection, which nothing answers.
-func ConditionOf(err error) Condition {
-	var se *strictxml.SyntaxError
-	if errors.As(err, &se) {
-		return parseCondition(se.Condition.String())
-	}
-	return 0
-}
-
 // Error is a stream error that the peer sent: it has closed the stream (RFC 6120 §4.9.1.1).
 type Error struct {
 	Condition Condition
@@ -97,7 +85,15 @@ const maxText = 256
 // ReadError reads an element that may be a stream error. It returns nil, false for any other element.
 func ReadError(raw []byte, scope *strictxml.Scope, lim strictxml.Limits) (*Error, bool) {
 	e, err := strictxml.ParseElement(raw, scope, lim)
-	if err != nil || e.Name != (strictxml.Name{Space: SpaceStreams, Local: "error"}) {
+	if err != nil {
+		return nil, false
+	}
+	return errorIn(e)
+}
+
+// errorIn is ReadError for an element that is parsed.
+func errorIn(e *strictxml.Element) (*Error, bool) {
+	if e.Name != (strictxml.Name{Space: SpaceStreams, Local: "error"}) {
 		return nil, false
 	}
 	se := &Error{Condition: UndefinedCondition}
@@ -116,8 +112,4 @@ func ReadError(raw []byte, scope *strictxml.Scope, lim strictxml.Limits) (*Error
 }
 
 // AppendError appends a stream error with its condition and closes the stream (RFC 6120 §4.9.2).
-func AppendError(dst []byte, c Condition) []byte {
-	dst = append(dst, "<stream:error><"...)
-	dst = append(dst, c.String()...)
-	return append(dst, " xmlns='"+SpaceErrors+"'/></stream:error></stream:stream>"...)
-}
+func AppendError(dst []byte, c Condition) []byte { return AppendFault(dst, &Fault{Condition: c}) }
