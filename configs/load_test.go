@@ -197,8 +197,11 @@ func TestParseFaults(t *testing.T) {
 		{"backoff", "secret_env: SECRET", "secret_env: SECRET\n  backoff_first: 30s\n  backoff_longest: 20s", []string{
 			`f:17:20: xmpp.backoff_longest: less than backoff_first; write at least 30s`,
 		}},
-		{"two components of one domain", "routes:\n", "    - {name: other, server: \"127.0.0.1:5348\", domain: example.net, serves: [example.com], secret_env: SECRET}\nroutes:\n", []string{
-			`f:16:55: xmpp.components[1].domain: the same domain again; the first is xmpp.components[0].domain on line 13; one component can be known by it: remove the others`,
+		{"two components between the same domains", "routes:\n", "    - {name: other, server: \"127.0.0.1:5348\", domain: example.net, serves: [example.com], secret_env: SECRET}\nroutes:\n", []string{
+			`f:16:77: xmpp.components[1].serves[0]: the same domain behind the same component again; the first is xmpp.components[0].serves[0] on line 14; one link leads to a domain: remove it from the others`,
+		}},
+		{"one component of one server twice", "routes:\n  -", "    - {name: other, server: \"127.0.0.1:5347\", domain: example.net, serves: [example.org], secret_env: SECRET}\nroutes:\n  - {domain: example.org, via: xmpp, next_hops: [\"component:other\"]}\n  -", []string{
+			`f:16:55: xmpp.components[1].domain: the same component of the same server again; the first is xmpp.components[0].domain on line 13; remove one of them`,
 		}},
 		{"switch", "domains: [example.net]", "domains: [example.net]\n      fold_case: yes", []string{`f:9:18: sip.peers[0].fold_case: "yes" is neither on nor off; write true or false`}},
 		{"peers that cannot be told apart", "xmpp:\n", "    - {name: other, networks: [127.0.0.1], domains: [example.net]}\nxmpp:\n", []string{

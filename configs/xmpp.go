@@ -27,10 +27,10 @@ type Component struct {
 	// network of your own.
 	Server Server `yaml:"server" required:"true" example:"127.0.0.1:5347"`
 	// The domain that the server knows the component by: the SIP domain whose users the XMPP side writes to. The server hands
-	// all stanzas for this domain to the gateway.
+	// all stanzas for this domain to the gateway. Several servers may each have it as their component.
 	Domain Domain `yaml:"domain" required:"true" example:"example.net"`
 	// The domains that the server speaks for: the domain of a stanza's 'from' must be one of them, else the stanza is refused.
-	// Each needs a route.
+	// Each needs a route. Components of the same domain serve different ones.
 	Serves []Domain `yaml:"serves" required:"true" example:"example.com"`
 	// The file that holds the secret shared with the server. Nobody but its owner may read it (mode 0600 or 0400). A relative
 	// path starts at the folder of this file. One line break at its end is not part of the secret. Exactly one of secret_file

@@ -43,7 +43,8 @@ type Component struct {
 	Name string
 	// Server is where the server listens for components, HOST:PORT.
 	Server string
-	// Domain is our host: the domain, not one of XMPP, whose users write through this link. It is unique.
+	// Domain is our host: the domain, not one of XMPP, whose users write through this link. It may be a component of several servers;
+	// those serve different domains.
 	Domain string
 	// Serves are the XMPP domains that are reached through the link, at least one. Stanzas from any other are refused. The first
 	// one is also pinged, so it must be a host of this very server.
@@ -149,7 +150,7 @@ func (c *Config) check() ([]*endpoint, error) {
 	if len(c.Components) == 0 {
 		faults = append(faults, errors.New("xmpp: no component is configured"))
 	}
-	names, domains := map[string]bool{}, map[string]bool{}
+	names, domains, links := map[string]bool{}, map[string]bool{}, map[[2]string]bool{}
 	var out []*endpoint
 	for _, k := range c.Components {
 		bad := func(what string, err error) {
@@ -169,10 +170,11 @@ func (c *Config) check() ([]*endpoint, error) {
 		} else if e.self, err = jid.New(jid.Parts{Domain: e.domain}); err != nil {
 			bad("domain", err)
 		}
-		if domains[e.domain] {
-			bad("domain", errors.New("another component has it"))
+		at := [2]string{e.domain, "server " + k.Server}
+		if links[at] {
+			bad("domain", errors.New("the same server has it as another component"))
 		}
-		domains[e.domain] = true
+		domains[e.domain], links[at] = true, true
 		if len(k.Serves) == 0 {
 			bad("serves", errors.New("at least one XMPP domain is needed"))
 		}
@@ -189,6 +191,11 @@ func (c *Config) check() ([]*endpoint, error) {
 			}
 			if i == 0 {
 				e.pinged = j
+			}
+			if between := [2]string{e.domain, a}; links[between] {
+				bad("serves", fmt.Errorf("%s: another component links it with %s", a, e.domain))
+			} else {
+				links[between] = true
 			}
 			e.serves[a], e.wire[j.Domain()] = true, true
 		}

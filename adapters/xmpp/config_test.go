@@ -54,6 +54,35 @@ func TestFaultsAllAtOnce(t *testing.T) {
 	}
 }
 
+// TestComponentOfSeveralServers: one domain of ours may be a component of several servers, as long as it is clear which link leads
+// where.
+func TestComponentOfSeveralServers(t *testing.T) {
+	with := func(server string, serves ...string) Config {
+		return Config{Components: []Component{
+			{Name: "a", Server: "127.0.0.1:5347", Domain: "example.net", Serves: []string{"example.com"}, Secret: NewSecret("s")},
+			{Name: "b", Server: server, Domain: "example.net", Serves: serves, Secret: NewSecret("s")},
+		}}
+	}
+	a, err := New(with("127.0.0.1:5348", "example.org"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for to, name := range map[string]string{"example.com": "a", "example.org": "b"} {
+		if l := a.route("example.net", to); l == nil || l.end.Name != name {
+			t.Errorf("to %s: %v", to, l)
+		}
+	}
+	for name, c := range map[string]Config{
+		"the same server":      with("127.0.0.1:5347", "example.org"),
+		"the same other side":  with("127.0.0.1:5348", "example.com"),
+		"one that is the same": with("127.0.0.1:5348", "example.org", "example.com"),
+	} {
+		if _, err := New(c); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
 // TestDelay: exponential with full jitter, within its bounds whatever the count.
 func TestDelay(t *testing.T) {
 	b := Backoff{}.orDefault()
