@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,9 +30,12 @@ type Gateway struct {
 
 // GatewayConfig is what a scenario chooses of the gateway's configuration.
 type GatewayConfig struct {
-	// Component is the component port of the XMPP server, Secret what it is given (ComponentSecret by default).
+	// Component is the component port of the XMPP server of example.com (0: there is no such link), Secret what it is given
+	// (ComponentSecret by default).
 	Component int
-	Secret    string
+	// Components are further XMPP servers that have example.net as their component: their component ports by domain.
+	Components map[string]int
+	Secret     string
 	// NextHop is where SIP requests for example.net go.
 	NextHop string
 	// Peers are the addresses that may send SIP; 127.0.0.1/32 by default.
@@ -39,8 +44,8 @@ type GatewayConfig struct {
 	Peer string
 	// Port is its SIP port; 0 takes a free one.
 	Port int
-	// Extra is appended to the configuration.
-	Extra string
+	// XMPP is appended to the XMPP side, indented by two spaces, Routes to the routes, Extra to the whole configuration.
+	XMPP, Routes, Extra string
 }
 
 const gatewayConfig = `sip:
@@ -50,14 +55,11 @@ const gatewayConfig = `sip:
   peers:
     - {name: lab, networks: ["PEERS"], domains: [example.net]MORE}
 xmpp:
-  components:
-    - {name: server, server: "127.0.0.1:COMPONENT", domain: example.net, serves: [example.com], secret_file: secret}
-  backoff_first: 100ms
+COMPONENTS  backoff_first: 100ms
   backoff_longest: 1s
-routes:
+XMPPSIDEroutes:
   - {domain: example.net, via: sip, next_hops: ["NEXTHOP"]}
-  - {domain: example.com, via: xmpp, next_hops: ["component:server"]}
-admin: {listen: "127.0.0.1:ADMIN"}
+ROUTESadmin: {listen: "127.0.0.1:ADMIN"}
 EXTRA`
 
 var build struct {
@@ -111,9 +113,32 @@ func newGateway(t testing.TB, c GatewayConfig) *Gateway {
 		c.Peers = "127.0.0.1/32"
 	}
 	write(t, g.dir, "secret", c.Secret+"\n")
+	components, routes := c.components()
 	g.Config = write(t, g.dir, "isthmus.yaml", expand(gatewayConfig, "PORT", strconv.Itoa(g.Port), "ADMIN", strconv.Itoa(g.Admin),
-		"COMPONENT", strconv.Itoa(c.Component), "NEXTHOP", c.NextHop, "PEERS", c.Peers, "MORE", c.Peer, "EXTRA", c.Extra))
+		"COMPONENTS", components, "XMPPSIDE", c.XMPP, "ROUTES", routes+c.Routes, "NEXTHOP", c.NextHop, "PEERS", c.Peers, "MORE", c.Peer,
+		"EXTRA", c.Extra))
 	return g
+}
+
+// components returns the list of component links and the routes that lead to them.
+func (c GatewayConfig) components() (list, routes string) {
+	links := map[string]int{}
+	maps.Copy(links, c.Components)
+	if c.Component != 0 {
+		links["example.com"] = c.Component
+	}
+	var l, r strings.Builder
+	for i, domain := range slices.Sorted(maps.Keys(links)) {
+		name := "server"
+		if i > 0 {
+			name += strconv.Itoa(i + 1)
+		} else {
+			l.WriteString("  components:\n")
+		}
+		fmt.Fprintf(&l, "    - {name: %s, server: \"127.0.0.1:%d\", domain: example.net, serves: [%s], secret_file: secret}\n", name, links[domain], domain)
+		fmt.Fprintf(&r, "  - {domain: %s, via: xmpp, next_hops: [\"component:%s\"]}\n", domain, name)
+	}
+	return l.String(), r.String()
 }
 
 // Start starts it, again with the same configuration after Kill or Stop. It does not wait until it is ready.

@@ -1,0 +1,91 @@
+package integration_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/isthmus-gateway/isthmus/integration/lab"
+)
+
+// One gateway is the component example.net of a Prosody (example.com) and of an ejabberd (example.org) at once: the users of both talk
+// with the same SIP user, each under their own address, and each gets only what is meant for them.
+func TestComponentOfTwoServers(t *testing.T) {
+	agent := lab.FreePorts(t, 1)[0]
+	prosody := lab.StartXMPPServer(t, lab.XMPPServerConfig{Software: lab.ProsodyServer})
+	ejabberd := lab.StartXMPPServer(t, lab.XMPPServerConfig{Software: lab.EjabberdServer, Domain: "example.org"})
+	gateway := lab.StartGateway(t, lab.GatewayConfig{
+		Component: prosody.Component, Components: map[string]int{"example.org": ejabberd.Component}, NextHop: overUDP(agent),
+	})
+	users := map[string]*lab.XMPPUser{
+		"juliet@example.com": prosody.LogIn(t, "juliet", "balcony"), "juliet@example.org": ejabberd.LogIn(t, "juliet", "balcony"),
+	}
+	other := map[string]string{"juliet@example.com": "juliet@example.org", "juliet@example.org": "juliet@example.com"}
+	quiet := func(t *testing.T, user string) {
+		t.Helper()
+		if got := users[user].Received(); len(got) > 0 {
+			t.Errorf("%s received what was not meant for her: %v", user, got)
+		}
+	}
+	for _, user := range []string{"juliet@example.com", "juliet@example.org"} {
+		t.Run("message to SIP from "+user, func(t *testing.T) {
+			run := lab.StartSIPp(t, lab.SIPpRun{Scenario: sippAnswers, Port: agent})
+			users[user].Send(t, lab.Stanza{Stanza: "message", To: p("romeo@example.net"), Body: p("I am " + user)})
+			run.Wait(t, patience)
+			m := run.Received()[0]
+			if from := lab.HeaderOf(m, "From"); lab.BodyOf(m) != "I am "+user || !strings.HasPrefix(from, "<sip:"+user+";gr=balcony>") {
+				t.Errorf("%q", m)
+			}
+		})
+		t.Run("message from SIP to "+user, func(t *testing.T) {
+			run := lab.StartSIPp(t, lab.SIPpRun{
+				Scenario: strings.NewReplacer("ANSWER", "202", "SUBJECT", "", "juliet@example.com", user).Replace(sippSends),
+				Body:     []byte("You are " + user), Port: lab.FreePorts(t, 1)[0], Target: gateway.Port,
+			})
+			users[user].Expect(t, patience, "the message", hasBody("You are "+user))
+			run.Wait(t, patience)
+			quiet(t, other[user])
+		})
+		t.Run("presence to SIP of "+user, func(t *testing.T) {
+			run := lab.StartSIPp(t, lab.SIPpRun{
+				Scenario: strings.ReplaceAll(watchScenario(3), "juliet@example.com", user), Port: agent, Target: gateway.Port,
+			})
+			users[user].Expect(t, patience, "the request", isPresence("subscribe"))
+			users[user].Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("subscribed")})
+			run.Wait(t, patience)
+			users[user].Expect(t, patience, "that Romeo has stopped watching", isPresence("unavailable"))
+			documents := 0
+			for _, m := range run.Received() {
+				if b := lab.BodyOf(m); strings.HasPrefix(m, "NOTIFY ") && b != "" {
+					documents++
+					if !strings.Contains(b, "entity='pres:"+user+"'") {
+						t.Errorf("a document of somebody else: %s", b)
+					}
+				}
+			}
+			if documents != 2 {
+				t.Errorf("%d documents, want one while watching and one at the end", documents)
+			}
+			quiet(t, other[user])
+		})
+		t.Run("presence of SIP to "+user, func(t *testing.T) {
+			run := lab.StartSIPp(t, lab.SIPpRun{Scenario: strings.ReplaceAll(isWatchedScenario(), "juliet@example.com", user), Port: agent})
+			users[user].Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("subscribe")})
+			users[user].Expect(t, patience, "the approval", isPresence("subscribed"))
+			users[user].Expect(t, patience, "Romeo's presence", isPresence(""))
+			users[user].Expect(t, patience, "Romeo's leaving", isPresence("unavailable"))
+			users[user].Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("unsubscribe")})
+			users[user].Expect(t, patience, "the end", isPresence("unavailable"))
+			run.Wait(t, patience)
+			quiet(t, other[user])
+		})
+	}
+	// What went astray over the first server has arrived by now.
+	quiet(t, "juliet@example.com")
+	// One server's outage does not touch the other's users.
+	prosody.Kill()
+	lab.Eventually(t, patience, "the gateway sees that the link is gone", func() bool { return !gateway.Ready() })
+	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: sippAnswers, Port: agent})
+	users["juliet@example.org"].Send(t, lab.Stanza{Stanza: "message", To: p("romeo@example.net"), Body: p("I am still here")})
+	run.Wait(t, patience)
+	quiet(t, "juliet@example.org")
+}
