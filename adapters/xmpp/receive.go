@@ -229,8 +229,13 @@ func (l *path) message(s *stanza.Stanza, via *arrival) {
 		}
 	}()
 	op.Peer = l.peer()
-	from, to, id := s.From, s.To, s.ID
-	l.a.h.Message(l.a.base, op, func(st adapters.Status) { q.settle(failure(stanza.Message, from, to, id, st)) })
+	from, to, id, silent := s.From, s.To, s.ID, op.Activity != adapters.ActivityNone // whose loss nobody is told of
+	l.a.h.Message(l.a.base, op, func(st adapters.Status) {
+		if silent {
+			st = adapters.Status{}
+		}
+		q.settle(failure(stanza.Message, from, to, id, st))
+	})
 	taken = true
 }
 

@@ -6,6 +6,10 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 )
 
+// SpaceConditions is the namespace of the application-specific conditions that this gateway sends (RFC 6120 §8.3.4): reasons of package
+// adapters that no defined condition says, each as an empty element of that name.
+const SpaceConditions = "https://github.com/isthmus-gateway/isthmus/ns/errors"
+
 // Error is a stanza error (RFC 6120 §8.3), received or to be sent.
 type Error struct {
 	Condition Condition
@@ -13,8 +17,11 @@ type Error struct {
 	Type string
 	// Text describes the error for people; Lang is its language.
 	Text, Lang string
-	// NewAddress is what <gone/> or <redirect/> contained (RFC 6120 §8.3.3.5, §8.3.3.14).
+	// NewAddress is the URI that <gone/> or <redirect/> contained (RFC 6120 §8.3.3.5, §8.3.3.14).
 	NewAddress string
+	// Application is the name of the application-specific condition (RFC 6120 §8.3.4); "" for none. One received is for the log alone;
+	// one to be sent is in the namespace SpaceConditions.
+	Application string
 }
 
 // Error returns the condition's name, for logs.
@@ -27,6 +34,9 @@ const maxRemote = 256
 func (e *Error) Status() adapters.Status {
 	s := adapters.Failed(e.Condition.Reason(), "")
 	s.Remote = e.Condition.String()
+	if e.Application != "" {
+		s.Remote = cut(s.Remote + " " + e.Application)
+	}
 	if e.Text != "" {
 		s.Text = cut(e.Text)
 	}
@@ -38,7 +48,11 @@ func (e *Error) Status() adapters.Status {
 func ErrorOf(s adapters.Status) *Error {
 	e := &Error{Condition: ConditionOf(s.Reason), Text: s.TextOrReason(), Lang: "en"}
 	if e.Condition == Gone || e.Condition == Redirect {
-		e.NewAddress = s.NewAddress
+		e.NewAddress = newAddress(s.NewAddress)
+	}
+	switch s.Reason {
+	case adapters.ReasonTooLarge, adapters.ReasonUnsupportedContent, adapters.ReasonLoop, adapters.ReasonExpired, adapters.ReasonOutcomeUnknown:
+		e.Application = s.Reason.String() // the condition alone says less
 	}
 	if e.Condition == Redirect && e.NewAddress == "" {
 		// RFC 6120 §8.3.3.14: the element MUST hold the alternate address. Without one this is no redirect.

@@ -77,7 +77,6 @@ func TestMessageIn(t *testing.T) {
 			"not a language", `<message from='juliet@example.com' to='romeo@example.net' xml:lang='en&#10;X: y'><body>O</body></message>`,
 			&adapters.MessageOp{From: party(julietIM, ""), To: party(romeoIM, ""), Hops: adapters.DefaultHops, Content: adapters.Content{Type: "text/plain;charset=UTF-8", Octets: []byte("O")}},
 		},
-		{"chat state alone", `<message from='juliet@example.com' to='romeo@example.net' type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>`, nil},
 		{"body of another namespace", `<message from='juliet@example.com' to='romeo@example.net'><body xmlns='urn:x'>O</body></message>`, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -136,8 +135,11 @@ func TestMessageOut(t *testing.T) {
 		{"control character", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: text("a\x00b")}, adapters.ReasonNotAcceptable},
 		{"escape in subject", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: text("a"), Subjects: []adapters.LangText{{Text: "\x1b"}}}, adapters.ReasonNotAcceptable},
 		{"not UTF-8", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: text("\xff")}, adapters.ReasonBadRequest},
-		{"html", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "text/html", Octets: []byte("x")}}, adapters.ReasonUnsupportedContent},
-		{"other charset", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "text/plain;charset=ISO-8859-1", Octets: []byte("x")}}, adapters.ReasonUnsupportedContent},
+		{"picture", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "image/png", Octets: []byte("x")}}, adapters.ReasonUnsupportedContent},
+		{"signed", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "application/pkcs7-mime", Octets: []byte("x")}}, adapters.ReasonUnsupportedContent},
+		{"unknown charset", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "text/plain;charset=x-none", Octets: []byte("x")}}, adapters.ReasonUnsupportedContent},
+		{"not of its charset", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "text/html;charset=us-ascii", Octets: []byte("\xe9")}}, adapters.ReasonBadRequest},
+		{"no activity that exists", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Activity: 99}, adapters.ReasonNotAcceptable},
 		{"no sender", adapters.MessageOp{To: party(julietIM, ""), Content: text("x")}, adapters.ReasonAddressMalformed},
 		{"broken cpim", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "message/cpim", Octets: []byte("x")}}, adapters.ReasonBadRequest},
 	} {

@@ -1,6 +1,8 @@
 package stanza
 
 import (
+	"bytes"
+	"strings"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -11,17 +13,33 @@ import (
 // plainType is the content type of every body.
 const plainType = "text/plain;charset=UTF-8"
 
+// Words that stand for what SIP has no element for. They are English, as the texts of errors are.
+const (
+	wordsCorrection = "Correction: "
+	wordsReaction   = "Reacted to an earlier message: "
+	wordsNoReaction = "Took back the reaction to an earlier message"
+)
+
 // ToMessage makes the operation of a message (RFC 7572 §4, Table 1). Exactly one of the results is not nil, or neither: a message
-// without body and subject is no message to a person (a chat state, a marker, a receipt) and has no operation.
+// that says nothing to a person (a receipt, a marker, something unknown) has no operation.
+//
+// A chat state without text becomes an operation with an Activity and no content (XEP-0085); with text it is not needed. A correction
+// (XEP-0308) says that it is one, a reaction (XEP-0444) becomes words, and a link (XEP-0066) that the text does not name is put behind
+// it, unless the message has a text of its own for that (XEP-0428). A reply (XEP-0461) keeps the quotation that its sender put into
+// it. A message that is encrypted for its recipient's device is refused, if it has no text for those who cannot decrypt it: nothing
+// would be left of it.
 //
 // The operation holds copies; it may outlive the Reader's next stanza.
 func ToMessage(s *Stanza) (*adapters.MessageOp, *Error) {
 	if s.Fault != nil {
 		return nil, s.Fault
 	}
-	op := &adapters.MessageOp{
-		Thread: s.Thread, ParentThread: s.ParentThread, TransID: s.ID, Sent: s.Delay, Hops: adapters.DefaultHops, Subjects: s.Subjects,
-	}
+	// With its one subject, which most have at most, in one piece of memory.
+	m := &struct {
+		op      adapters.MessageOp
+		subject [1]adapters.LangText
+	}{}
+	op := &m.op
 	switch s.Type {
 	case "", "normal":
 	case "chat":
@@ -31,14 +49,18 @@ func ToMessage(s *Stanza) (*adapters.MessageOp, *Error) {
 	case "groupchat":
 		// RFC 6121 §8.5.2.1.1, of type "groupchat": "the server MUST NOT deliver the stanza to any of the available resources
 		// but instead MUST return a stanza error to the sender, which SHOULD be <service-unavailable/>".
-		return nil, fault(ServiceUnavailable, "There are no rooms at this address")
+		return nil, fault(ServiceUnavailable, "")
 	case "error":
 		return nil, nil
 	default:
 		// RFC 6121 §5.2.2: "If ... the application does not understand the value of the 'type' attribute provided, it MUST
 		// consider the message to be of type "normal"".
 	}
-	if !s.HasBody && len(s.Subjects) == 0 {
+	content := s.HasBody || len(s.Subjects) > 0 || s.Reacts || len(s.Links) > 0
+	switch {
+	case s.Encrypted && !s.HasBody:
+		return nil, fault(NotAcceptable, "An encrypted message cannot be carried to the other network. Send it without encryption")
+	case !content && s.State == adapters.ActivityNone:
 		return nil, nil
 	}
 	var e *Error
@@ -48,18 +70,65 @@ func ToMessage(s *Stanza) (*adapters.MessageOp, *Error) {
 	if op.To, e = party(s.To, cpim.IM, "to"); e != nil {
 		return nil, e
 	}
+	op.Thread, op.ParentThread, op.TransID, op.Sent, op.Hops = s.Thread, s.ParentThread, s.ID, s.Delay, adapters.DefaultHops
+	op.SenderName, op.OriginID, op.NoStore = s.Nick, s.OriginID, s.NoStore
+	if !content {
+		op.Activity = s.State
+		return op, nil
+	}
+	if len(s.Subjects) > 0 {
+		op.Subjects = append(m.subject[:0:1], s.Subjects...)
+	}
 	op.Content = adapters.Content{Type: plainType, Language: s.BodyLang, Octets: s.Body}
 	if !s.HasBody {
 		op.Content.Language, op.Content.Octets = s.Lang, []byte{}
 	}
+	if s.Corrects || s.Reacts || len(s.Links) > 0 {
+		inWords(op, s)
+	}
 	if len(s.Alternatives) > 0 {
 		op.Alternatives = append([]adapters.LangText(nil), s.Alternatives...)
 	}
-	if s.WantsReceipt && s.ID != "" {
+	if s.ID != "" {
 		// XEP-0184 §5.1: a request is for the id of the message; without one there is nothing to refer to.
-		op.Wants = adapters.WantDelivered
+		if s.WantsReceipt {
+			op.Wants |= adapters.WantDelivered
+		}
+		if s.WantsMarker { // XEP-0333 §4: "The message MUST possess an 'id' attribute for traceability"
+			op.Wants |= adapters.WantDisplayed
+		}
 	}
 	return op, nil
+}
+
+// inWords says in op's text what stands beside it in s.
+func inWords(op *adapters.MessageOp, s *Stanza) {
+	text := op.Content.Octets
+	switch {
+	case s.Reacts && !s.HasBody:
+		op.Content.Language = "en"
+		if text = []byte(wordsNoReaction); len(s.Reactions) > 0 {
+			text = []byte(wordsReaction + strings.Join(s.Reactions, " "))
+		}
+	case s.Corrects && !s.Fallback:
+		text = append([]byte(wordsCorrection), text...)
+	}
+	if len(s.Links) > 0 {
+		op.Links = append([]adapters.Link(nil), s.Links...)
+	}
+	for _, l := range op.Links {
+		if bytes.Contains(text, []byte(l.URL)) {
+			continue
+		}
+		if len(text) > 0 {
+			text = append(text, '\n')
+		}
+		if l.Description != "" {
+			text = append(append(text, l.Description...), ": "...)
+		}
+		text = append(text, l.URL...)
+	}
+	op.Content.Octets = text
 }
 
 // party maps an address with its resourcepart as the instance (RFC 7572 §4 note 1, RFC 7247 §6.3).
@@ -75,8 +144,8 @@ func party(j jid.JID, scheme cpim.Scheme, name string) (adapters.Party, *Error) 
 	return adapters.Party{Address: a, Instance: j.Resource()}, nil
 }
 
-// ToReport makes a report of a message that says what became of an earlier one of ours: a stanza of type "error" or a delivery
-// receipt (XEP-0184). It is nil for any other, and for one that names no earlier message. Now is when it came.
+// ToReport makes a report of a message that says what became of an earlier one of ours: a stanza of type "error", a delivery
+// receipt (XEP-0184) or a displayed marker (XEP-0333). It is nil for any other, and for one that names no earlier message. Now is when it came.
 //
 // Such a message is never answered (RFC 6120 §8.3.1: "An entity that receives an error stanza MUST NOT respond to the stanza with a further error stanza").
 func ToReport(s *Stanza, now time.Time) *adapters.Report {
@@ -89,8 +158,8 @@ func ToReport(s *Stanza, now time.Time) *adapters.Report {
 			return nil
 		}
 		r.Kind, r.TransID, r.Status = adapters.ReportFailed, s.ID, s.Error.Status()
-	case s.ReceiptFor != "":
-		r.Kind, r.TransID = adapters.ReportDelivered, s.ReceiptFor
+	case s.ReportFor != "" && s.Type != "groupchat":
+		r.Kind, r.TransID = s.Report, s.ReportFor
 	default:
 		return nil
 	}

@@ -3,11 +3,9 @@ package stanza
 import (
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
-	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 )
 
@@ -17,6 +15,11 @@ type Envelope struct {
 	ID string
 	// Now is the time of sending. A message that was written more than lateAfter before it carries a delay (XEP-0203). Zero: none does.
 	Now time.Time
+	// State goes with a message that has content: ActivityActive for a sender who tells chat states (XEP-0085 §5.1: "an <active/>
+	// notification in each content message"), ActivityNone for one who does not.
+	State adapters.Activity
+	// Nick has the sender's name told (XEP-0172 §3.2: "with the first message sent to the contact").
+	Nick bool
 }
 
 // lateAfter is how old a message must be for its date to be told: below it, clients would show every message as a late one.
@@ -26,30 +29,30 @@ const lateAfter = time.Minute
 // *Refusal; dst is then returned as it was.
 //
 // The body is the content's text, octet for octet: CR is written as a reference, because a parser would else read it as LF
-// (XML 1.0 §2.11), and text with characters that XML cannot carry at all is refused.
+// (XML 1.0 §2.11), and text with characters that XML cannot carry at all is refused. Content in HTML becomes its plain text, and
+// XHTML-IM beside it (RFC 7572 §7). An operation with an Activity becomes a chat state and nothing else.
 func AppendMessage(dst []byte, op *adapters.MessageOp, env Envelope) ([]byte, error) {
-	text, lang, err := plainText(op)
+	if op.Activity != adapters.ActivityNone {
+		return appendState(dst, op, env.ID)
+	}
+	t, err := textOf(op)
 	if err != nil {
 		return dst, err
 	}
-	from, err := jid.FromAddress(op.From.Address, op.From.Instance)
+	from, to, err := ends(op)
 	if err != nil {
-		return dst, unmappable("sender")
+		return dst, err
 	}
-	to, err := jid.FromAddress(op.To.Address, op.To.Instance)
-	if err != nil {
-		return dst, unmappable("recipient")
-	}
-	id := env.ID
+	id, lang := env.ID, t.lang
 	if id == "" {
 		id = op.TransID
 	}
-	ok := carries(id) && carries(op.Thread) && carries(op.ParentThread) && carriesBytes(text)
+	ok := carries(id) && carries(op.Thread) && carries(op.ParentThread) && carriesBytes(t.plain) && carries(op.OriginID) && carries(t.html)
 	for i := range op.Subjects {
 		ok = ok && carries(op.Subjects[i].Text)
 	}
-	for i := range op.Alternatives {
-		ok = ok && carries(op.Alternatives[i].Text)
+	for i := range t.others {
+		ok = ok && carries(t.others[i].Text)
 	}
 	if !ok {
 		return dst, &Refusal{Reason: adapters.ReasonNotAcceptable, Detail: "The text holds characters that XMPP cannot carry"}
@@ -75,31 +78,147 @@ func AppendMessage(dst []byte, op *adapters.MessageOp, env Envelope) ([]byte, er
 		}
 	}
 	dst = append(dst, "<body>"...)
-	dst = strictxml.AppendText(dst, string(text))
+	dst = strictxml.AppendText(dst, string(t.plain))
 	dst = append(dst, "</body>"...)
-	for i, a := range op.Alternatives {
+	for i, a := range t.others {
 		// RFC 6121 §5.2.3: the same of bodies, of which the content was the first.
-		if !strings.EqualFold(inForce(a.Lang, lang), lang) && !taken(op.Alternatives[:i], a.Lang, lang) {
+		if !strings.EqualFold(inForce(a.Lang, lang), lang) && !taken(t.others[:i], a.Lang, lang) {
 			dst = appendText(dst, "body", a, lang)
 		}
 	}
-	if op.Thread != "" {
-		dst = append(dst, "<thread"...)
-		if op.ParentThread != "" {
-			dst = appendAttr(dst, "parent", op.ParentThread)
+	dst = appendThread(dst, op)
+	if op.Wants != 0 && id != "" {
+		if op.Wants&adapters.WantDelivered != 0 {
+			dst = append(dst, "<request xmlns='"+SpaceReceipts+"'/>"...)
 		}
-		dst = append(dst, '>')
-		dst = strictxml.AppendText(dst, op.Thread)
-		dst = append(dst, "</thread>"...)
-	}
-	if op.Wants&adapters.WantDelivered != 0 && id != "" {
-		dst = append(dst, "<request xmlns='"+SpaceReceipts+"'/>"...)
+		if op.Wants&adapters.WantDisplayed != 0 {
+			dst = append(dst, "<markable xmlns='"+SpaceMarkers+"'/>"...)
+		}
 	}
 	if !op.Sent.IsZero() && env.Now.Sub(op.Sent) > lateAfter {
-		dst = append(dst, "<delay xmlns='"+SpaceDelay+"' stamp='"...)
-		dst = op.Sent.UTC().AppendFormat(dst, "2006-01-02T15:04:05Z")
-		dst = append(dst, "'/>"...)
+		dst = appendDelay(dst, op.Sent)
 	}
+	if t.html != "" {
+		dst = append(dst, "<html xmlns='"+SpaceXHTMLIM+"'><body xmlns='"+SpaceXHTML+"'>"...)
+		dst = append(append(dst, t.html...), "</body></html>"...)
+	}
+	return append(appendExtensions(dst, op, t.links, env), "</message>"...), nil
+}
+
+// ends returns the two addresses of op.
+func ends(op *adapters.MessageOp) (from, to jid.JID, err error) {
+	if from, err = jid.FromAddress(op.From.Address, op.From.Instance); err != nil {
+		return from, to, unmappable("sender")
+	}
+	if to, err = jid.FromAddress(op.To.Address, op.To.Instance); err != nil {
+		return from, to, unmappable("recipient")
+	}
+	return from, to, nil
+}
+
+func appendThread(dst []byte, op *adapters.MessageOp) []byte {
+	if op.Thread == "" {
+		return dst
+	}
+	dst = append(dst, "<thread"...)
+	if op.ParentThread != "" {
+		dst = appendAttr(dst, "parent", op.ParentThread)
+	}
+	dst = append(dst, '>')
+	dst = strictxml.AppendText(dst, op.Thread)
+	return append(dst, "</thread>"...)
+}
+
+// appendDelay appends when a stanza was first sent (XEP-0203), in UTC and in seconds (XEP-0082).
+func appendDelay(dst []byte, sent time.Time) []byte {
+	dst = append(dst, "<delay xmlns='"+SpaceDelay+"' stamp='"...)
+	dst = sent.UTC().AppendFormat(dst, "2006-01-02T15:04:05Z")
+	return append(dst, "'/>"...)
+}
+
+// appendExtensions appends what stands beside the text.
+func appendExtensions(dst []byte, op *adapters.MessageOp, links []adapters.Link, env Envelope) []byte {
+	if env.State != adapters.ActivityNone {
+		dst = appendEmpty(dst, env.State.String(), SpaceStates)
+	}
+	for i := range links {
+		if i == maxLinks {
+			break
+		}
+		dst = appendLink(dst, &links[i])
+	}
+	if op.OriginID != "" {
+		dst = append(dst, "<origin-id xmlns='"+SpaceIDs+"'"...)
+		dst = appendAttr(dst, "id", op.OriginID)
+		dst = append(dst, '/', '>')
+	}
+	if op.NoStore {
+		dst = append(dst, "<no-permanent-store xmlns='"+SpaceHints+"'/>"...)
+	}
+	if env.Nick {
+		dst = appendNick(dst, op.SenderName)
+	}
+	return dst
+}
+
+func appendEmpty(dst []byte, name, space string) []byte {
+	dst = append(append(dst, '<'), name...)
+	dst = appendAttr(dst, "xmlns", space)
+	return append(dst, '/', '>')
+}
+
+// appendLink appends a link (XEP-0066 §3), if it can be one.
+func appendLink(dst []byte, l *adapters.Link) []byte {
+	if !isWeb(l.URL) || !carries(l.URL) {
+		return dst
+	}
+	dst = append(dst, "<x xmlns='"+SpaceLink+"'><url>"...)
+	dst = strictxml.AppendText(dst, l.URL)
+	dst = append(dst, "</url>"...)
+	description := l.Description
+	if description == "" {
+		description = l.Name
+	}
+	if description = oneLine(cut(description)); description != "" {
+		dst = append(dst, "<desc>"...)
+		dst = strictxml.AppendText(dst, description)
+		dst = append(dst, "</desc>"...)
+	}
+	return append(dst, "</x>"...)
+}
+
+// appendNick appends a name (XEP-0172 §2), unless there is none that can be shown.
+func appendNick(dst []byte, name string) []byte {
+	if len(name) > maxNick {
+		return dst
+	}
+	if name = oneLine(name); name == "" {
+		return dst
+	}
+	dst = append(dst, "<nick xmlns='"+SpaceNick+"'>"...)
+	dst = strictxml.AppendText(dst, name)
+	return append(dst, "</nick>"...)
+}
+
+// appendState appends a chat state that stands alone. XEP-0085 §5.6: it "MUST NOT contain any child elements other than the chat state
+// notification extension ...; however, if threads are used ... then the standalone notification MUST also contain the <thread/>
+// element"; §5.4: its type SHOULD be "chat".
+func appendState(dst []byte, op *adapters.MessageOp, id string) ([]byte, error) {
+	from, to, err := ends(op)
+	if err != nil {
+		return dst, err
+	}
+	if id == "" {
+		id = op.TransID
+	}
+	name := op.Activity.String()
+	if op.Activity > adapters.ActivityGone || !carries(id) || !carries(op.Thread) || !carries(op.ParentThread) {
+		return dst, &Refusal{Reason: adapters.ReasonNotAcceptable, Detail: "This cannot be carried to XMPP"}
+	}
+	dst = appendHead(dst, "message", from, to, id)
+	dst = append(dst, " type='chat'>"...)
+	dst = appendEmpty(dst, name, SpaceStates)
+	dst = appendThread(dst, op)
 	return append(dst, "</message>"...), nil
 }
 
@@ -121,66 +240,12 @@ func taken(all []adapters.LangText, lang, outer string) bool {
 	return false
 }
 
-// plainText finds the text of op: its content, or the content of the message/cpim object that it relays. Only text/plain in ASCII
-// or UTF-8 crosses.
-func plainText(op *adapters.MessageOp) (text []byte, lang string, err error) {
-	if op.Object == nil && isPlain(op.Content.Type) {
-		return checkUTF8(op.Content.Octets, op.Content.Language)
-	}
-	t, err := cpim.ParseContentType(op.Content.Type)
-	if err != nil {
-		return nil, "", unsupported()
-	}
-	text, lang = op.Content.Octets, op.Content.Language
-	if t.Is("message/cpim") {
-		object := op.Object
-		if object == nil {
-			object = op.Content.Octets
-		}
-		m, err := cpim.ParseMessage(object, cpim.Limits{})
-		if err != nil {
-			return nil, "", &Refusal{Reason: adapters.ReasonBadRequest, Detail: "The message/cpim object is malformed"}
-		}
-		t, text = m.Content().ContentType(), m.Content().Body()
-		if h, ok := m.Content().Header("Content-Language"); ok {
-			lang = string(h.Value)
-		}
-	}
-	if !t.IsZero() && !t.Is("text/plain") {
-		return nil, "", unsupported()
-	}
-	if !t.IsZero() && !t.IsUTF8() {
-		return nil, "", &Refusal{Reason: adapters.ReasonUnsupportedContent, Detail: "Only text in UTF-8 can be carried"}
-	}
-	return checkUTF8(text, lang)
-}
-
-// isPlain knows the usual ways to write the one type that crosses; others are parsed.
-func isPlain(t string) bool {
-	switch t {
-	case plainType, "text/plain", "text/plain;charset=utf-8", "text/plain; charset=utf-8", "text/plain; charset=UTF-8":
-		return true
-	}
-	return false
-}
-
-func checkUTF8(text []byte, lang string) ([]byte, string, error) {
-	if !utf8.Valid(text) {
-		return nil, "", &Refusal{Reason: adapters.ReasonBadRequest, Detail: "The text is not UTF-8"}
-	}
-	return text, lang, nil
-}
-
-func unsupported() error {
-	return &Refusal{Reason: adapters.ReasonUnsupportedContent, Detail: "Only text/plain can be carried"}
-}
-
 func unmappable(whose string) error {
 	return &Refusal{Reason: adapters.ReasonAddressMalformed, Detail: "The " + whose + "'s address cannot be carried to XMPP"}
 }
 
-// AppendReport appends what tells the sender of an earlier message its outcome: a receipt (XEP-0184) for ReportDelivered, an error
-// stanza with the message's own id for ReportFailed (RFC 7247 §7.2). The id is the receipt's own. Other kinds have no form in
+// AppendReport appends what tells the sender of an earlier message its outcome: a receipt (XEP-0184) for ReportDelivered, a
+// displayed marker (XEP-0333) for ReportDisplayed, an error stanza with the message's own id for ReportFailed (RFC 7247 §7.2). The id is the receipt's own. Other kinds have no form in
 // this package and are refused.
 func AppendReport(dst []byte, r *adapters.Report, id string) ([]byte, error) {
 	from, err := jid.FromAddress(r.Recipient.Address, r.Recipient.Instance)
@@ -198,6 +263,12 @@ func AppendReport(dst []byte, r *adapters.Report, id string) ([]byte, error) {
 	case adapters.ReportDelivered:
 		dst = appendHead(dst, "message", from, to, id)
 		dst = append(dst, "><received xmlns='"+SpaceReceipts+"'"...)
+		dst = appendAttr(dst, "id", r.TransID)
+		dst = append(dst, "/></message>"...)
+		return dst, nil
+	case adapters.ReportDisplayed:
+		dst = appendHead(dst, "message", from, to, id)
+		dst = append(dst, "><displayed xmlns='"+SpaceMarkers+"'"...)
 		dst = appendAttr(dst, "id", r.TransID)
 		dst = append(dst, "/></message>"...)
 		return dst, nil

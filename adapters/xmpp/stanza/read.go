@@ -30,17 +30,37 @@ type Stanza struct {
 	ParentThread string
 	Delay        time.Time // XEP-0203, zero when absent
 	WantsReceipt bool      // XEP-0184 <request/>
-	ReceiptFor   string    // XEP-0184 <received id=/>
+	WantsMarker  bool      // XEP-0333 <markable/>
+	// Report is what the message says of an earlier one, ReportFor that one's id: XEP-0184 <received/>, XEP-0333 <displayed/>.
+	Report    adapters.ReportKind
+	ReportFor string
+	// State is its chat state (XEP-0085).
+	State adapters.Activity
+	// Corrects is set if it replaces an earlier message (XEP-0308), and Reacts if it is a reaction to one, with Reactions (XEP-0444);
+	// Fallback if it says that a body of its own stands for either of these (XEP-0428).
+	Corrects, Reacts bool
+	Reactions        []string
+	Fallback         bool
+	Links            []adapters.Link // XEP-0066
+	OriginID         string          // XEP-0359
+	NoStore          bool            // XEP-0334
+	Nick             string          // XEP-0172, also of a presence
+	// Encrypted is set if what the message says is encrypted or signed for its recipient's device (RFC 3923, XEP-0027, XEP-0373,
+	// XEP-0384), which no gateway can read.
+	Encrypted bool
 
 	// Of a presence.
 	Show        pidf.Show
 	Statuses    []adapters.LangText
 	Priority    int8
 	HasPriority bool
+	Caps        Caps
 
 	// Of an iq: its payload and that one's node attribute (XEP-0030).
 	Payload strictxml.Name
 	Node    string
+	raw     []byte // the octets of an iq, for what is in its payload
+	scope   *strictxml.Scope
 
 	// Error is the <error/> of a stanza of type "error"; never nil for one.
 	Error *Error
@@ -57,6 +77,7 @@ type Reader struct {
 	lang    string // of the last stanza that had one: most have the same
 	buf     []byte // the text being read
 	threads int
+	states  int
 	payload int
 }
 
@@ -70,14 +91,16 @@ func NewReader(space string, lim strictxml.Limits) *Reader {
 //
 // Kind is zero for an element that is not a stanza; then nothing else is set.
 func (r *Reader) Read(raw []byte, scope *strictxml.Scope) (*Stanza, error) {
-	r.st = Stanza{Alternatives: r.st.Alternatives[:0], Statuses: r.st.Statuses[:0]}
-	r.threads, r.payload = 0, 0
+	r.reset()
 	c, s := &r.cur, &r.st
 	c.Reset(raw, scope, r.lim)
 	if _, err := c.Next(); err != nil {
 		return nil, err
 	}
 	r.begin()
+	if s.Kind == IQ {
+		s.raw, s.scope = raw, scope
+	}
 	for {
 		k, err := c.Next()
 		if err != nil {
@@ -99,12 +122,20 @@ func (r *Reader) Read(raw []byte, scope *strictxml.Scope) (*Stanza, error) {
 	}
 }
 
+func (r *Reader) reset() {
+	o := &r.st
+	r.st = Stanza{
+		Alternatives: o.Alternatives[:0], Subjects: o.Subjects[:0], Statuses: o.Statuses[:0], Reactions: o.Reactions[:0], Links: o.Links[:0],
+	}
+	r.threads, r.payload, r.states = 0, 0, 0
+}
+
 // ReadHead reads only the start tag of a stanza that exceeds a limit, of which raw is as much as came: who it is from and for, and
 // its Fault, which is policy-violation. RFC 6120 §13.12: the receiver "MUST either return a <policy-violation/> stanza error ...,
 // thus allowing the sender to recover, or close the stream", and to close would let any user cut everybody's stream. The error is
 // as that of Read, also if the start tag itself exceeds a limit.
 func (r *Reader) ReadHead(raw []byte, scope *strictxml.Scope) (*Stanza, error) {
-	r.st = Stanza{Alternatives: r.st.Alternatives[:0], Statuses: r.st.Statuses[:0]}
+	r.reset()
 	c, s := &r.cur, &r.st
 	if tag := strictxml.StartTag(raw); tag != nil {
 		raw = tag
@@ -147,15 +178,28 @@ func (r *Reader) refuse(c Condition, text string) {
 	}
 }
 
+// header reads the attributes. The addresses and the id are copied together, since most often all three are kept.
 func (r *Reader) header() {
 	c, s := &r.cur, &r.st
-	s.From = r.address("from")
-	s.To = r.address("to")
-	if v, ok := c.AttrBytes("", "id"); ok && len(v) <= maxID {
-		s.ID = string(v)
-	} else if ok {
+	from, hasFrom := c.AttrBytes("", "from")
+	to, hasTo := c.AttrBytes("", "to")
+	id, _ := c.AttrBytes("", "id")
+	if len(id) > maxID {
+		id = nil
 		r.refuse(PolicyViolation, "The id is longer than 1024 octets")
 	}
+	if cap(r.buf) > keptText {
+		r.buf = nil
+	}
+	r.buf = append(append(append(r.buf[:0], from...), to...), id...)
+	all := string(r.buf)
+	if hasFrom {
+		s.From = r.address("from", all[:len(from)])
+	}
+	if hasTo {
+		s.To = r.address("to", all[len(from):len(from)+len(to)])
+	}
+	s.ID = all[len(from)+len(to):]
 	if v, ok := c.AttrBytes("", "type"); ok {
 		s.Type = typeName(v)
 	}
@@ -167,12 +211,8 @@ func (r *Reader) header() {
 // maxID bounds an id in octets: it comes back in every answer, and is kept for late reports. A stanza with a longer one has none.
 const maxID = 1024
 
-func (r *Reader) address(name string) jid.JID {
-	v, ok := r.cur.AttrBytes("", name)
-	if !ok {
-		return jid.JID{}
-	}
-	j, err := jid.Parse(string(v))
+func (r *Reader) address(name, v string) jid.JID {
+	j, err := jid.Parse(v)
 	if err != nil {
 		r.refuse(JIDMalformed, "The '"+name+"' address is malformed")
 	}
@@ -229,83 +269,103 @@ func (r *Reader) language(v []byte) string {
 // child reads one child of the stanza, from its start tag to its end tag.
 func (r *Reader) child() error {
 	c, s := &r.cur, &r.st
-	switch s.Kind {
-	case Message:
-		switch {
-		case c.Is(r.space, "body"):
-			return r.body()
-		case c.Is(r.space, "subject"):
-			lang := r.childLang()
-			t, err := r.text()
-			if err == nil {
-				s.Subjects = r.localized(s.Subjects, adapters.LangText{Lang: lang, Text: string(t)}, "subject")
-			}
-			return err
-		case c.Is(r.space, "thread"):
-			parent, _ := c.Attr("", "parent")
-			t, err := r.text()
-			if err != nil {
-				return err
-			}
-			if r.threads++; r.threads > 1 {
-				r.refuse(BadRequest, "More than one thread")
-				return nil
-			}
-			s.Thread, s.ParentThread = string(t), parent
-			return nil
-		case c.Is(SpaceReceipts, "request"):
-			s.WantsReceipt = true
-		case c.Is(SpaceReceipts, "received"):
-			if v, ok := c.AttrBytes("", "id"); ok && len(v) <= maxID {
-				s.ReceiptFor = string(v)
-			}
-		}
-	case Presence:
-		switch {
-		case c.Is(r.space, "show"):
-			t, err := r.text()
-			if err == nil {
-				s.Show, _ = pidf.ParseShow(string(t)) // an unknown value is no value
-			}
-			return err
-		case c.Is(r.space, "status"):
-			lang := r.childLang()
-			t, err := r.text()
-			if err == nil && len(t) > 0 {
-				s.Statuses = r.localized(s.Statuses, adapters.LangText{Lang: lang, Text: string(t)}, "")
-			}
-			return err
-		case c.Is(r.space, "priority"):
-			t, err := r.text()
-			if err != nil {
-				return err
-			}
-			// RFC 6121 §4.7.2.3: an integer from -128 to +127. Another value is no value.
-			if p, err := strconv.ParseInt(string(t), 10, 8); err == nil && !s.HasPriority {
-				s.Priority, s.HasPriority = int8(p), true
-			}
-			return nil
-		}
-	case IQ:
-		if !c.Is(r.space, "error") {
-			if r.payload++; r.payload == 1 {
-				s.Payload = c.Name()
-				s.Node, _ = c.Attr("", "node")
-			}
-		}
-	}
+	own := c.InSpace(r.space)
 	switch {
-	case s.Kind != 0 && c.Is(r.space, "error"):
+	case s.Kind == 0:
+	case own && string(c.Local()) == "error":
 		return r.error()
-	case (s.Kind == Message || s.Kind == Presence) && c.Is(SpaceDelay, "delay"):
-		if v, ok := c.Attr("", "stamp"); ok && s.Delay.IsZero() {
-			if t, err := time.Parse(time.RFC3339Nano, v); err == nil {
-				s.Delay = t
-			}
+	case s.Kind == Message && own:
+		return r.messageChild()
+	case s.Kind == Message:
+		return r.extension()
+	case s.Kind == Presence:
+		return r.presenceChild(own)
+	case s.Kind == IQ:
+		if r.payload++; r.payload == 1 {
+			s.Payload = c.Name()
+			s.Node, _ = c.Attr("", "node")
 		}
 	}
-	_, err := c.Skip()
+	return r.skip()
+}
+
+// skip passes the current element.
+func (r *Reader) skip() error {
+	_, err := r.cur.Skip()
 	return err
+}
+
+// messageChild reads a child of RFC 6121 §5.2.
+func (r *Reader) messageChild() error {
+	c, s := &r.cur, &r.st
+	switch string(c.Local()) {
+	case "body":
+		return r.body()
+	case "subject":
+		lang := r.childLang()
+		t, err := r.text()
+		if err == nil {
+			s.Subjects = r.localized(s.Subjects, adapters.LangText{Lang: lang, Text: string(t)}, "subject")
+		}
+		return err
+	case "thread":
+		parent, _ := c.Attr("", "parent")
+		t, err := r.text()
+		if err != nil {
+			return err
+		}
+		if r.threads++; r.threads > 1 {
+			r.refuse(BadRequest, "More than one thread")
+			return nil
+		}
+		s.Thread, s.ParentThread = string(t), parent
+		return nil
+	}
+	return r.skip()
+}
+
+// presenceChild reads a child of RFC 6121 §4.7, or an extension that crosses.
+func (r *Reader) presenceChild(own bool) error {
+	c, s := &r.cur, &r.st
+	if !own {
+		switch string(c.Local()) {
+		case "delay":
+			r.delay()
+		case "nick":
+			return r.nick()
+		case "c":
+			if c.InSpace(SpaceCaps) {
+				r.caps()
+			}
+		}
+		return r.skip()
+	}
+	switch string(c.Local()) {
+	case "show":
+		t, err := r.text()
+		if err == nil {
+			s.Show, _ = pidf.ParseShow(string(t)) // an unknown value is no value
+		}
+		return err
+	case "status":
+		lang := r.childLang()
+		t, err := r.text()
+		if err == nil && len(t) > 0 {
+			s.Statuses = r.localized(s.Statuses, adapters.LangText{Lang: lang, Text: string(t)}, "")
+		}
+		return err
+	case "priority":
+		t, err := r.text()
+		if err != nil {
+			return err
+		}
+		// RFC 6121 §4.7.2.3: an integer from -128 to +127. Another value is no value.
+		if p, err := strconv.ParseInt(string(t), 10, 8); err == nil && !s.HasPriority {
+			s.Priority, s.HasPriority = int8(p), true
+		}
+		return nil
+	}
+	return r.skip()
 }
 
 // childLang is the language in force on a child: its own, else the stanza's.
@@ -411,52 +471,6 @@ func (r *Reader) localized(all []adapters.LangText, t adapters.LangText, element
 		}
 	}
 	return append(all, t)
-}
-
-// error reads an <error/> (RFC 6120 §8.3.2).
-func (r *Reader) error() error {
-	c := &r.cur
-	e := &Error{}
-	e.Type, _ = c.Attr("", "type")
-	for {
-		k, err := c.Next()
-		if err != nil {
-			return err
-		}
-		switch k {
-		case strictxml.EndElement:
-			if e.Condition == 0 {
-				e.Condition = UndefinedCondition
-			}
-			if r.st.Error == nil {
-				r.st.Error = e
-			}
-			return nil
-		case strictxml.StartElement:
-			switch {
-			case c.Is(SpaceErrors, "text"):
-				lang := r.childLang()
-				t, err := r.text()
-				if err != nil {
-					return err
-				}
-				e.Text, e.Lang = cut(string(t)), lang
-			case c.InSpace(SpaceErrors) && e.Condition == 0:
-				e.Condition = parseCondition(c.Local())
-				t, err := r.text()
-				if err != nil {
-					return err
-				}
-				if e.Condition == Gone || e.Condition == Redirect {
-					e.NewAddress = cut(string(t))
-				}
-			default:
-				if _, err := c.Skip(); err != nil {
-					return err
-				}
-			}
-		}
-	}
 }
 
 // finish applies the rules that need the whole stanza.

@@ -148,5 +148,9 @@ func appendErrorElement(dst []byte, e *Error) []byte {
 		dst = strictxml.AppendText(dst, e.Text)
 		dst = append(dst, "</text>"...)
 	}
+	if e.Application != "" {
+		dst = append(append(dst, '<'), e.Application...)
+		dst = append(dst, " xmlns='"+SpaceConditions+"'/>"...)
+	}
 	return append(dst, "</error>"...)
 }

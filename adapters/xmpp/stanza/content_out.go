@@ -1,0 +1,112 @@
+package stanza
+
+import (
+	"errors"
+	"unicode/utf8"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/internal/markup"
+	"github.com/isthmus-gateway/isthmus/internal/mimebody"
+)
+
+// texts is what a message says, as XMPP can carry it.
+type texts struct {
+	plain  []byte
+	lang   string
+	others []adapters.LangText // in other languages
+	html   string              // children of XHTML-IM's body; "" for none
+	links  []adapters.Link
+}
+
+// textOf finds the text of op: its content, or the content of the message/cpim object that it relays.
+func textOf(op *adapters.MessageOp) (texts, error) {
+	if op.Object == nil && isPlain(op.Content.Type) {
+		return plainTexts(op, op.Content.Octets, op.Content.Language)
+	}
+	t, err := cpim.ParseContentType(op.Content.Type)
+	if err != nil {
+		return texts{}, unsupported()
+	}
+	octets, lang := op.Content.Octets, op.Content.Language
+	if t.Is("message/cpim") {
+		object := op.Object
+		if object == nil {
+			object = op.Content.Octets
+		}
+		m, err := cpim.ParseMessage(object, cpim.Limits{})
+		if err != nil {
+			return texts{}, &Refusal{Reason: adapters.ReasonBadRequest, Detail: "The message/cpim object is malformed"}
+		}
+		t, octets = m.Content().ContentType(), m.Content().Body()
+		if h, ok := m.Content().Header("Content-Language"); ok {
+			lang = string(h.Value)
+		}
+	}
+	switch {
+	case t.IsZero() || t.Is("text/plain") && t.IsUTF8():
+		return plainTexts(op, octets, lang)
+	case t.Is("message/cpim"): // one in another: nobody is shown that
+		return texts{}, unsupported()
+	}
+	r, err := mimebody.Render(adapters.Content{Type: t.String(), Language: lang, Octets: octets}, mimebody.Limits{})
+	if err != nil {
+		return texts{}, unrendered(err)
+	}
+	out := texts{lang: lang, others: op.Alternatives, links: op.Links}
+	if len(out.links) == 0 {
+		out.links = r.Links
+	}
+	if r.HTML != "" {
+		// RFC 7572 §7: a gateway "SHOULD process SIP messages that contain message bodies of type "text/html"; if so, a gateway MUST
+		// transform the "text/html" content into XHTML content that conforms to the XHTML-IM Integration Set"; by allow-list
+		// (THREATS.md G14).
+		h, err := markup.Convert(r.HTML, markup.Limits{})
+		if err != nil {
+			return texts{}, &Refusal{Reason: adapters.ReasonTooLarge, Detail: "The HTML text is too large to be converted"}
+		}
+		out.plain, out.html = []byte(h.Text), h.XHTML
+	}
+	if len(r.Texts) > 0 {
+		out.plain, out.lang = []byte(r.Texts[0].Text), r.Texts[0].Lang
+		if len(out.others) == 0 {
+			out.others = r.Texts[1:]
+		}
+	}
+	return out, nil
+}
+
+// unrendered is the refusal of a content that nobody could be shown whole.
+func unrendered(err error) error {
+	switch {
+	case errors.Is(err, mimebody.ErrSecured):
+		return &Refusal{Reason: adapters.ReasonUnsupportedContent, Detail: "A signed or encrypted message cannot be carried"}
+	case errors.Is(err, mimebody.ErrUnsupported):
+		return unsupported()
+	case errors.Is(err, mimebody.ErrCharset):
+		return &Refusal{Reason: adapters.ReasonUnsupportedContent, Detail: "The charset of the text is not known"}
+	case errors.Is(err, mimebody.ErrUndecodable):
+		return &Refusal{Reason: adapters.ReasonBadRequest, Detail: "The text is not of the charset it claims"}
+	}
+	return &Refusal{Reason: adapters.ReasonBadRequest, Detail: "The content is malformed"}
+}
+
+func plainTexts(op *adapters.MessageOp, text []byte, lang string) (texts, error) {
+	if !utf8.Valid(text) {
+		return texts{}, &Refusal{Reason: adapters.ReasonBadRequest, Detail: "The text is not UTF-8"}
+	}
+	return texts{plain: text, lang: lang, others: op.Alternatives, links: op.Links}, nil
+}
+
+// isPlain knows the usual ways to write the one type that crosses; others are parsed.
+func isPlain(t string) bool {
+	switch t {
+	case plainType, "text/plain", "text/plain;charset=utf-8", "text/plain; charset=utf-8", "text/plain; charset=UTF-8":
+		return true
+	}
+	return false
+}
+
+func unsupported() error {
+	return &Refusal{Reason: adapters.ReasonUnsupportedContent, Detail: "This type of content cannot be carried"}
+}
