@@ -5,7 +5,10 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
+	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -42,8 +45,6 @@ func (n *Network) parse(s string) *valueFault {
 	switch {
 	case err != nil || p.Addr().Is4In6():
 		return &valueFault{quoted(s) + " is no network", "write as in 192.0.2.0/24, 2001:db8::/32 or 127.0.0.1"}
-	case p.Bits() == 0:
-		return &valueFault{quoted(s) + " is every address there is", "name the addresses that the peer sends from"}
 	case p != p.Masked():
 		return &valueFault{
 			quoted(s) + " has bits beyond its length",
@@ -87,6 +88,42 @@ func (m *Mailbox) parse(s string) *valueFault {
 
 // Domain is the part after the "@".
 func (m Mailbox) Domain() Domain { return Domain(m[strings.LastIndexByte(string(m), '@')+1:]) }
+
+// Text is a text that is written to the wire in quotation marks: UTF-8 without controls, at most 256 octets.
+type Text string
+
+func (t *Text) parse(s string) *valueFault {
+	if s == "" || len(s) > 256 || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+		return &valueFault{"no text of 1 to 256 octets without controls", "write the text alone"}
+	}
+	*t = Text(s)
+	return nil
+}
+
+// SIPAddress is the address of a SIP user: a sip: URI with a user part and a domain, and nothing else.
+type SIPAddress struct {
+	text    string
+	address cpim.Address
+}
+
+func (a *SIPAddress) parse(s string) *valueFault {
+	u, err := cpim.ParseSIPURI(s)
+	if err == nil {
+		id, bad := cpim.SIPMapping{Scheme: cpim.IM}.Address(u)
+		a.address, err = id.Address, bad
+	}
+	if err != nil {
+		return &valueFault{quoted(s) + " is no address of a SIP user", "write as in sip:alice@example.net, in lower case"}
+	}
+	a.text = s
+	return nil
+}
+
+// String is the address as it was written.
+func (a SIPAddress) String() string { return a.text }
+
+// Domain is the domain of the address.
+func (a SIPAddress) Domain() Domain { return Domain(a.address.Domain()) }
 
 // Host is a domain name or an IP address, without a port.
 type Host string

@@ -42,6 +42,8 @@ func (c *Config) check() Faults {
 			k.byRoute[r.Domain] = r
 		}
 	}
+	k.secretSources()
+	k.somewhere("dns.allow", k.DNS.Allow, "name the networks that names may lead to")
 	k.sip()
 	k.xmpp()
 	k.routes()
@@ -52,6 +54,15 @@ func (c *Config) check() Faults {
 		k.fault("limits.sip.body", "more than limits.sip.message", "write at most "+l.Message.String())
 	}
 	return k.faults
+}
+
+// somewhere refuses networks of every address there is.
+func (k *checker) somewhere(path string, networks []Network, instead string) {
+	for i, n := range networks {
+		if n.IsValid() && n.Bits() == 0 {
+			k.fault(index(path, i), quoted(n.String())+" is every address there is", instead)
+		}
+	}
 }
 
 // written tells whether the key at path is in the file, be its value right or wrong.

@@ -45,6 +45,7 @@ func (k *checker) sip() {
 			}
 		}
 		k.senders(index("sip.peers", i, "domains"), p.Domains, "sip")
+		k.users(index("sip.peers", i), p)
 	}
 }
 
@@ -75,5 +76,28 @@ func (k *checker) publishTo() {
 		if _, ok := p.To.Static.Target("example.invalid"); !ok && p.To != (NextHop{}) {
 			k.fault(index("sip.publish_to", i, "to"), quoted(p.To.String())+" is no SIP next hop with an IP address", `write as in "sip:192.0.2.7:5060;transport=tcp"`)
 		}
+	}
+}
+
+// users checks who may prove what.
+func (k *checker) users(at string, p Peer) {
+	if len(p.Users) == 0 {
+		k.somewhere(at+".networks", p.Networks, "name the addresses that the peer sends from, or the users that prove themselves")
+	}
+	names := make(map[Text]string)
+	for i, u := range p.Users {
+		unique(k, names, u.Name, index(at+".users", i, "name"), "the same user", "give each user a name of its own")
+		if d := u.Address.Domain(); d != "" && !slices.Contains(p.Domains, d) {
+			k.fault(index(at+".users", i, "address"), string(d)+" is not one of the peer's domains", "add it to domains, or write an address of another")
+		}
+	}
+	if len(p.Users) == 0 && p.Realm != "" {
+		k.fault(at+".realm", "a realm without users", "write users, or remove it")
+	}
+	switch c := p.Credentials; {
+	case c.Username != "" && c.Realm == "":
+		k.fault(at+".credentials", "credentials without a realm", "write realm: and what the peer's challenge says")
+	case c.Username == "" && (c.Realm != "" || c.PasswordFile != "" || c.PasswordEnv != ""):
+		k.fault(at+".credentials", "credentials without a username", "write username: and the name that the peer knows the gateway by")
 	}
 }

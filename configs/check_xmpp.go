@@ -24,12 +24,6 @@ func (k *checker) xmpp() {
 					"one link leads to a domain: remove it from the others")
 			}
 		}
-		switch {
-		case m.SecretFile != "" && m.SecretEnv != "":
-			k.fault(at+".secret_env", "the secret is named twice", "keep secret_file or secret_env")
-		case m.SecretFile == "" && m.SecretEnv == "" && !k.written(at+".secret_file") && !k.written(at+".secret_env"):
-			k.fault(at, "no secret is named", "write secret_file: and a path, or secret_env: and the name of a variable")
-		}
 		if r := k.byRoute[m.Domain]; m.Domain != "" && (r == nil || r.Via == "xmpp") {
 			k.fault(at+".domain", "no route leads "+string(m.Domain)+" to another side: what the server hands over for it could go nowhere",
 				"add {domain: "+string(m.Domain)+", via: sip, next_hops: […]} to routes")

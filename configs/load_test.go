@@ -126,7 +126,23 @@ func TestParseFaults(t *testing.T) {
 			`f:7:18: sip.peers[0].networks[0]: "127.0.0.1/8" has bits beyond its length; write "127.0.0.0/8" for the network, or "127.0.0.1" for the address`,
 		}},
 		{"every address", "127.0.0.1/32", "0.0.0.0/0", []string{
-			`f:7:18: sip.peers[0].networks[0]: "0.0.0.0/0" is every address there is; name the addresses that the peer sends from`,
+			`f:7:18: sip.peers[0].networks[0]: "0.0.0.0/0" is every address there is; name the addresses that the peer sends from, or the users that prove themselves`,
+		}},
+		{"every address, with users", "networks: [127.0.0.1/32]", "networks: [0.0.0.0/0]\n      users: [{name: a, address: 'sip:a@example.net', password_env: A}]", nil},
+		{"users", "networks: [127.0.0.1/32]", "networks: [127.0.0.1/32]\n      users: [{name: a, address: 'sip:a@example.org'}, {name: a, address: 'sip:b@example.net', password_env: A, password_file: b}, {name: c, address: 'sip:Alice@example.net', password_env: A}]", []string{
+			`f:8:15: sip.peers[0].users[0]: no secret is named; write password_file: and a path, or password_env: and the name of a variable`,
+			`f:8:34: sip.peers[0].users[0].address: example.org is not one of the peer's domains; add it to domains, or write an address of another`,
+			`f:8:63: sip.peers[0].users[1].name: the same user again; the first is sip.peers[0].users[0].name on line 8; give each user a name of its own`,
+			`f:8:110: sip.peers[0].users[1].password_env: the secret is named twice; keep password_file or password_env`,
+			`f:8:151: sip.peers[0].users[2].address: "sip:Alice@example.net" is no address of a SIP user; write as in sip:alice@example.net, in lower case`,
+		}},
+		{"credentials", "networks: [127.0.0.1/32]", "networks: [127.0.0.1/32]\n      realm: r\n      credentials: {realm: r}", []string{
+			`f:8:14: sip.peers[0].realm: a realm without users; write users, or remove it`,
+			`f:9:20: sip.peers[0].credentials: credentials without a username; write username: and the name that the peer knows the gateway by`,
+		}},
+		{"credentials without realm or password", "networks: [127.0.0.1/32]", "networks: [127.0.0.1/32]\n      credentials: {username: u}", []string{
+			`f:8:20: sip.peers[0].credentials: no secret is named; write password_file: and a path, or password_env: and the name of a variable`,
+			`f:8:20: sip.peers[0].credentials: credentials without a realm; write realm: and what the peer's challenge says`,
 		}},
 		{"no network", "127.0.0.1/32", "local", []string{
 			`f:7:18: sip.peers[0].networks[0]: "local" is no network; write as in 192.0.2.0/24, 2001:db8::/32 or 127.0.0.1`,

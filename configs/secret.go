@@ -9,34 +9,15 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/isthmus-gateway/isthmus/internal/secret"
 )
 
-// Secret is a text that must not be seen. Whatever prints it, prints "[redacted]": fmt, JSON, YAML, zerolog. The zero value is
-// no secret.
-type Secret struct{ text string }
-
-const redacted = "[redacted]"
+// Secret is a text that must not be seen. Whatever prints it, prints "[redacted]". The zero value is no secret.
+type Secret = secret.Text
 
 // NewSecret keeps text.
-func NewSecret(text string) Secret { return Secret{text} }
-
-// Reveal is the text itself, for the one place that must put it on the wire.
-func (s Secret) Reveal() string { return s.text }
-
-// IsZero reports whether there is no secret.
-func (s Secret) IsZero() bool { return s.text == "" }
-
-// String is "[redacted]".
-func (s Secret) String() string { return redacted }
-
-// GoString is "[redacted]".
-func (s Secret) GoString() string { return redacted }
-
-// Format writes "[redacted]" whatever the verb.
-func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// MarshalText writes "[redacted]".
-func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func NewSecret(text string) Secret { return secret.New(text) }
 
 // maxSecret bounds a secret in octets, so that a device or a wrong file is not read without end.
 const maxSecret = 64 << 10
@@ -44,28 +25,67 @@ const maxSecret = 64 << 10
 // Environment is where secret_env looks: os.LookupEnv, or a map in a test.
 type Environment func(name string) (string, bool)
 
-// ReadSecrets fills the Secret of each component from its file or variable. Relative paths start at folder. It fails with
-// Faults: a file that is missing, is no regular file, is empty, is too long or can be read by others than its owner; a variable
-// that is unset or empty. No fault holds any of a secret's octets.
-func (c *Config) ReadSecrets(folder string, env Environment) error {
-	var faults Faults
+// keyedSecret is one secret of the configuration: where it is read from, and to.
+type keyedSecret struct {
+	at, file, env string  // paths of the entry and the names of its two keys
+	from          Path    // what they say
+	variable      EnvName //
+	to            *Secret
+}
+
+// secrets lists every secret that the configuration names, in the order of the file.
+func (c *Config) secrets() (list []keyedSecret) {
+	for i := range c.SIP.Peers {
+		p := &c.SIP.Peers[i]
+		at := "sip.peers[" + strconv.Itoa(i) + "]"
+		for j := range p.Users {
+			u := &p.Users[j]
+			list = append(list, keyedSecret{at + ".users[" + strconv.Itoa(j) + "]", "password_file", "password_env", u.PasswordFile, u.PasswordEnv, &u.Password})
+		}
+		if k := &p.Credentials; k.Username != "" {
+			list = append(list, keyedSecret{at + ".credentials", "password_file", "password_env", k.PasswordFile, k.PasswordEnv, &k.Password})
+		}
+	}
 	for i := range c.XMPP.Components {
 		m := &c.XMPP.Components[i]
-		at := "xmpp.components[" + strconv.Itoa(i) + "]"
+		list = append(list, keyedSecret{"xmpp.components[" + strconv.Itoa(i) + "]", "secret_file", "secret_env", m.SecretFile, m.SecretEnv, &m.Secret})
+	}
+	return list
+}
+
+// ReadSecrets fills each Secret from its file or variable. Relative paths start at folder. It fails with Faults: a file that is
+// missing, is no regular file, is empty, is too long or can be read by others than its owner; a variable that is unset or empty. No
+// fault holds any of a secret's octets.
+func (c *Config) ReadSecrets(folder string, env Environment) error {
+	var faults Faults
+	for _, k := range c.secrets() {
 		var v *valueFault
+		at := k.at
 		switch {
-		case m.SecretFile != "":
-			at += ".secret_file"
-			m.Secret, v = readSecretFile(folder, string(m.SecretFile))
-		case m.SecretEnv != "":
-			at += ".secret_env"
-			m.Secret, v = readSecretEnv(string(m.SecretEnv), env)
+		case k.from != "":
+			at += "." + k.file
+			*k.to, v = readSecretFile(folder, string(k.from))
+		case k.variable != "":
+			at += "." + k.env
+			*k.to, v = readSecretEnv(string(k.variable), env)
 		}
 		if v != nil {
 			faults = append(faults, c.origin.fault(at, *v))
 		}
 	}
 	return faults.err()
+}
+
+// secretSources checks that exactly one source of each secret is named.
+func (k *checker) secretSources() {
+	for _, s := range k.secrets() {
+		switch {
+		case s.from != "" && s.variable != "":
+			k.fault(s.at+"."+s.env, "the secret is named twice", "keep "+s.file+" or "+s.env)
+		case s.from == "" && s.variable == "" && !k.written(s.at+"."+s.file) && !k.written(s.at+"."+s.env):
+			k.fault(s.at, "no secret is named", "write "+s.file+": and a path, or "+s.env+": and the name of a variable")
+		}
+	}
 }
 
 func readSecretEnv(name string, env Environment) (Secret, *valueFault) {
@@ -120,5 +140,5 @@ func checkSecret(text, what string) (Secret, *valueFault) {
 	case strings.ContainsAny(text, "\r\n\x00"):
 		return Secret{}, &valueFault{what + " has more than one line", "put the secret alone into it, on one line"}
 	}
-	return Secret{text}, nil
+	return NewSecret(text), nil
 }

@@ -54,7 +54,8 @@ type Listener struct {
 type Peer struct {
 	// Its name in logs and metrics: letters, digits, dots, hyphens and underscores, at most 63.
 	Name Name `yaml:"name" required:"true" example:"example-net-proxy"`
-	// The addresses it sends from: networks in CIDR notation, or single addresses. A network of all addresses is refused.
+	// The addresses it sends from: networks in CIDR notation, or single addresses. A network of all addresses is
+	// refused, but for a peer whose users prove themselves.
 	Networks []Network `yaml:"networks" required:"true" example:"127.0.0.1/32"`
 	// The domains it may send as: the domain of the From address must be one of them, else 403. Each needs a route, because
 	// answers, reports and presence go back to it.
@@ -72,4 +73,46 @@ type Peer struct {
 	// It understands message/cpim and the notices of RFC 5438: a message whose sender asked for notices is sent to it as
 	// message/cpim. Without it all messages are sent as text/plain.
 	Dispositions Switch `yaml:"dispositions" default:"false"`
+	// Its P-Asserted-Identity says whom a request is from, and requests to it carry one (RFC 3325): the peer and this gateway are of
+	// one trust domain. Without it the header field is not looked at, and not written.
+	Trusted Switch `yaml:"trusted" default:"false"`
+	// Those whose requests it may send. With users each MESSAGE, SUBSCRIBE and PUBLISH must be proven by digest (RFC 8760), and be
+	// from the user that it proves; a request without proof is answered 401. Without users the peer is believed.
+	Users []User `yaml:"users"`
+	// The realm of users, as their devices show it. Without it: the first of domains.
+	Realm Text `yaml:"realm" example:"example.net"`
+	// Users may answer with MD5 too, which is weak. SHA-256 is always offered first.
+	AllowMD5 Switch `yaml:"allow_md5" default:"false"`
+	// What the gateway proves itself with when the peer challenges it. Without it a 401 or 407 is a refusal.
+	Credentials Credentials `yaml:"credentials"`
+}
+
+// User is someone who proves by a password who they are.
+type User struct {
+	// The username of the digest.
+	Name Text `yaml:"name" required:"true" example:"alice"`
+	// The address that the user's From must be. Its domain is one of the peer's.
+	Address SIPAddress `yaml:"address" required:"true" example:"sip:alice@example.net"`
+	// The file that holds the password, as secret_file of a component. Exactly one of password_file and password_env is needed.
+	PasswordFile Path `yaml:"password_file" shown:"true" example:"/etc/isthmus/alice.secret"`
+	// The environment variable that holds the password instead.
+	PasswordEnv EnvName `yaml:"password_env" example:"ISTHMUS_ALICE_SECRET"`
+	// The password, once ReadSecrets has read it; not a key.
+	Password Secret `yaml:"-"`
+}
+
+// Credentials are what the gateway proves itself with to a peer.
+type Credentials struct {
+	// The username that the peer knows the gateway by. Without it the gateway has no credentials.
+	Username Text `yaml:"username" example:"isthmus"`
+	// The peer's realm. A challenge of any other realm is not answered.
+	Realm Text `yaml:"realm" example:"example.net"`
+	// The file that holds the password. Exactly one of password_file and password_env is needed.
+	PasswordFile Path `yaml:"password_file" example:"/etc/isthmus/trunk.secret"`
+	// The environment variable that holds the password instead.
+	PasswordEnv EnvName `yaml:"password_env" example:"ISTHMUS_TRUNK_SECRET"`
+	// A challenge with MD5 is answered too, which is weak.
+	AllowMD5 Switch `yaml:"allow_md5" default:"false"`
+	// The password, once ReadSecrets has read it; not a key.
+	Password Secret `yaml:"-"`
 }

@@ -57,6 +57,15 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 			Name: string(p.Name), FoldCase: bool(p.FoldCase), IgnorePort: bool(p.IgnorePort), LargeMessages: bool(p.LargeMessages),
 			OmitInstance: bool(p.OmitInstance), Dispositions: bool(p.Dispositions),
 		}
+		peer.Trusted, peer.Realm, peer.AllowMD5 = bool(p.Trusted), string(p.Realm), bool(p.AllowMD5)
+		for _, u := range p.Users {
+			peer.Users = append(peer.Users, sip.User{Name: string(u.Name), Address: u.Address.String(), Password: u.Password})
+		}
+		if k := p.Credentials; k.Username != "" {
+			peer.Credentials = sip.Credentials{
+				Username: string(k.Username), Realm: string(k.Realm), Password: k.Password, AllowMD5: bool(k.AllowMD5),
+			}
+		}
 		for _, n := range p.Networks {
 			peer.Networks = append(peer.Networks, n.Prefix)
 		}
