@@ -46,6 +46,7 @@ func (c *Config) check() Faults {
 	k.somewhere("dns.allow", k.DNS.Allow, "name the networks that names may lead to")
 	k.sip()
 	k.xmpp()
+	k.tls()
 	k.routes()
 	if l := c.Limits.SIP; l.MaxExpires < l.MinExpires {
 		k.fault("limits.sip.max_expires", "less than min_expires", "write at least "+l.MinExpires.String())

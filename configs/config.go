@@ -17,6 +17,9 @@ type Config struct {
 	Routes []Route `yaml:"routes" required:"true"`
 	// How names are looked up. It is used for next hops that are names, and for routes without next hops.
 	DNS DNS `yaml:"dns"`
+	// The gateway's certificates and the authorities that it trusts. SIGHUP reads these files anew, for the connections that are
+	// made from then on; if anything is wrong with one of them, everything stays as it was and the log says why.
+	TLS TLS `yaml:"tls"`
 	// The local port for health, readiness and metrics.
 	Admin Admin `yaml:"admin"`
 	// The log: JSON on standard error, one line at the end of each operation. It never holds message bodies or secrets.

@@ -35,6 +35,7 @@ func Load(path string, env Environment) (*Config, error) {
 	if err := append(faults, more...).err(); err != nil {
 		return nil, err
 	}
+	c.TLS.from(filepath.Dir(path))
 	return c, nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/configs"
 	"github.com/isthmus-gateway/isthmus/gateway"
 	"github.com/isthmus-gateway/isthmus/internal/admin"
+	"github.com/isthmus-gateway/isthmus/internal/certs"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -23,6 +24,7 @@ type assembly struct {
 	sip       *sip.Adapter  // nil without listeners
 	xmpp      *xmpp.Adapter // nil without components
 	names     *resolver.Resolver
+	certs     *certs.Store // nil where the configuration says nothing of TLS
 	listeners []admin.Link // of SIP, as configured
 	started   atomic.Bool
 }
@@ -41,6 +43,10 @@ type surroundings struct {
 func assemble(cfg *configs.Config, with surroundings) (*assembly, error) {
 	a := &assembly{}
 	if err := a.join(cfg, with); err != nil {
+		var faults configs.Faults
+		if errors.As(err, &faults) {
+			return nil, faults
+		}
 		return nil, &usageError{"the configuration cannot be used: " + err.Error()}
 	}
 	return a, nil
@@ -49,6 +55,9 @@ func assemble(cfg *configs.Config, with surroundings) (*assembly, error) {
 func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 	var sides []adapters.Adapter
 	var err error
+	if a.certs, err = openCertificates(cfg, with); err != nil {
+		return err
+	}
 	if len(cfg.SIP.Listeners) > 0 {
 		c := sipConfig(cfg, with)
 		c.Reached = a.reached

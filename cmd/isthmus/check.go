@@ -27,12 +27,12 @@ type checkCommand struct {
 
 // finding is one line of the summary.
 type finding struct {
-	What   string   `json:"what"` // listener, sender, route, name, admin, fault, result
+	What   string   `json:"what"` // listener, sender, route, certificate, name, admin, fault, result
 	OK     bool     `json:"ok"`
 	Name   string   `json:"name,omitempty"`
 	Via    string   `json:"via,omitempty"`
 	From   []string `json:"from,omitempty"` // addresses or servers that a sender sends from
-	As     []string `json:"as,omitempty"`   // domains that it may send as
+	As     []string `json:"as,omitempty"`   // domains that it may send as; names in a certificate
 	To     []string `json:"to,omitempty"`   // domains that it may send to; next hops of a route; addresses of a name
 	Detail string   `json:"detail,omitempty"`
 }
@@ -52,6 +52,8 @@ func (f finding) String() string {
 			return fmt.Sprintf("name         %s: %s", f.Name, list(f.To))
 		}
 		return fmt.Sprintf("name         %s: %s", f.Name, f.Detail)
+	case "certificate":
+		return fmt.Sprintf("certificate  %s for %s: %s", f.Name, list(f.As), f.Detail)
 	case "admin":
 		return "admin        " + f.Name
 	}
@@ -72,28 +74,39 @@ func (c checkCommand) Run(ctx context.Context, p process) error {
 	if err := a.close(); err != nil {
 		return err
 	}
+	found := append(summary(cfg), certificateFindings(a.certs)...)
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	found := summary(cfg)
 	names, err := lookUpNames(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	found = append(found, names...)
-	failed := 0
+	failed, unknown := 0, 0
 	for _, f := range found {
-		if !f.OK {
+		switch {
+		case f.OK:
+		case f.What == "name":
+			unknown++
+		default:
 			failed++
 		}
 	}
-	result := finding{What: "result", OK: failed == 0, Detail: c.Config + " is right"}
-	if failed > 0 {
-		result.Detail = fmt.Sprintf("%s is right in itself, but %d %s cannot be looked up", c.Config, failed, plural(failed, "name", "names"))
+	result := finding{What: "result", OK: failed+unknown == 0, Detail: c.Config + " is right"}
+	if !result.OK {
+		var but []string
+		if unknown > 0 {
+			but = append(but, fmt.Sprintf("%d %s cannot be looked up", unknown, plural(unknown, "name", "names")))
+		}
+		if failed > 0 {
+			but = append(but, fmt.Sprintf("%d %s nothing to a peer", failed, plural(failed, "certificate proves", "certificates prove")))
+		}
+		result.Detail = c.Config + " is right in itself, but " + strings.Join(but, ", and ")
 	}
 	if err := printFindings(p.out, append(found, result), c.JSON); err != nil {
 		return err
 	}
-	if failed > 0 {
+	if !result.OK {
 		return silentError{}
 	}
 	return nil

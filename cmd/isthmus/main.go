@@ -21,9 +21,8 @@ func main() {
 	}))
 }
 
-// listen delivers the signals that end the gateway. SIGHUP is one of them: there is no reload, and left to its default it would end
-// the process with everything that is under way. So it drains, and whoever supervises the process starts it with the new
-// configuration (`isthmus check` tells beforehand whether that is right).
+// listen delivers the signals that end the gateway, and SIGHUP, which reads the certificates anew and would end the process if it were
+// left to its default.
 func listen() (<-chan os.Signal, func()) {
 	c := make(chan os.Signal, 2)
 	signal.Notify(c, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

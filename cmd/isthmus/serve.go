@@ -15,8 +15,8 @@ import (
 	"github.com/isthmus-gateway/isthmus/internal/admin"
 )
 
-// serveCommand runs the gateway until a signal or a fault ends it. SIGTERM, SIGINT and SIGHUP drain: new traffic is refused, what is under
-// way is finished, for at most limits.drain; a second signal ends at once.
+// serveCommand runs the gateway until a signal or a fault ends it. SIGTERM and SIGINT drain: new traffic is refused, what is under way
+// is finished, for at most limits.drain; a second signal ends at once. SIGHUP reads the certificates anew.
 type serveCommand struct {
 	Config string `short:"c" required:"" placeholder:"FILE" help:"The configuration."`
 }
@@ -76,7 +76,9 @@ func serve(ctx context.Context, cfg *configs.Config, logger zerolog.Logger, sign
 			}
 		}()
 	}
-	return operate(ctx, a, cfg.Limits.Drain.Std(), logger, signals)
+	done := make(chan struct{})
+	defer close(done)
+	return operate(ctx, a, cfg.Limits.Drain.Std(), logger, hangups(done, signals, a.certs, logger))
 }
 
 // engine is what operate starts and ends: the gateway with its adapters.

@@ -266,3 +266,21 @@ func loadRoots(file string) (*x509.CertPool, error) {
 	}
 	return pool, nil
 }
+
+// FileFaults are the faults in an error of Open or Reload, in the order in which they were found.
+func FileFaults(err error) []*FileFault {
+	var found []*FileFault
+	var walk func(error)
+	walk = func(err error) {
+		switch e := err.(type) {
+		case *FileFault:
+			found = append(found, e)
+		case interface{ Unwrap() []error }:
+			for _, one := range e.Unwrap() {
+				walk(one)
+			}
+		}
+	}
+	walk(err)
+	return found
+}

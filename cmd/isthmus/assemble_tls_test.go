@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/isthmus-gateway/isthmus/internal/certs"
+	"github.com/isthmus-gateway/isthmus/internal/certs/certstest"
+)
+
+// check tries the certificates: what is wrong with a file is a fault of the configuration at the key that names it, and a certificate
+// that no peer would take is told.
+func TestCheckCertificates(t *testing.T) {
+	text, err := os.ReadFile("../../configs/two-domains.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	ca := certstest.NewCA(t)
+	file := filepath.Join(folder, "c.yaml")
+	now := time.Now()
+	for _, c := range []struct {
+		name string
+		leaf *certstest.Leaf
+		lose string // the file to take away
+		code int
+		out  string
+		err  string
+	}{
+		{"good", ca.Issue(certstest.Spec{DNS: []string{"example.net"}, URI: []string{"sip:example.com"}}), "", 0, "certificate  one for example.net, sip:example.com: until ", ""},
+		{"ends soon", ca.Issue(certstest.Spec{DNS: []string{"example.net"}, NotAfter: now.Add(time.Hour)}), "", 0, "certificate one expires at", ""},
+		{"ended", ca.Issue(certstest.Spec{DNS: []string{"example.net"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(-time.Minute)}), "", 1, "1 certificate proves nothing to a peer", ""},
+		{"nameless", ca.Issue(certstest.Spec{CommonName: "example.net"}), "", 1, "has no name in subjectAltName", ""},
+		{"no key", ca.Issue(certstest.Spec{DNS: []string{"example.net"}}), "one.key", 2, "", "tls.certificates[0].key_file: the file"},
+		{"no chain", ca.Issue(certstest.Spec{DNS: []string{"example.net"}}), "one.crt", 2, "", "tls.certificates[0].chain_file: the file"},
+		{"no anchors", ca.Issue(certstest.Spec{DNS: []string{"example.net"}}), "roots.pem", 2, "", "tls.roots_file: the file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.leaf.WriteTo(certstest.Files{Chain: filepath.Join(folder, "one.crt"), Key: filepath.Join(folder, "one.key")})
+			if err := os.WriteFile(filepath.Join(folder, "roots.pem"), ca.PEM(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if c.lose != "" {
+				if err := os.Remove(filepath.Join(folder, c.lose)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// Relative paths start at the folder of the configuration.
+			whole := append(bytes.Clone(text), "tls:\n  certificates: [{name: one, chain_file: one.crt, key_file: one.key}]\n  roots_file: roots.pem\n"...)
+			if err := os.WriteFile(file, whole, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got := isthmus(t, "", map[string]string{"ISTHMUS_PROSODY_SECRET": "x"}, "check", "-c", file)
+			if got.code != c.code || !strings.Contains(got.out, c.out) || !strings.Contains(got.err, c.err) {
+				t.Errorf("exit code %d, want %d\nstandard output: %s\nstandard error: %s", got.code, c.code, got.out, got.err)
+			}
+			if c.err != "" && !strings.Contains(got.err, "c.yaml:") {
+				t.Errorf("the fault has no line: %s", got.err)
+			}
+		})
+	}
+}
+
+// T-FI-17: SIGHUP takes what is new on disk and ends nothing; other signals go on to who ends the gateway.
+func TestHangup_T_FI_17(t *testing.T) {
+	ca := certstest.NewCA(t)
+	folder := t.TempDir()
+	files := ca.Issue(certstest.Spec{DNS: []string{"old.example"}}).WriteFiles(folder)
+	store, err := certs.Open(certs.Config{
+		Certificates: []certs.Source{{Name: "one", ChainFile: files.Chain, KeyFile: files.Key}}, RootsFile: ca.WriteRoot(folder),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca.Issue(certstest.Spec{DNS: []string{"new.example"}}).WriteTo(files)
+	signals, done := make(chan os.Signal), make(chan struct{})
+	defer close(done)
+	others := hangups(done, signals, store, zerolog.Nop())
+	signals <- syscall.SIGHUP
+	// The second is taken when the first was dealt with.
+	signals <- syscall.SIGTERM
+	if s := <-others; s != syscall.SIGTERM {
+		t.Errorf("%v went on", s)
+	}
+	if !store.Has("new.example") || store.Has("old.example") {
+		t.Error("the certificate was not read anew")
+	}
+	if err := os.Remove(files.Key); err != nil {
+		t.Fatal(err)
+	}
+	signals <- syscall.SIGHUP
+	signals <- os.Interrupt
+	if s := <-others; s != os.Interrupt {
+		t.Errorf("%v went on", s)
+	}
+	if !store.Has("new.example") {
+		t.Error("a bad file took the certificate away")
+	}
+}
+
+// Without certificates SIGHUP ends nothing either.
+func TestHangupWithoutCertificates(t *testing.T) {
+	var log bytes.Buffer
+	signals, done := make(chan os.Signal), make(chan struct{})
+	defer close(done)
+	others := hangups(done, signals, nil, zerolog.New(&log))
+	signals <- syscall.SIGHUP
+	signals <- syscall.SIGTERM
+	if s := <-others; s != syscall.SIGTERM || !strings.Contains(log.String(), "no certificates") {
+		t.Errorf("%v went on, the log says %q", s, log.String())
+	}
+}
