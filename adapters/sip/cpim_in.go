@@ -1,12 +1,14 @@
 package sip
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/cpim/imdn"
+	"github.com/isthmus-gateway/isthmus/internal/mimebody"
 )
 
 // readCPIM reads a message/cpim object (RFC 3862) into op, or into a Report if it is a disposition notice (RFC 5438). The object is
@@ -37,15 +39,22 @@ func readCPIM(op *adapters.MessageOp, body []byte, req *wire.Message, opts ReadO
 		op.Sent = sent.Time()
 	}
 	if imdn.IsNotification(m) {
-		return readNotice(m, op, opts)
+		return readNotices(m, op, opts)
 	}
 	op.Object = body
 	op.Wants = dispositions(asks.Want)
+	if v, ok := req.Header(autoSubmitted); ok && !strings.EqualFold(v, "no") {
+		op.Wants = 0 // what a machine sent is answered by no other (G2)
+	}
+	op.OriginID = transIDOf(asks.MessageID)
 	if op.Wants != 0 {
 		if asks.MessageID == "" {
 			return Incoming{}, refuse(WhySyntax, 400, "Bad Request: a disposition is asked for without Message-ID")
 		}
-		op.TransID = transIDOf(asks.MessageID)
+		op.TransID = op.OriginID
+	}
+	if from, ok := m.From(); ok && from.Name() != "" {
+		op.SenderName = displayName(from.Name())
 	}
 	subjects := op.Subjects[:0:0]
 	for s := range m.Subjects() {
@@ -109,40 +118,81 @@ func dispositions(w imdn.Want) (d adapters.Dispositions) {
 	return d
 }
 
-// readInnerContent sets op.Content to the content of the object. Text is checked and converted as outside; anything else is given
-// as it is, if it is encoded in no way that would hide what it is.
+// readInnerContent sets op.Content to the content of the object, its transfer encoding undone. Text is checked and converted as
+// outside; a type that nobody knows is given as it is, because the object that it is in crosses whole.
 func readInnerContent(e *cpim.Entity, op *adapters.MessageOp) *Refusal {
-	if h, ok := e.Header("Content-Transfer-Encoding"); ok {
-		switch strings.ToLower(h.Text()) {
-		case "7bit", "8bit", "binary":
+	encoding, _ := e.Header("Content-Transfer-Encoding")
+	octets, err := mimebody.Decode(encoding.Text(), e.Body())
+	switch {
+	case errors.Is(err, mimebody.ErrUnsupported):
+		return refuse(WhyContent, 415, "Unsupported Media Type: Content-Transfer-Encoding inside message/cpim",
+			wire.Header{Name: "Accept", Value: acceptedContent})
+	case err != nil:
+		return refuse(WhySyntax, 400, "Bad Request: malformed transfer encoding inside message/cpim")
+	}
+	if h, ok := e.Header("Content-Disposition"); ok {
+		switch kind, optional := mimebody.ParseDisposition(h.Text()); kind {
+		case "", "render", "inline", "attachment":
 		default:
-			return refuse(WhyContent, 415, "Unsupported Media Type: Content-Transfer-Encoding inside message/cpim")
+			if !optional {
+				return refuseContent()
+			}
 		}
 	}
 	if h, ok := e.Header("Content-Language"); ok && isLanguage(h.Text()) {
 		op.Content.Language = h.Text()
 	}
 	t := e.ContentType()
-	op.Content.Type, op.Content.Octets = t.String(), e.Body()
-	if !t.Is("text/plain") {
-		return nil
+	_, ref := setContent(op, t, t.String(), octets)
+	if op.Activity != adapters.ActivityNone {
+		op.Object = nil
 	}
-	octets, kind, ref := readPlainText(t, t.String(), e.Body())
-	if ref != nil {
-		return ref
-	}
-	op.Content.Type, op.Content.Octets = kind, octets
-	return nil
+	return ref
 }
 
-// readNotice reads a disposition notice. One that says nothing that the core has a word for gives an empty Incoming.
-func readNotice(m *cpim.Message, op *adapters.MessageOp, opts ReadOptions) (Incoming, *Refusal) {
-	if !m.Content().ContentType().Is(imdn.MediaType) {
-		return Incoming{}, refuseContent() // several notices in one, RFC 5438 §8.3
+// readNotices reads disposition notices: one, or several in a multipart/mixed (RFC 5438 §8.3: "The aggregated IMDN is constructed using
+// the multipart/mixed MIME type and including as individual payloads all the IMDNS that were received as message/imdn+xml"). Those that
+// say nothing that the core has a word for are left out.
+func readNotices(m *cpim.Message, op *adapters.MessageOp, opts ReadOptions) (in Incoming, _ *Refusal) {
+	add := func(document []byte) *Refusal {
+		r, ref := readNotice(document, op, opts)
+		if r != nil {
+			in.Reports = append(in.Reports, r)
+		}
+		return ref
 	}
-	n, err := imdn.Parse(m.Content().Body())
+	t := m.Content().ContentType()
+	switch {
+	case t.Is(imdn.MediaType):
+		return in, add(m.Content().Body())
+	case !t.Is("multipart/mixed"):
+		return in, refuseContent()
+	}
+	malformed := refuse(WhySyntax, 400, "Bad Request: malformed disposition notifications")
+	parts, err := mimebody.Split(t, m.Content().Body(), mimebody.Limits{})
 	if err != nil {
-		return Incoming{}, refuse(WhySyntax, 400, "Bad Request: malformed disposition notification")
+		return in, malformed
+	}
+	for i := range parts {
+		document, err := parts[i].Decoded()
+		if err != nil {
+			return Incoming{}, malformed
+		}
+		if !parts[i].Type().Is(imdn.MediaType) {
+			return Incoming{}, refuseContent()
+		}
+		if ref := add(document); ref != nil {
+			return Incoming{}, ref
+		}
+	}
+	return in, nil
+}
+
+// readNotice reads one disposition notice; nil if the core has no word for what it says.
+func readNotice(document []byte, op *adapters.MessageOp, opts ReadOptions) (*adapters.Report, *Refusal) {
+	n, err := imdn.Parse(document)
+	if err != nil {
+		return nil, refuse(WhySyntax, 400, "Bad Request: malformed disposition notification")
 	}
 	f := n.Fields()
 	r := &adapters.Report{
@@ -164,10 +214,10 @@ func readNotice(m *cpim.Message, op *adapters.MessageOp, opts ReadOptions) (Inco
 	case f.Kind == imdn.Processing && f.Status == imdn.Stored:
 		r.Kind = adapters.ReportDelayed
 	default:
-		return Incoming{}, nil
+		return nil, nil
 	}
 	if r.Kind == adapters.ReportFailed {
 		r.Status.Remote = "imdn " + f.Status.String()
 	}
-	return Incoming{Report: r}, nil
+	return r, nil
 }

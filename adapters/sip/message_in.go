@@ -1,7 +1,6 @@
 package sip
 
 import (
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -38,15 +37,12 @@ func (o ReadOptions) recipient(s cpim.Scheme) cpim.SIPMapping {
 	return cpim.SIPMapping{Scheme: s, FoldCase: o.FoldCase, IgnorePort: true}
 }
 
-// Incoming is what a MESSAGE says: exactly one of the fields is set.
+// Incoming is what a MESSAGE says: one of the fields is set, or none for a notice that says nothing that the core has a word for.
 type Incoming struct {
 	Message *adapters.MessageOp
-	// Report is set for a disposition notice (RFC 5438).
-	Report *adapters.Report
+	// Reports are what disposition notices say (RFC 5438): one, or several in one request (RFC 5438 §8.3).
+	Reports []*adapters.Report
 }
-
-// acceptedContent is the Accept of a 415 and of OPTIONS: what a MESSAGE may carry.
-const acceptedContent = "text/plain, message/cpim"
 
 // ReadMessage translates a MESSAGE request: RFC 7572 §5, Table 2. The recipient is the Request-URI and never the To header field,
 // which stays what it was when a request is retargeted. Who may send as whom is not its business; see Adapter.
@@ -67,6 +63,7 @@ func ReadMessage(req *wire.Message, opts ReadOptions) (Incoming, *Refusal) {
 	op.Hops = hopsOf(req)
 	op.Thread = threadOf(req.CallID())
 	op.TransID = req.TopVia().Branch()
+	op.SenderName = displayName(req.From().Display())
 	op.Content.Language = languageOf(req)
 	if s, ok := req.Header("Subject"); ok {
 		if !utf8.ValidString(s) {
@@ -77,14 +74,18 @@ func ReadMessage(req *wire.Message, opts ReadOptions) (Incoming, *Refusal) {
 	if ref := readTimes(req, op, opts.Now); ref != nil {
 		return Incoming{}, ref
 	}
-	if ref := checkEncoding(req); ref != nil {
-		return Incoming{}, ref
+	return readBody(op, req, opts)
+}
+
+// maxSenderName bounds what a sender calls itself, in octets. A longer name is cut.
+const maxSenderName = 256
+
+// displayName is a display name as SenderName, "" if it is none that can be shown on one line.
+func displayName(s string) string {
+	if s == "" || !utf8.ValidString(s) {
+		return ""
 	}
-	if ct := req.ContentType(); ct != "" || len(req.Body()) > 0 {
-		return readContent(op, ct, req.Body(), req, opts)
-	}
-	op.Content.Type = plainText // a MESSAGE "MAY contain a body" (RFC 3428 §9)
-	return Incoming{Message: op}, nil
+	return cut(oneLine(s), maxSenderName)
 }
 
 // readParties reads whom a request is from and to. A SIPS URI in any of the three places is refused (RFC 7247 §8).
@@ -151,7 +152,9 @@ func isLanguage(s string) bool {
 // field value. If the request does not contain a Date header field, ... from the time the UAS received the request" (RFC 3428 §7).
 func readTimes(req *wire.Message, op *adapters.MessageOp, now time.Time) *Refusal {
 	if v, ok := req.Header("Date"); ok {
-		op.Sent = parseDate(v)
+		if op.Sent = parseDate(v); !plausible(op.Sent, now) {
+			op.Sent = time.Time{}
+		}
 	}
 	v, ok := req.Header("Expires")
 	if !ok {
@@ -165,118 +168,24 @@ func readTimes(req *wire.Message, op *adapters.MessageOp, now time.Time) *Refusa
 	if !op.Sent.IsZero() {
 		from = op.Sent
 	}
+	if life == 0 {
+		from, life = now, immediately
+	}
 	op.Expires = from.Add(life)
 	return nil
 }
 
-// checkEncoding refuses what we cannot decode (RFC 3261 §8.2.3), and a disposition that must be understood and is not.
-func checkEncoding(req *wire.Message) *Refusal {
-	for v := range req.Headers("Content-Encoding") {
-		if !strings.EqualFold(v, "identity") {
-			return refuse(WhyContent, 415, phraseOf(415), wire.Header{Name: "Accept-Encoding", Value: "identity"},
-				wire.Header{Name: "Accept", Value: acceptedContent})
-		}
-	}
-	if v, ok := req.Header("Content-Disposition"); ok {
-		kind, params := splitParams(v)
-		optional := false
-		for name, value := range params {
-			optional = optional || name == "handling" && strings.EqualFold(value, "optional")
-		}
-		switch strings.ToLower(kind) {
-		case "render", "session", "notification", "":
-		default:
-			if !optional {
-				return refuseContent()
-			}
-		}
-	}
-	return nil
+// immediately is the life of a message with "Expires: 0". RFC 3428 knows that value (§4: "an Expires header field with a non-zero
+// value ..."), and taken as a time it would make every such message expired before anybody could have it. §7 leaves it to local policy
+// what to do with one that cannot be delivered in time: it is delivered if that can be done while its sender waits for the answer, for
+// 64*T1 (RFC 3261 §17.1.2.2), and is never kept for later.
+const immediately = 32 * time.Second
+
+// plausible tells whether a Date may be believed. A clock that was never set is before this century, or far ahead (RFC
+// 3261 §20.17 knows "simple end systems without a battery-backed clock"): a life that counts from its Date would have ended long ago, or
+// never end.
+func plausible(sent, now time.Time) bool {
+	return !sent.Before(earliest) && sent.Before(now.Add(24*time.Hour))
 }
 
-func refuseContent() *Refusal {
-	return refuse(WhyContent, 415, phraseOf(415), wire.Header{Name: "Accept", Value: acceptedContent})
-}
-
-// plainText is the type that we give and prefer. SIP's default charset for text is UTF-8 (RFC 3261 §7.4.1).
-const plainText = "text/plain;charset=UTF-8"
-
-// readContent reads the body into op, or into a Report.
-func readContent(op *adapters.MessageOp, contentType string, body []byte, req *wire.Message, opts ReadOptions) (Incoming, *Refusal) {
-	if contentType == "" {
-		// "The Content-Type header field MUST be present if the body is not empty" (RFC 3261 §20.15).
-		return Incoming{}, refuse(WhySyntax, 400, "Bad Request: a body without Content-Type")
-	}
-	if isPlainUTF8(contentType) { // the common case, without allocating
-		if !utf8.Valid(body) {
-			return Incoming{}, refuse(WhyCharset, 400, "Bad Request: the body is not UTF-8")
-		}
-		op.Content.Type, op.Content.Octets = contentType, body
-		return Incoming{Message: op}, nil
-	}
-	t, err := cpim.ParseContentType(contentType)
-	if err != nil {
-		return Incoming{}, refuse(WhySyntax, 400, "Bad Request: malformed Content-Type")
-	}
-	switch t.Media() {
-	case "text/plain":
-		octets, kind, ref := readPlainText(t, contentType, body)
-		if ref != nil {
-			return Incoming{}, ref
-		}
-		op.Content.Type, op.Content.Octets = kind, octets
-		return Incoming{Message: op}, nil
-	case "message/cpim":
-		return readCPIM(op, body, req, opts)
-	}
-	return Incoming{}, refuseContent()
-}
-
-// isPlainUTF8 tells whether a Content-Type is text/plain in UTF-8 in one of its usual spellings.
-func isPlainUTF8(contentType string) bool {
-	const media = "text/plain"
-	if len(contentType) < len(media) || !strings.EqualFold(contentType[:len(media)], media) {
-		return false
-	}
-	rest := contentType[len(media):]
-	if rest == "" {
-		return true
-	}
-	rest, ok := strings.CutPrefix(strings.TrimLeft(rest, " "), ";")
-	return ok && strings.EqualFold(strings.TrimLeft(rest, " "), "charset=utf-8")
-}
-
-// readPlainText checks text of a charset that we know, and converts the one that needs it. contentType is how t was written.
-func readPlainText(t cpim.ContentType, contentType string, body []byte) (octets []byte, kind string, ref *Refusal) {
-	charset, given := t.Param("charset")
-	if !given {
-		charset = "utf-8"
-	}
-	switch strings.ToLower(charset) {
-	case "utf-8", "utf8":
-		if !utf8.Valid(body) {
-			return nil, "", refuse(WhyCharset, 400, "Bad Request: the body is not UTF-8")
-		}
-		return body, contentType, nil
-	case "us-ascii", "ascii":
-		for _, c := range body {
-			if c >= utf8.RuneSelf {
-				return nil, "", refuse(WhyCharset, 400, "Bad Request: the body is not US-ASCII")
-			}
-		}
-		return body, contentType, nil
-	case "iso-8859-1", "latin1", "iso_8859-1":
-		// Each octet is the character of that number (ISO/IEC 8859-1 is the first block of Unicode).
-		out := make([]byte, 0, len(body)+len(body)/4)
-		for _, c := range body {
-			out = utf8.AppendRune(out, rune(c))
-		}
-		utf, err := t.WithParam("charset", "UTF-8")
-		if err != nil {
-			return out, plainText, nil
-		}
-		return out, utf.String(), nil
-	}
-	return nil, "", refuse(WhyCharset, 415, "Unsupported Media Type: the charset is not known",
-		wire.Header{Name: "Accept", Value: plainText + ", message/cpim"})
-}
+var earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // never written to

@@ -159,11 +159,13 @@ func (a *Adapter) takeMessage(in *inbound) *Refusal {
 	if ref != nil {
 		return ref
 	}
-	if got.Report != nil {
+	if len(got.Reports) > 0 {
 		// "an endpoint will send a SIP response to the MESSAGE request regardless of the type of message" (RFC 5438
 		// §12.1.2); nothing else ever answers a notice.
 		a.respond(in, answer{code: 200, phrase: phraseOf(200)}, "")
-		a.handler.Report(a.base, got.Report)
+		for _, r := range got.Reports {
+			a.handler.Report(a.base, r)
+		}
 		return nil
 	}
 	if got.Message == nil {
@@ -173,7 +175,13 @@ func (a *Adapter) takeMessage(in *inbound) *Refusal {
 	}
 	op := got.Message
 	op.Peer = in.peerOf()
-	to := op.To
-	a.handler.Message(a.base, op, func(s adapters.Status) { a.respond(in, answerFor(s, to, "MESSAGE"), "") })
+	to, activity := op.To, op.Activity != adapters.ActivityNone
+	a.handler.Message(a.base, op, func(s adapters.Status) {
+		if activity && s.Reason == adapters.ReasonNotImplemented {
+			// "The composer MUST cease transmitting status messages if the receiver returned a 415" (RFC 3994 §4).
+			s.Reason = adapters.ReasonUnsupportedContent
+		}
+		a.respond(in, answerFor(s, to, "MESSAGE"), "")
+	})
 	return nil
 }

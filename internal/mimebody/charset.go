@@ -12,7 +12,7 @@ import (
 )
 
 // Text is the text of octets of type t in UTF-8; it is octets itself if they are UTF-8 or US-ASCII already. Without a charset parameter
-// they are UTF-8: "the "charset" parameter ... default" of text in SIP (RFC 3261 §7.4.1).
+// they are UTF-8: "media subtypes of the "text" type are defined to have a default charset value of "UTF-8"" (RFC 3261 §7.4.1).
 //
 // It is strict: octets that are no text of the charset are ErrUndecodable, never replaced by U+FFFD. A charset is known by the names that
 // IANA gives it.

@@ -34,7 +34,8 @@ const maxLinks = 16
 const maxName = 512
 
 // ValidURL tells whether s may be a Link's URL: absolute, http or https, with a host, without the user information that makes one host
-// look like another (RFC 9110 §4.2.4: "a sender MUST NOT generate the userinfo subcomponent"), in the characters of RFC 3986 §2, and not
+// look like another (RFC 9110 §4.2.4: "a recipient
+// SHOULD parse for userinfo and treat its presence as an error"), in the characters of RFC 3986 §2, and not
 // over 4096 octets.
 func ValidURL(s string) bool {
 	scheme, rest, ok := strings.Cut(s, "://")

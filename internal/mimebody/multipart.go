@@ -39,8 +39,8 @@ func (p *Part) Type() cpim.ContentType {
 
 var textPlain = cpim.MustParseContentType("text/plain") // never written to
 
-// Disposition is the part's disposition type in lower case, and whether the part may be left out: "If the handling parameter is
-// missing, required SHOULD be assumed" (RFC 3261 §20.11).
+// Disposition is the part's disposition type in lower case, and whether the part may be left out: "The default value for the 'handling'
+// parameter is 'required'" (RFC 5621 §8).
 func (p *Part) Disposition() (kind string, optional bool) {
 	return ParseDisposition(p.Header("Content-Disposition"))
 }

@@ -27,7 +27,7 @@ type Rendering struct {
 //
 // A content that is no text, that a person would not be shown whole, is refused, with an error that wraps ErrUnsupported: a message is
 // delivered, or its sender is told. So is a part of a multipart that has no form, unless its sender allows to leave it out
-// (handling=optional, RFC 5621 §8.2), or another part says the same (multipart/alternative). Signed and encrypted contents are
+// (handling=optional, RFC 5621 §8), or another part says the same (multipart/alternative). Signed and encrypted contents are
 // ErrSecured: their text without their signature would be another content. The other errors are a *SyntaxError, ErrCharset and
 // ErrUndecodable.
 func Render(c adapters.Content, lim Limits) (Rendering, error) {

@@ -57,7 +57,7 @@ func TestRender(t *testing.T) {
 		{"mixed", "multipart/mixed;boundary=b", "--b\n\nx\n--b\n\ny\n--b--", Rendering{Texts: texts("cs", "x\ny")}, nil},
 		{"mixed languages", "multipart/mixed;boundary=b", "--b\n\nx\n--b\nContent-Language: en\n\ny\n--b--", Rendering{Texts: texts("", "x\ny")}, nil},
 		{"a multipart that nobody knows is mixed", "multipart/x-pair;boundary=b", "--b\n\nx\n--b\n\ny\n--b--", Rendering{Texts: texts("cs", "x\ny")}, nil},
-		// "if the receiver ... does not understand a body part ... whose handling is required, ... returns a 415" (RFC 5621 §8)
+		// "if the parameter has the value 'required', the UAS returns a 415 (Unsupported Media Type) response" (RFC 5621 §8)
 		{"an image that must be shown", "multipart/mixed;boundary=b", "--b\n\nx\n" + required + "--b--", Rendering{}, ErrUnsupported},
 		{"an image that may be left out", "multipart/mixed;boundary=b", "--b\n\nx\n" + optional + "--b--", Rendering{Texts: texts("cs", "x")}, nil},
 		{"an icon that must be shown", "multipart/mixed;boundary=b", "--b\nContent-Disposition: icon\n\nx\n--b--", Rendering{}, ErrUnsupported},
