@@ -73,6 +73,9 @@ type Peer struct {
 	// It understands message/cpim and the notices of RFC 5438: a message whose sender asked for notices is sent to it as
 	// message/cpim. Without it all messages are sent as text/plain.
 	Dispositions Switch `yaml:"dispositions" default:"false"`
+	// Whether its user agents understand isComposing (RFC 3994): they are then told when an XMPP user is composing a message. Without it
+	// only those are who send it themselves. One that refuses it with 415 is not sent it again for a day.
+	Composing Switch `yaml:"composing" default:"false"`
 	// Its P-Asserted-Identity says whom a request is from, and requests to it carry one (RFC 3325): the peer and this gateway are of
 	// one trust domain. Without it the header field is not looked at, and not written.
 	Trusted Switch `yaml:"trusted" default:"false"`

@@ -24,18 +24,19 @@ const Name = "sip"
 
 // Adapter speaks SIP SIMPLE. Make it with New, then Start, Wait, Shutdown, each once.
 type Adapter struct {
-	limits   Limits
-	sentBy   string
-	peers    *peers
-	content  int
-	log      zerolog.Logger
-	layer    *transaction.Layer
-	handler  adapters.Handler // set by Start, before the layer calls Request
-	refusals *refusals
-	plain    *plainOnly
-	pending  *onePending
-	reached  func(resolver.Target, bool) // may be nil
-	cseq     atomic.Uint32
+	limits    Limits
+	sentBy    string
+	peers     *peers
+	content   int
+	log       zerolog.Logger
+	layer     *transaction.Layer
+	handler   adapters.Handler // set by Start, before the layer calls Request
+	refusals  *refusals
+	learned   *learned
+	composers *composers
+	pending   *onePending
+	reached   func(resolver.Target, bool) // may be nil
+	cseq      atomic.Uint32
 	// timerN is how long a NOTIFY may take after a SUBSCRIBE: 64*T1 (RFC 6665 §4.1.2.4).
 	timerN time.Duration
 
@@ -70,18 +71,19 @@ func New(cfg Config) (*Adapter, error) {
 		Help: "SIP requests answered without reaching the core, by why.",
 	}, []string{"why"})
 	a := &Adapter{
-		limits:   limits,
-		sentBy:   cfg.SentBy,
-		peers:    known,
-		content:  cfg.maxContent(),
-		log:      cfg.Logger,
-		refusals: newRefusals(cfg.Logger, refused),
-		plain:    newPlainOnly(),
-		pending:  newOnePending(),
-		reached:  cfg.Reached,
-		timerN:   32 * time.Second,
-		auth:     newAuthenticator(),
-		loopSeed: maphash.MakeSeed(),
+		limits:    limits,
+		sentBy:    cfg.SentBy,
+		peers:     known,
+		content:   cfg.maxContent(),
+		log:       cfg.Logger,
+		refusals:  newRefusals(cfg.Logger, refused),
+		learned:   newLearned(),
+		composers: newComposers(),
+		pending:   newOnePending(),
+		reached:   cfg.Reached,
+		timerN:    32 * time.Second,
+		auth:      newAuthenticator(),
+		loopSeed:  maphash.MakeSeed(),
 	}
 	if cfg.T1 > 0 {
 		a.timerN = 64 * cfg.T1
@@ -236,36 +238,6 @@ func (a *Adapter) contactHost(t resolver.Transport) (host string, port uint16, v
 		}
 	}
 	return "", 0, 0, false
-}
-
-// plainOnly remembers next hops that refused message/cpim with 415, so that they are not asked again for a while. It is bounded; when
-// full it forgets all, which costs one refused request each. Safe for use from many goroutines.
-type plainOnly struct {
-	mu    sync.Mutex
-	until map[netip.AddrPort]time.Time
-}
-
-const (
-	plainOnlyLimit = 1024
-	plainOnlyLife  = 24 * time.Hour
-)
-
-func newPlainOnly() *plainOnly { return &plainOnly{until: make(map[netip.AddrPort]time.Time)} }
-
-func (p *plainOnly) add(hop netip.AddrPort) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.until) >= plainOnlyLimit {
-		clear(p.until)
-	}
-	p.until[hop] = time.Now().Add(plainOnlyLife)
-}
-
-func (p *plainOnly) has(hop netip.AddrPort) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	end, ok := p.until[hop]
-	return ok && time.Now().Before(end)
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }

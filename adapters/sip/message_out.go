@@ -11,6 +11,8 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/cpim/iscomposing"
+	"github.com/isthmus-gateway/isthmus/internal/mimebody"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -28,6 +30,10 @@ type WriteOptions struct {
 	CSeq            uint32
 	// Now is when the message is written.
 	Now time.Time
+	// OmitName leaves out what the sender calls itself.
+	OmitName bool
+
+	name string // what the sender calls itself
 }
 
 // The errors of WriteMessage that say more than that a value cannot be written.
@@ -40,17 +46,25 @@ var (
 
 // WriteMessage translates a message into a MESSAGE request: RFC 7572 §4, Table 1. From is the sender with the device as "gr"; the
 // Request-URI is the recipient's address or device; Subject is the first subject, in one line; there is no Contact (RFC 3428 §4).
-// What SIP's pager mode has no place for is left out: the kind, the parent thread, further subjects and alternative bodies.
+// The sender's own name is the display name of From. What SIP's pager mode has no place for is left out: the kind, the parent thread,
+// further subjects, and bodies in further languages, which are "alternate versions of the same body" (RFC 6121 §5.2.3).
+// Links are in the words of the content, and need no header field.
 func WriteMessage(op *adapters.MessageOp, o WriteOptions) (*wire.Request, error) {
 	if op.Hops <= 0 {
 		return nil, ErrHops
 	}
+	o.name = op.SenderName
 	req, err := newMessage(op.From, op.To, op.Thread, o)
 	if err != nil {
 		return nil, err
 	}
 	req.MaxForwards = min(op.Hops, 255)
 	req.BranchHint = op.TransID
+	if op.Activity != adapters.ActivityNone {
+		req.ContentType = iscomposing.MediaType
+		req.Body, err = composingDocument(op)
+		return req, err
+	}
 	if len(op.Subjects) > 0 {
 		req.Headers = append(req.Headers, wire.Header{Name: "Subject", Value: oneLine(op.Subjects[0].Text)})
 	}
@@ -62,10 +76,9 @@ func WriteMessage(op *adapters.MessageOp, o WriteOptions) (*wire.Request, error)
 	if lang := op.Content.Language; lang != "" && isLanguage(lang) {
 		req.Headers = append(req.Headers, wire.Header{Name: "Content-Language", Value: lang})
 	}
-	if req.ContentType, err = contentTypeOf(op.Content); err != nil {
+	if req.ContentType, req.Body, err = contentOf(op.Content); err != nil {
 		return nil, err
 	}
-	req.Body = op.Content.Octets
 	if o.CPIM {
 		return req, wrapCPIM(req, op, o.Now)
 	}
@@ -98,7 +111,11 @@ func newMessage(from, to adapters.Party, thread string, o WriteOptions) (*wire.R
 	if req.CallID == "" {
 		req.CallID = o.CallID
 	}
-	if req.From, err = wire.FormatAddr(wire.AddrSpec{URI: fromURI, Tag: o.FromTag}); err != nil {
+	spec := wire.AddrSpec{URI: fromURI, Tag: o.FromTag}
+	if !o.OmitName {
+		spec.Display = displayName(o.name)
+	}
+	if req.From, err = wire.FormatAddr(spec); err != nil {
 		return nil, err
 	}
 	if req.To, err = wire.FormatAddr(wire.AddrSpec{URI: toURI}); err != nil {
@@ -150,30 +167,31 @@ func appendTimes(h []wire.Header, op *adapters.MessageOp, now time.Time) []wire.
 	return h
 }
 
-// contentTypeOf is the Content-Type of what is sent: text/plain always names its charset.
-func contentTypeOf(c adapters.Content) (string, error) {
+// contentOf is the Content-Type and the octets of what is sent. Text goes out in UTF-8 and says so, whatever charset it came in.
+func contentOf(c adapters.Content) (kind string, octets []byte, err error) {
 	if isPlainUTF8(c.Type) {
 		if !utf8.Valid(c.Octets) {
-			return "", ErrContent
+			return "", nil, ErrContent
 		}
-		return plainText, nil
+		return plainText, c.Octets, nil
 	}
 	t, err := cpim.ParseContentType(c.Type)
 	if err != nil || t.Is("message/cpim") {
 		// An object whose identities nobody has compared with those outside (T-ID-02) travels in MessageOp.Object only.
-		return "", ErrContent
+		return "", nil, ErrContent
 	}
-	if t.Is("text/plain") {
-		if _, named := t.Param("charset"); !named {
-			if t, err = t.WithParam("charset", "UTF-8"); err != nil {
-				return "", ErrContent
-			}
-		}
-		if t.IsUTF8() && !utf8.Valid(c.Octets) {
-			return "", ErrContent
+	if t.Type() != "text" {
+		return t.String(), c.Octets, nil
+	}
+	if octets, err = mimebody.Text(t, c.Octets); err != nil {
+		return "", nil, ErrContent
+	}
+	if _, named := t.Param("charset"); !named || !t.IsUTF8() {
+		if t, err = t.WithParam("charset", "UTF-8"); err != nil {
+			return "", nil, ErrContent
 		}
 	}
-	return t.String(), nil
+	return t.String(), octets, nil
 }
 
 // maxPager is the largest MESSAGE in octets outside of a media session (RFC 3428 §8); RFC 7572 §6 answers a larger one with
@@ -184,6 +202,9 @@ const maxPager = 1300
 func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapters.MessageOp) adapters.Status {
 	ctx, cancel := withDeadline(ctx, op.Deadline)
 	defer cancel()
+	if op.Activity == adapters.ActivityNone {
+		defer a.composers.ended(conversation{op.From.Address, op.To.Address})
+	}
 	if !op.Expires.IsZero() && !op.Expires.After(time.Now()) {
 		return adapters.Failed(adapters.ReasonExpired, "")
 	}
@@ -191,6 +212,9 @@ func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapt
 		return adapters.Failed(adapters.ReasonDomainTimeout, "")
 	}
 	defer a.pending.leave(op.To.Address)
+	if op.Activity != adapters.ActivityNone {
+		return a.sendActivity(ctx, hops, op)
+	}
 	s := adapters.Failed(adapters.ReasonDomainNotFound, "")
 	for _, hop := range hops {
 		if hop.Protocol() != resolver.SIP {
@@ -209,10 +233,15 @@ func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapt
 // to be sent, so another form is no second copy.
 func (a *Adapter) messageTo(ctx context.Context, hop resolver.Target, op *adapters.MessageOp) (adapters.Status, bool) {
 	peer := a.peers.toward(hop.Addr().Addr(), op.To.Address.Domain())
-	knows := !a.plain.has(hop.Addr())
+	agent := userAgentAt(peer, hop, op.To.Address, featureCPIM)
+	// A relayed object goes out as it is to whoever has not refused one; one is made only for who is known to take it.
+	knows := true
+	if op.Object != nil || op.Wants != 0 {
+		knows = a.learned.takes(agent, op.Object != nil || peer != nil && peer.Dispositions)
+	}
 	plainInside := op.Content.Type != "" && isPlainUTF8(op.Content.Type)
 	o := WriteOptions{
-		CPIM:   op.Object == nil && op.Wants != 0 && knows && peer != nil && peer.Dispositions,
+		CPIM:   op.Object == nil && op.Wants != 0 && knows,
 		Unwrap: op.Object != nil && !knows && plainInside,
 	}
 	large := false
@@ -225,7 +254,7 @@ func (a *Adapter) messageTo(ctx context.Context, hop resolver.Target, op *adapte
 		return s, another
 	}
 	if s.Code == 415 {
-		a.plain.add(hop.Addr())
+		a.learned.note(agent, false)
 	}
 	switch {
 	case o.CPIM:
@@ -244,20 +273,32 @@ func (a *Adapter) sendMessage(ctx context.Context, hop resolver.Target, op *adap
 		o.CallID = wire.NewCallID("")
 	}
 	req, err := WriteMessage(op, o)
-	if errors.Is(err, ErrContent) {
-		return adapters.Failed(adapters.ReasonUnsupportedContent, ""), false
-	}
-	if errors.Is(err, ErrHops) {
-		return adapters.Failed(adapters.ReasonLoop, ""), false
-	}
 	if err != nil {
-		a.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a message could not be written")
-		return adapters.Failed(adapters.ReasonAddressMalformed, ""), false
+		s := unwritable(err)
+		if s.Reason == adapters.ReasonAddressMalformed {
+			a.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a message could not be written")
+		}
+		return s, false
 	}
 	if !large && a.overPager(req) {
+		if op.SenderName != "" && !o.OmitName {
+			o.OmitName = true // the message is worth more than the name
+			return a.sendMessage(ctx, hop, op, o, large)
+		}
 		return adapters.Failed(adapters.ReasonTooLarge, "Over 1300 octets as a SIP request"), false
 	}
 	return outcome(a.do(ctx, hop, req))
+}
+
+// unwritable is the Status of a message that WriteMessage refused.
+func unwritable(err error) adapters.Status {
+	switch {
+	case errors.Is(err, ErrContent):
+		return adapters.Failed(adapters.ReasonUnsupportedContent, "")
+	case errors.Is(err, ErrHops):
+		return adapters.Failed(adapters.ReasonLoop, "")
+	}
+	return adapters.Failed(adapters.ReasonAddressMalformed, "")
 }
 
 // overPager tells whether req will have over maxPager octets. Only a request that comes near is written out to be measured.

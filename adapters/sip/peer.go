@@ -35,9 +35,14 @@ type Peer struct {
 	// whole URI. RFC 7572 §4 demands it, so the default is to write it.
 	OmitInstance bool
 	// Dispositions says that this peer understands message/cpim and disposition notifications (RFC 5438): a message whose
-	// sender asked for notices is then sent as message/cpim. Otherwise every message is sent as text/plain, and notices
-	// can come from the gateway's own knowledge only.
+	// sender asked for notices is then sent as message/cpim, unless its recipient refused one with 415 within a day. Otherwise
+	// every message is sent as text/plain, but to those who sent message/cpim themselves, and notices can come from the
+	// gateway's own knowledge only.
 	Dispositions bool
+	// Composing says that the user agents of this peer take application/im-iscomposing+xml (RFC 3994): they are told when the other side
+	// is composing. Otherwise only those are that sent such a message themselves. One that refuses it with 415 is not sent it again for a
+	// day.
+	Composing bool
 	// Users are those whose requests are taken: each MESSAGE, SUBSCRIBE and PUBLISH must then be proven by digest (RFC 8760) and be from
 	// the user that it proves. Empty: the peer is believed.
 	Users []User

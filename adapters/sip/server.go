@@ -175,6 +175,7 @@ func (a *Adapter) takeMessage(in *inbound) *Refusal {
 	}
 	op := got.Message
 	op.Peer = in.peerOf()
+	a.learnFrom(in.peer, op)
 	to, activity := op.To, op.Activity != adapters.ActivityNone
 	a.handler.Message(a.base, op, func(s adapters.Status) {
 		if activity && s.Reason == adapters.ReasonNotImplemented {
