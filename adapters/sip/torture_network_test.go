@@ -35,7 +35,7 @@ func TestT_TT_S_RFC4475(t *testing.T) {
 		{file: "dblreq.dat", want: 405},     // 3.1.1.8: the second request in the datagram is ignored
 		{file: "semiuri.dat", want: 200},    // 3.1.1.9: valid
 		{file: "transports.dat", want: 200}, // 3.1.1.10: valid
-		{file: "mpart01.dat", want: 202, known: 415, because: "multipart contents are not carried"}, // 3.1.1.11: valid; its multipart/mixed is carried
+		{file: "mpart01.dat", want: 202},    // 3.1.1.11: valid; its multipart/mixed is carried
 		{file: "unreason.dat", want: 0},     // 3.1.1.12: a response; nobody waits for it
 		{file: "noreason.dat", want: 0},     // 3.1.1.13: a response; nobody waits for it
 		{file: "badinv01.dat", want: 400},   // 3.1.2.1
