@@ -29,25 +29,7 @@ func cross(t *testing.T, nextHop func(agent int) string) *strait {
 
 func crossWith(t *testing.T, nextHop func(agent int) string, c lab.GatewayConfig) *strait {
 	t.Helper()
-	return crossOn(t, lab.ProsodyServer, nextHop, c)
-}
-
-// withEach runs a scenario with each XMPP server, as its component.
-func withEach(t *testing.T, scenario func(t *testing.T, software lab.Software)) {
-	t.Helper()
-	for _, software := range lab.XMPPServers() {
-		t.Run(string(software), func(t *testing.T) { scenario(t, software) })
-	}
-}
-
-func crossOn(t *testing.T, software lab.Software, nextHop func(agent int) string, c lab.GatewayConfig) *strait {
-	t.Helper()
-	s := &strait{agent: lab.FreePorts(t, 1)[0]}
-	s.server = lab.StartXMPPServer(t, lab.XMPPServerConfig{Software: software})
-	c.Component, c.NextHop = s.server.Component, nextHop(s.agent)
-	s.gateway = lab.StartGateway(t, c)
-	s.juliet = lab.LogIn(t, "juliet@example.com/balcony", s.server.Client)
-	return s
+	return crossOn(t, way{software: lab.ProsodyServer}, nextHop, c)
 }
 
 func overUDP(agent int) string { return fmt.Sprintf("sip:127.0.0.1:%d;transport=udp", agent) }
@@ -70,8 +52,8 @@ var bodies = []struct{ name, text string }{
 // encapsulate such message bodies as the XML character data of the XMPP <body/> element." (RFC 7572 §7)
 func TestMessageFromSIPToXMPP(t *testing.T) { withEach(t, messageFromSIPToXMPP) }
 
-func messageFromSIPToXMPP(t *testing.T, software lab.Software) {
-	s := crossOn(t, software, overUDP, lab.GatewayConfig{})
+func messageFromSIPToXMPP(t *testing.T, w way) {
+	s := crossOn(t, w, overUDP, lab.GatewayConfig{})
 	for _, tcp := range []bool{false, true} {
 		for i, b := range bodies {
 			t.Run(fmt.Sprintf("%s tcp=%v", b.name, tcp), func(t *testing.T) {
@@ -120,13 +102,13 @@ func messageFromSIPToXMPP(t *testing.T, software lab.Software) {
 // "The mapping of XMPP syntax to SIP syntax MUST be as shown in the following table." (RFC 7572 §4)
 func TestMessageFromXMPPToSIP(t *testing.T) { withEach(t, messageFromXMPPToSIP) }
 
-func messageFromXMPPToSIP(t *testing.T, software lab.Software) {
+func messageFromXMPPToSIP(t *testing.T, w way) {
 	for _, tcp := range []bool{false, true} {
 		hop := overUDP
 		if tcp {
 			hop = overTCP
 		}
-		s := crossOn(t, software, hop, lab.GatewayConfig{})
+		s := crossOn(t, w, hop, lab.GatewayConfig{})
 		for i, b := range bodies {
 			t.Run(fmt.Sprintf("%s tcp=%v", b.name, tcp), func(t *testing.T) {
 				run := lab.StartSIPp(t, lab.SIPpRun{Scenario: sippAnswers, Port: s.agent, TCP: tcp})
@@ -183,8 +165,8 @@ func (s *strait) quiet(t *testing.T) {
 // The outcome comes back (RFC 7247 §7.2): a SIP failure becomes an XMPP error stanza to the sender, with its identifier.
 func TestSIPFailureBecomesXMPPError(t *testing.T) { withEach(t, sipFailureBecomesXMPPError) }
 
-func sipFailureBecomesXMPPError(t *testing.T, software lab.Software) {
-	s := crossOn(t, software, overUDP, lab.GatewayConfig{})
+func sipFailureBecomesXMPPError(t *testing.T, w way) {
+	s := crossOn(t, w, overUDP, lab.GatewayConfig{})
 	for _, c := range []struct{ status, condition string }{
 		{"404 Not Found", "item-not-found"},
 		{"403 Forbidden", "forbidden"},
@@ -210,8 +192,8 @@ func sipFailureBecomesXMPPError(t *testing.T, software lab.Software) {
 // is not there, before it answers the ping that follows the message.
 func TestXMPPErrorBecomesSIPFailure(t *testing.T) { withEach(t, xmppErrorBecomesSIPFailure) }
 
-func xmppErrorBecomesSIPFailure(t *testing.T, software lab.Software) {
-	s := crossOn(t, software, overUDP, lab.GatewayConfig{})
+func xmppErrorBecomesSIPFailure(t *testing.T, w way) {
+	s := crossOn(t, w, overUDP, lab.GatewayConfig{})
 	for _, c := range []struct{ name, user, answer string }{
 		{"nobody of that name", "tybalt", "403"},
 		{"offline and no storage", "nurse", "403"},

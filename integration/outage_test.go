@@ -2,9 +2,7 @@ package integration_test
 
 import (
 	"fmt"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,8 +13,8 @@ import (
 // sender is told.
 func TestT_FI_08_ServerKilledAndRestarted(t *testing.T) { withEach(t, serverKilledAndRestarted) }
 
-func serverKilledAndRestarted(t *testing.T, software lab.Software) {
-	s := crossOn(t, software, overUDP, lab.GatewayConfig{})
+func serverKilledAndRestarted(t *testing.T, w way) {
+	s := crossOn(t, w, overUDP, lab.GatewayConfig{})
 	user := newTellingUser(t, s.gateway.Port)
 
 	before := user.send(t, "before")
@@ -95,98 +93,4 @@ func TestWrongSecret(t *testing.T) {
 
 func hasBody(text string) func(lab.Stanza) bool {
 	return func(m lab.Stanza) bool { return m.Event == "message" && lab.Text(m.Body) == text }
-}
-
-// tellingUser is a SIP user over UDP that sends many messages at once and knows each one's answer. It retransmits as RFC 3261
-// §17.1.2.2 says. (SIPp ends a call at the first answer it does not expect; here every answer is an outcome.)
-type tellingUser struct {
-	conn *net.UDPConn
-
-	mu      sync.Mutex
-	waiting map[string]*pending // by branch
-	next    int
-}
-
-type pending struct {
-	request  []byte
-	answered chan int
-}
-
-func newTellingUser(t *testing.T, gateway int) *tellingUser {
-	t.Helper()
-	conn, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: gateway})
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := &tellingUser{conn: conn, waiting: map[string]*pending{}}
-	t.Cleanup(func() { conn.Close() })
-	go u.read()
-	go u.retransmit()
-	return u
-}
-
-func (u *tellingUser) read() {
-	b := make([]byte, 65535)
-	for {
-		n, err := u.conn.Read(b)
-		if err != nil {
-			return
-		}
-		answer := string(b[:n])
-		var code int
-		if _, err := fmt.Sscanf(answer, "SIP/2.0 %d", &code); err != nil || code < 200 {
-			continue
-		}
-		u.mu.Lock()
-		if m := u.waiting[branchOf(answer)]; m != nil {
-			delete(u.waiting, branchOf(answer))
-			m.answered <- code
-		}
-		u.mu.Unlock()
-	}
-}
-
-func (u *tellingUser) retransmit() {
-	tick := time.NewTicker(2 * time.Second)
-	defer tick.Stop()
-	for range tick.C {
-		u.mu.Lock()
-		for _, m := range u.waiting {
-			if _, err := u.conn.Write(m.request); err != nil {
-				u.mu.Unlock()
-				return
-			}
-		}
-		u.mu.Unlock()
-	}
-}
-
-// send sends a message to Juliet.
-func (u *tellingUser) send(t *testing.T, text string) *pending {
-	t.Helper()
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.next++
-	branch := fmt.Sprintf("z9hG4bK-telling-%d-%d", u.conn.LocalAddr().(*net.UDPAddr).Port, u.next)
-	m := &pending{answered: make(chan int, 1)}
-	m.request = fmt.Appendf(nil, "MESSAGE sip:juliet@example.com SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=%s;rport\r\nMax-Forwards: 70\r\n"+
-		"From: <sip:romeo@example.net>;tag=t%d\r\nTo: <sip:juliet@example.com>\r\nCall-ID: %s\r\nCSeq: 1 MESSAGE\r\n"+
-		"Content-Type: text/plain;charset=UTF-8\r\nContent-Length: %d\r\n\r\n%s", u.conn.LocalAddr(), branch, u.next, branch, len(text), text)
-	u.waiting[branch] = m
-	if _, err := u.conn.Write(m.request); err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-// wait returns the final answer's code.
-func (m *pending) wait(t *testing.T, patience time.Duration) int {
-	t.Helper()
-	select {
-	case code := <-m.answered:
-		return code
-	case <-time.After(patience):
-		t.Fatalf("no final answer within %v", patience)
-		return 0
-	}
 }

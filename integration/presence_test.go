@@ -68,8 +68,8 @@ CONTENT
 // RFC 8048 §5.3 and §6.2: Romeo (SIP) watches Juliet (XMPP).
 func TestSIPUserWatchesXMPPUser(t *testing.T) { withEach(t, sipUserWatchesXMPPUser) }
 
-func sipUserWatchesXMPPUser(t *testing.T, software lab.Software) {
-	s := crossOn(t, software, overUDP, lab.GatewayConfig{})
+func sipUserWatchesXMPPUser(t *testing.T, w way) {
+	s := crossOn(t, w, overUDP, lab.GatewayConfig{})
 	// Romeo sends: SUBSCRIBE. Romeo receives: pending, then empty and active, then Juliet's presence.
 	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: watchScenario(3), Port: s.agent, Target: s.gateway.Port, CallID: "watch-1"})
 	ask := s.juliet.Expect(t, patience, "the request", isPresence("subscribe"))
@@ -105,8 +105,8 @@ func sipUserWatchesXMPPUser(t *testing.T, software lab.Software) {
 // RFC 8048 §5.2 and §6.3: Juliet (XMPP) watches Romeo (SIP).
 func TestXMPPUserWatchesSIPUser(t *testing.T) { withEach(t, xmppUserWatchesSIPUser) }
 
-func xmppUserWatchesSIPUser(t *testing.T, software lab.Software) {
-	s := crossOn(t, software, overUDP, lab.GatewayConfig{})
+func xmppUserWatchesSIPUser(t *testing.T, w way) {
+	s := crossOn(t, w, overUDP, lab.GatewayConfig{})
 	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: isWatchedScenario(), Port: s.agent})
 	s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("subscribe")})
 	s.juliet.Expect(t, patience, "the approval", isPresence("subscribed"))
@@ -137,8 +137,8 @@ func xmppUserWatchesSIPUser(t *testing.T, software lab.Software) {
 // T-PR-07: a refusal on the XMPP side reaches the SIP user.
 func TestT_PR_07_XMPPRefusal(t *testing.T) { withEach(t, xmppRefusal) }
 
-func xmppRefusal(t *testing.T, software lab.Software) {
-	s := crossOn(t, software, overUDP, lab.GatewayConfig{})
+func xmppRefusal(t *testing.T, w way) {
+	s := crossOn(t, w, overUDP, lab.GatewayConfig{})
 	scenario := strings.Replace(sippWatches, "NOTIFIES\n", strings.Repeat(sippNotified, 2), 1)
 	scenario = scenario[:strings.LastIndex(scenario, `<send retrans="500">`)] + "</scenario>"
 	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: scenario, Port: s.agent, Target: s.gateway.Port})

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/isthmus-gateway/isthmus/integration/lab"
+	"github.com/isthmus-gateway/isthmus/internal/certs/certstest"
 )
 
 // The fixture without Isthmus: Prosody and ejabberd find each other in the lab's DNS and let each other in, by certificate and, with
@@ -27,7 +28,7 @@ func TestServersFederateInTheLab(t *testing.T) {
 				return lab.ServerRecords(at[0], 0)
 			}
 			dns := lab.StartDNS(t, map[string]string{"example.com": records(ports[:2]), "example.org": records(ports[2:])})
-			ours, other := lab.NewAuthority(t, "one"), lab.NewAuthority(t, "two")
+			ours, other := certstest.NewCA(t), certstest.NewCA(t)
 			issuer := ours
 			if !c.trusted {
 				issuer = other
@@ -35,13 +36,13 @@ func TestServersFederateInTheLab(t *testing.T) {
 			prosody := lab.StartXMPPServer(t, lab.XMPPServerConfig{
 				Software: lab.ProsodyServer, Domain: "example.com", Users: []string{"juliet"},
 				Federation: &lab.Federation{
-					DNS: dns, Port: ports[0], DirectTLS: ports[1], Identity: issuer.Issue(t, "example.com"), Trust: ours, Dialback: !c.trusted,
+					DNS: dns, Port: ports[0], DirectTLS: ports[1], Identity: issuer.Issue(certstest.Spec{DNS: []string{"example.com"}}), Trust: ours, Dialback: !c.trusted,
 				},
 			})
 			ejabberd := lab.StartXMPPServer(t, lab.XMPPServerConfig{
 				Software: lab.EjabberdServer, Domain: "example.org", Users: []string{"nurse"},
 				Federation: &lab.Federation{
-					DNS: dns, Port: ports[2], DirectTLS: ports[3], Identity: issuer.Issue(t, "example.org"), Trust: ours, Dialback: !c.trusted,
+					DNS: dns, Port: ports[2], DirectTLS: ports[3], Identity: issuer.Issue(certstest.Spec{DNS: []string{"example.org"}}), Trust: ours, Dialback: !c.trusted,
 				},
 			})
 			juliet, nurse := prosody.LogIn(t, "juliet", "balcony"), ejabberd.LogIn(t, "nurse", "chamber")

@@ -63,7 +63,8 @@ func (s *XMPPServer) ejabberd(t testing.TB, c XMPPServerConfig) {
 		if f.DirectTLS != 0 {
 			fmt.Fprintf(&listeners, "  - {port: %d, ip: \"127.0.0.1\", module: ejabberd_s2s_in, tls: true}\n", f.DirectTLS)
 		}
-		federation.WriteString(expand(ejabberdFederation, "BOTH", f.Identity.Both, "TRUST", f.Trust.File))
+		both := write(t, s.dir, "identity.pem", string(f.Identity.KeyPEM())+string(f.Identity.ChainPEM()))
+		federation.WriteString(expand(ejabberdFederation, "BOTH", both, "TRUST", f.Trust.WriteRoot(s.dir)))
 		if f.Dialback {
 			modules.WriteString("  mod_s2s_dialback: {}\n")
 		}

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -201,8 +202,9 @@ func (g *Gateway) Log(t testing.TB) []map[string]any {
 	if err != nil {
 		t.Fatal(err)
 	}
+	whole := b[:bytes.LastIndexByte(b, '\n')+1] // a line may be on its way
 	var lines []map[string]any
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(string(whole)) {
 		var fields map[string]any
 		if err := json.Unmarshal([]byte(line), &fields); err != nil {
 			t.Errorf("a line of the log is not JSON: %q: %v", line, err)
@@ -215,3 +217,20 @@ func (g *Gateway) Log(t testing.TB) []map[string]any {
 
 // RawLog returns its log as text.
 func (g *Gateway) RawLog() string { return tail(g.process.log, 1<<24) }
+
+// Memory returns how much memory it holds now, in octets: its resident set, by the kernel's count.
+func (g *Gateway) Memory(t testing.TB) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.process.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		var kib int
+		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kib); n == 1 {
+			return kib << 10
+		}
+	}
+	t.Fatal("the kernel tells no resident set")
+	return 0
+}

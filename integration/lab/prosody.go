@@ -76,12 +76,12 @@ func (s *XMPPServer) prosody(t testing.TB, c XMPPServerConfig) {
 				disabled = append(disabled, m.name)
 			}
 		}
-		direct := ""
+		files, direct := f.Identity.WriteFiles(s.dir), ""
 		if f.DirectTLS != 0 {
 			direct = number(f.DirectTLS)
 		}
 		federation = expand(prosodyFederation, "PORT", number(f.Port), "DIRECT", direct, "SECURE", fmt.Sprint(!f.Dialback),
-			"DNS", fmt.Sprintf("127.0.0.1@%d", f.DNS.Port), "CHAIN", f.Identity.Chain, "KEY", f.Identity.Key, "TRUST", f.Trust.File)
+			"DNS", fmt.Sprintf("127.0.0.1@%d", f.DNS.Port), "CHAIN", files.Chain, "KEY", files.Key, "TRUST", f.Trust.WriteRoot(s.dir))
 	}
 	var text strings.Builder
 	text.WriteString(expand(prosodyConfig, "DIR", s.dir, "CLIENT", number(s.Client), "COMPONENT", components,

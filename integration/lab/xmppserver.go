@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/isthmus-gateway/isthmus/internal/certs/certstest"
 )
 
 // ComponentSecret is the secret of the components in a lab's XMPP server.
@@ -47,8 +49,8 @@ type Federation struct {
 	// Port is where it takes streams that begin with STARTTLS, DirectTLS where TLS comes first (XEP-0368; 0: it does not).
 	Port, DirectTLS int
 	// Identity is its certificate, Trust the authority that it believes.
-	Identity Identity
-	Trust    *Authority
+	Identity *certstest.Leaf
+	Trust    *certstest.CA
 	// Dialback makes it take and use server dialback (XEP-0220), over TLS, with whoever has no certificate that it trusts. Without it
 	// only a certificate proves a domain.
 	Dialback bool
