@@ -23,6 +23,7 @@ type ViaSpec struct {
 	SentBy    string // host [ ":" port ]
 	Branch    string // token, from NewBranch
 	RPort     bool   // ask for RFC 3581
+	Hop       HopParams
 }
 
 // AppendRequest writes r. It fails with a *SyntaxError, and leaves dst as it was, if any value is not what its place demands, so that
@@ -60,7 +61,7 @@ func appendRequestHead(dst []byte, r *Request, via ViaSpec) ([]byte, *fault) {
 	if !isToken(via.Transport) || !isSentBy(via.SentBy) || !isToken(via.Branch) {
 		return dst, faultVia
 	}
-	dst = append(append(dst, ";branch="...), via.Branch...)
+	dst = via.Hop.append(append(append(dst, ";branch="...), via.Branch...))
 	if via.RPort {
 		dst = append(dst, ";rport"...)
 	}

@@ -16,6 +16,10 @@ type Response struct {
 	Headers     []Header
 	ContentType string // required with a body
 	Body        []byte
+	Hop         HopAnswer // what the topmost Via tells the hop before
+	// Compact writes the short header field names (RFC 3261 §7.3.3), and no Content-Length where there is no body, which a datagram
+	// does not need (RFC 3261 §18.3). It is for UDP alone.
+	Compact bool
 }
 
 // AppendResponse writes the response to req, which must be a request that Parse returned, with or without an error (RFC 3261 §8.2.6):
@@ -37,12 +41,16 @@ func AppendResponse(dst []byte, req *Message, r Response) ([]byte, error) {
 	dst = append(dst, "SIP/2.0 "...)
 	dst = append(dst, byte('0'+r.Code/100), byte('0'+r.Code/10%10), byte('0'+r.Code%10), ' ')
 	dst = append(append(dst, reason...), "\r\n"...)
-	dst = req.appendVias(dst)
+	names := &longNames
+	if r.Compact {
+		names = &shortNames
+	}
+	dst = req.appendVias(dst, names.via, r.Hop)
 	if f := req.known(hFrom); f != nil {
-		dst = appendLine(dst, "From: ", req.value(f))
+		dst = appendLine(dst, names.from, req.value(f))
 	}
 	if f := req.known(hTo); f != nil {
-		dst = append(append(dst, "To: "...), req.value(f)...)
+		dst = append(append(dst, names.to...), req.value(f)...)
 		if r.ToTag != "" && r.Code != 100 && req.to.tag == "" && !req.to.IsZero() {
 			if !isToken(r.ToTag) {
 				return dst[:start], faultTag.at(0)
@@ -52,7 +60,7 @@ func AppendResponse(dst []byte, req *Message, r Response) ([]byte, error) {
 		dst = append(dst, "\r\n"...)
 	}
 	if f := req.known(hCallID); f != nil {
-		dst = appendLine(dst, "Call-ID: ", req.value(f))
+		dst = appendLine(dst, names.callID, req.value(f))
 	}
 	if f := req.known(hCSeq); f != nil {
 		dst = appendLine(dst, "CSeq: ", req.value(f))
@@ -65,7 +73,11 @@ func AppendResponse(dst []byte, req *Message, r Response) ([]byte, error) {
 		dst = req.appendAll(dst, hRecordRoute, "Record-Route: ")
 	}
 	dst, err := appendHeaders(dst, r.Headers)
-	if err == nil {
+	switch {
+	case err != nil:
+	case r.Compact && len(r.Body) == 0 && r.ContentType == "":
+		dst = append(dst, "\r\n"...)
+	default:
 		dst, err = appendBody(dst, r.ContentType, r.Body)
 	}
 	if err != nil {
@@ -74,25 +86,34 @@ func AppendResponse(dst []byte, req *Message, r Response) ([]byte, error) {
 	return dst, nil
 }
 
+// prefixes are the header field names of what is copied from the request.
+type prefixes struct{ via, from, to, callID string }
+
+// They are written once, before main.
+var (
+	longNames  = prefixes{"Via: ", "From: ", "To: ", "Call-ID: "}
+	shortNames = prefixes{"v:", "f:", "t:", "i:"}
+)
+
 // makesDialog knows the methods whose response may establish a dialog (RFC 3261 §12.1, RFC 6665 §4.1.2, RFC 3515 §3).
 func makesDialog(method string) bool {
 	return method == "SUBSCRIBE" || method == "NOTIFY" || method == "INVITE" || method == "REFER"
 }
 
 // appendVias copies all Via values in order.
-func (m *Message) appendVias(dst []byte) []byte {
+func (m *Message) appendVias(dst []byte, prefix string, hop HopAnswer) []byte {
 	if m.via.IsZero() { // not understood: the request is answered with an error, to where it came from
-		return m.appendAll(dst, hVia, "Via: ")
+		return m.appendAll(dst, hVia, prefix)
 	}
 	for i := int(m.first[hVia]) - 1; i < int(m.fields); i++ {
 		f := m.field(i)
 		if f.id != hVia {
 			continue
 		}
-		dst = append(dst, "Via: "...)
+		dst = append(dst, prefix...)
 		s := m.value(f)
 		if i == int(m.first[hVia])-1 {
-			dst = m.via.appendTop(dst, m.source)
+			dst = m.via.appendTop(dst, m.source, hop)
 			s = s[len(m.via.text):]
 		}
 		dst = append(append(dst, s...), "\r\n"...)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync/atomic"
 )
 
 // minRead is the smallest buffer of a StreamReader, in octets, and what an idle one keeps.
@@ -20,6 +21,7 @@ type StreamReader struct {
 	start, end int  // buf[start:end] was read and not returned
 	scanned    int  // how far behind start the end of the header fields was looked for
 	crlf       bool // a CRLF was just taken: another one makes it a ping
+	pongs      atomic.Int32
 	scratch    *Message
 	err        error // sticky
 }
@@ -77,10 +79,22 @@ func (s *StreamReader) Next() (b []byte, keepAlive bool, err error) {
 // Buffered is the number of octets that were read and belong to a message that is not complete.
 func (s *StreamReader) Buffered() int { return s.end - s.start }
 
+// ExpectPong says that a ping was sent: the next single CRLF between messages is its answer and not half of a ping. Any goroutine may
+// call it. Pongs of which more than 16 are missing are not waited for.
+func (s *StreamReader) ExpectPong() {
+	if s.pongs.Load() < 16 {
+		s.pongs.Add(1)
+	}
+}
+
 // skipCRLF takes line ends between messages and reports whether a double one is complete.
 func (s *StreamReader) skipCRLF() (ping bool, fault *SyntaxError) {
 	for s.scanned == 0 && s.end-s.start >= 2 && s.buf[s.start] == '\r' && s.buf[s.start+1] == '\n' {
 		s.start += 2
+		if !s.crlf && s.pongs.Load() > 0 {
+			s.pongs.Add(-1)
+			continue
+		}
 		if s.crlf {
 			s.crlf = false
 			return true, nil

@@ -19,6 +19,7 @@ type Via struct {
 	port         uint16
 	rport        uint16
 	rportPresent bool
+	hop          uint8 // which of hopOverload, hopKeep and hopAlias are there
 }
 
 // ParseVia reads one value. It fails with a *SyntaxError.
@@ -126,6 +127,16 @@ func (v *Via) readParams(s string, i int) (next int, ok bool) {
 				if v.rport, ok = parsePort(p.value); p.equals && !ok {
 					return i + p.i, false
 				}
+			} else if equalFold(p.name, "alias") {
+				v.hop |= hopAlias
+			}
+		case len("oc"):
+			if equalFold(p.name, "oc") {
+				v.hop |= hopOverload
+			}
+		case len("keep"):
+			if equalFold(p.name, "keep") {
+				v.hop |= hopKeep
 			}
 		case len("branch"):
 			if equalFold(p.name, "branch") {
@@ -184,16 +195,18 @@ func (v Via) String() string { return v.text }
 // differs from the packet source address, the server MUST add a "received" parameter". RFC 3581 §4: with rport, the server "MUST set
 // the value of the parameter to the source port of the request" and "MUST insert a "received" parameter" even if it is the same.
 // A received or rport value that the sender wrote itself is dropped.
-func (v Via) appendTop(dst []byte, source netip.AddrPort) []byte {
+// What hop has to say is added.
+func (v Via) appendTop(dst []byte, source netip.AddrPort, hop HopAnswer) []byte {
 	if !source.IsValid() {
 		return append(dst, v.text...)
 	}
 	addr := source.Addr().Unmap().WithZone("")
-	received := v.rportPresent || !v.hostIs(addr)
-	if !received && !v.received.IsValid() {
+	received := !hop.NoReceived && (v.rportPresent || !v.hostIs(addr))
+	answered := hop.Keep > 0 || !hop.Overload.IsZero()
+	if !received && !v.received.IsValid() && !answered {
 		return append(dst, v.text...)
 	}
-	if !v.received.IsValid() && v.rport == 0 && v.params != "" && strings.HasSuffix(v.text, ";rport") {
+	if !answered && received && !v.received.IsValid() && v.rport == 0 && v.params != "" && strings.HasSuffix(v.text, ";rport") {
 		// The common case: a client that ends with ";rport", as RFC 3581 shows it.
 		dst = appendUint(append(append(dst, v.text...), '='), uint64(source.Port()))
 		return addr.AppendTo(append(dst, ";received="...))
@@ -202,7 +215,7 @@ func (v Via) appendTop(dst []byte, source netip.AddrPort) []byte {
 	dst = append(append(dst, ' '), v.sentBy...)
 	p := paramScan{s: v.params}
 	for p.next() {
-		if equalFold(p.name, "received") || equalFold(p.name, "rport") {
+		if equalFold(p.name, "received") || equalFold(p.name, "rport") && !hop.NoReceived || hop.replaces(p.name) {
 			continue
 		}
 		dst = append(append(dst, ';'), p.name...)
@@ -210,11 +223,17 @@ func (v Via) appendTop(dst []byte, source netip.AddrPort) []byte {
 			dst = append(append(dst, '='), p.value...)
 		}
 	}
-	if v.rportPresent {
+	if v.rportPresent && !hop.NoReceived {
 		dst = appendUint(append(dst, ";rport="...), uint64(source.Port()))
 	}
 	if received {
 		dst = addr.AppendTo(append(dst, ";received="...))
+	}
+	if hop.Keep > 0 {
+		dst = appendUint(append(dst, ";keep="...), uint64(hop.Keep))
+	}
+	if !hop.Overload.IsZero() {
+		dst = hop.Overload.append(dst)
 	}
 	return dst
 }
