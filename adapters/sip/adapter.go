@@ -103,7 +103,7 @@ func New(cfg Config) (*Adapter, error) {
 		}
 	}
 	layer, err := transaction.New(transaction.Config{
-		Admit:     a.known,
+		Admit: a.known, Refused: a.turnedAway, KeepAlive: a.keepAlive, OfferOverload: a.offersOverload, TLS: cfg.TLS, Load: cfg.Load,
 		Listeners: cfg.Listeners, SentBy: cfg.SentBy, Limits: cfg.Wire, Bounds: cfg.Transactions, T1: cfg.T1,
 		Logger: cfg.Logger, Registerer: cfg.Registerer, Tap: tap, DialControl: cfg.DialControl, AllowAddr: cfg.AllowAddr,
 	})
@@ -136,12 +136,29 @@ func New(cfg Config) (*Adapter, error) {
 	return a, nil
 }
 
-// known tells whether an address is some peer's. A stranger's request is answered before any state is made for it (S11, S12).
-func (a *Adapter) known(addr netip.Addr) bool {
-	if a.peers.at(addr) != nil {
-		return true
+// known tells whether a source is some peer's. A stranger's request is answered before any state is made for it (S11, S12).
+func (a *Adapter) known(src transaction.Source) bool { return a.peers.at(src) != nil }
+
+// turnedAway notes the request of a stranger.
+func (a *Adapter) turnedAway(src transaction.Source) {
+	a.refusals.note(refuse(WhyStranger, 403, phraseOf(403)), "", "", src.Remote.String())
+}
+
+// keepAlive is how often pings are sent on a connection that was opened here.
+func (a *Adapter) keepAlive(src transaction.Source) time.Duration {
+	if peer := a.peers.at(src); peer != nil {
+		return peer.KeepAlive
 	}
-	a.refusals.note(refuse(WhyStranger, 403, phraseOf(403)), "", "", addr.String())
+	return 0
+}
+
+// offersOverload tells whether the peer at a target is known to understand RFC 7339.
+func (a *Adapter) offersOverload(t resolver.Target) bool {
+	for _, peer := range a.peers.list {
+		if peer.OverloadControl && peer.reachedBy(t) {
+			return true
+		}
+	}
 	return false
 }
 

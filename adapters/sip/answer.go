@@ -18,7 +18,8 @@ type answer struct {
 	code    int
 	phrase  string
 	headers []wire.Header
-	forget  bool // see transaction.RespondOptions
+	forget  bool          // see transaction.RespondOptions
+	spare   []wire.Header // see transaction.RespondOptions
 }
 
 // answerFor is the response that tells of s, an attempt to reach to by a request of this method: RFC 3428 §7 for a success, CodeOf

@@ -1,26 +1,26 @@
 package sip
 
 import (
-	"net/netip"
 	"slices"
 	"strings"
 
+	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/cpim"
 )
 
-// speaker finds the peer that a request from this address can be of, and whom it is from: the domain of the identity must be one of the
+// speaker finds the peer that a request from this source can be of, and whom it is from: the domain of the identity must be one of the
 // peer's. The identity is From; of a peer that is trusted to assert identities it is the P-Asserted-Identity, if the request has one
 // (RFC 3325 §5). What any other peer writes there is not looked at: "if a User Agent Server receives a message from a previous element that it
 // does not trust, it MUST NOT use the P-Asserted-Identity header field in any way" (RFC 3325 §8; THREATS S3).
-func (p *peers) speaker(addr netip.Addr, req *wire.Message) (*Peer, wire.Addr, *Refusal) {
+func (p *peers) speaker(src transaction.Source, req *wire.Message) (*Peer, wire.Addr, *Refusal) {
 	from := req.From()
 	domain := fromDomain(from.URI())
 	var asserted wire.Addr
 	var ref *Refusal
 	read := false
 	for _, peer := range p.list {
-		if !peer.covers(addr) {
+		if !peer.sends(src) {
 			continue
 		}
 		if peer.Trusted && !read {

@@ -18,11 +18,16 @@ import (
 
 // Config is what New needs. It is copied; nothing in it may be changed afterwards.
 type Config struct {
-	// Listeners are the sockets to open: UDP, TCP. At least one.
+	// Listeners are the sockets to open: UDP, TCP, TLS, WS, WSS. At least one.
 	Listeners []transaction.Listener
 	// SentBy is the host that peers reach this adapter under: it stands in Via and Contact. Empty means the address of the
 	// listener, which must then be neither 0.0.0.0 nor [::].
 	SentBy string
+	// TLS makes listeners of TLS and WSS possible, and TLS to targets. nil: neither.
+	TLS *transaction.TLS
+	// Load is how much of what comes in is too much for the application, from 0 to 100 percent: clients are asked to send that much less
+	// (RFC 7339), or refused that much. nil: the tables of transactions alone count.
+	Load func() int
 	// Peers may send through this adapter; nobody else may. Empty: nobody.
 	Peers []Peer
 	// Published are the domains whose users publish their presence to this adapter; PUBLISH for any other is refused. Empty: none.

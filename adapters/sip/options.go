@@ -33,9 +33,10 @@ func (a *Adapter) allow() string {
 }
 
 // takeOptions answers for the gateway and for the users behind it alike: whether one of them is there is theirs to tell, and what they
-// can take is what the gateway can.
+// can take is what the gateway can. Over UDP that is as much of it as the octets of the request allow (T-OV-06): all of it is a SHOULD, and
+// who wants all asks over a connection.
 func (a *Adapter) takeOptions(in *inbound) {
-	a.respond(in, answer{code: 200, phrase: phraseOf(200), headers: a.capabilities(true)}, "")
+	a.respond(in, answer{code: 200, phrase: phraseOf(200), spare: a.capabilities(true)}, "")
 }
 
 // capabilities are the header fields of the answer to OPTIONS: "Allow, Accept, Accept-Encoding, Accept-Language, and Supported header

@@ -5,23 +5,36 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
+	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
-// Peer is a SIP proxy or user agent that may send through this adapter. Its identity is its address: whoever can send from one of
-// Networks, and be answered there, is believed to be the peer. That is enough in a network that is closed by other means (a
-// loopback interface, a private link) and nowhere else.
+// Peer is a SIP proxy or user agent that may send through this adapter. Its identity is a domain that its certificate proves, over TLS
+// (RFC 5922 §7.4), or its address: whoever can send from one of Networks, and be answered there, is believed to be the peer. That is
+// enough in a network that is closed by other means (a loopback interface, a private link) and nowhere else.
 type Peer struct {
 	// Name stands in logs, metrics and adapters.Peer. Not empty, unique.
 	Name string
-	// Networks hold the source addresses of its requests. At least one. Networks of several peers may overlap: the From
-	// domain then decides which of them it is.
+	// Networks hold the source addresses of its requests. Networks of several peers may overlap: the From domain then decides which of
+	// them it is.
 	Networks []netip.Prefix
+	// Certificates are domains, in any form that resolver.ParseDomain takes: a request over TLS whose client's certificate proves one of
+	// them is this peer's, wherever it comes from. There is at least one of Networks and Certificates.
+	Certificates []string
+	// KeepAlive is how often a ping is sent on connections to it that we opened: it answers them (RFC 5626 §4.4.1). 0: only where it
+	// agrees to that (RFC 6223).
+	KeepAlive time.Duration
 	// Domains are those that its From may have, in any form that resolver.ParseDomain takes. At least one.
 	Domains []string
+	// OverloadControl says that this peer understands overload control (RFC 7339): requests to it offer that, and what it then asks for is
+	// obeyed. Otherwise the offer is not made, because it is a quoted-string in Via, which some software sends back damaged.
+	//
+	// COMPAT(sipgo, 1.7.2): quoted Via parameters lose octets, so that its responses match nothing.
+	OverloadControl bool
 	// FoldCase says that the user parts of SIP URIs that this peer writes are not case-sensitive: capitals are folded.
 	// Otherwise an address with capitals is refused (see cpim.Address).
 	FoldCase bool
@@ -79,8 +92,20 @@ func newPeers(list []Peer) (*peers, error) {
 		if slices.ContainsFunc(p.list, func(q *Peer) bool { return q.Name == peer.Name }) {
 			errs = append(errs, fmt.Errorf("sip: two peers are named %q", peer.Name))
 		}
-		if len(peer.Networks) == 0 {
-			errs = append(errs, fmt.Errorf("sip: peer %q has no network", peer.Name))
+		if len(peer.Networks) == 0 && len(given.Certificates) == 0 {
+			errs = append(errs, fmt.Errorf("sip: peer %q has no network and no certificate", peer.Name))
+		}
+		if peer.KeepAlive < 0 || peer.KeepAlive > 0 && peer.KeepAlive < time.Second {
+			errs = append(errs, fmt.Errorf("sip: peer %q: a keep-alive every %s", peer.Name, peer.KeepAlive))
+		}
+		peer.Certificates = nil
+		for _, c := range given.Certificates {
+			name, err := resolver.ParseDomain(c)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("sip: peer %q: certificate: %w", peer.Name, err))
+				continue
+			}
+			peer.Certificates = append(peer.Certificates, name)
 		}
 		for i, n := range peer.Networks {
 			if !n.IsValid() {
@@ -152,24 +177,29 @@ func isQuotable(s string) bool {
 	return true
 }
 
-// at returns the first peer that sends from addr, or nil for a stranger.
-func (p *peers) at(addr netip.Addr) *Peer {
+// at returns the first peer that sends from src, or nil for a stranger.
+func (p *peers) at(src transaction.Source) *Peer {
 	for _, peer := range p.list {
-		if peer.covers(addr) {
+		if peer.sends(src) {
 			return peer
 		}
 	}
 	return nil
 }
 
-// speaking returns the peer that sends from addr and may use domain in From, or nil.
-func (p *peers) speaking(addr netip.Addr, domain string) *Peer {
+// behind returns the peer that a target leads to: one that serves domain there, else any that is there; nil for a stranger.
+func (p *peers) behind(t resolver.Target, domain string) *Peer {
+	var found *Peer
 	for _, peer := range p.list {
-		if peer.covers(addr) && slices.Contains(peer.Domains, domain) {
+		switch {
+		case !peer.reachedBy(t):
+		case slices.Contains(peer.Domains, domain):
 			return peer
+		case found == nil:
+			found = peer
 		}
 	}
-	return nil
+	return found
 }
 
 // named returns the peer of this name, or nil.
@@ -185,8 +215,10 @@ func (p *peers) named(name string) *Peer {
 // toward returns the peer that serves domain at addr, for what is sent to it; one that serves the domain elsewhere if there is
 // none; nil if the domain is nobody's.
 func (p *peers) toward(addr netip.Addr, domain string) *Peer {
-	if peer := p.speaking(addr, domain); peer != nil {
-		return peer
+	for _, peer := range p.list {
+		if peer.covers(addr) && slices.Contains(peer.Domains, domain) {
+			return peer
+		}
 	}
 	for _, peer := range p.list {
 		if slices.Contains(peer.Domains, domain) {
@@ -196,6 +228,22 @@ func (p *peers) toward(addr netip.Addr, domain string) *Peer {
 	return nil
 }
 
+// sends tells whether a request from src is this peer's: by the address it came from, or by a domain that its certificate proves.
+func (p *Peer) sends(src transaction.Source) bool {
+	for _, name := range src.Domains {
+		if slices.Contains(p.Certificates, name) {
+			return true
+		}
+	}
+	return p.covers(src.Remote.Addr())
+}
+
+// reachedBy tells whether a target leads to this peer: its address is the peer's, or only with a certificate of the peer's can one answer there.
+func (p *Peer) reachedBy(t resolver.Target) bool {
+	return p.covers(t.Addr().Addr()) || t.Transport() == resolver.TLS && slices.Contains(p.Certificates, t.ServerName())
+}
+
+// covers tells whether addr is in the peer's networks.
 func (p *Peer) covers(addr netip.Addr) bool {
 	addr = addr.Unmap()
 	for _, n := range p.Networks {

@@ -271,7 +271,7 @@ func TestOptionsOfACompositor(t *testing.T) {
 	a, _ := start(t, publishes)
 	g := udpAgent(t, a)
 	for _, uri := range []string{"sip:example.com", "sip:juliet@example.com"} {
-		r := g.ask("\nOPTIONS " + uri + " SIP/2.0\nMax-Forwards: 70\nTo: <" + uri + ">\nFrom: <sip:romeo@example.net>;tag=r\nCall-ID: " + uri[4:] + "\nCSeq: 1 OPTIONS\n\n")
+		r := g.ask("\nOPTIONS " + uri + " SIP/2.0\nMax-Forwards: 70\nTo: <" + uri + ">\nFrom: <sip:romeo@example.net>;tag=r\nCall-ID: " + uri[4:] + "\n" + roomFor + " 1 OPTIONS\n\n")
 		fields(t, r, map[string]string{
 			"Allow": "MESSAGE, NOTIFY, OPTIONS, PUBLISH, SUBSCRIBE", "Accept": acceptedContent + ", application/pidf+xml",
 			"Accept-Encoding": "identity", "Accept-Language": "*", "Allow-Events": "presence", "Supported": "",

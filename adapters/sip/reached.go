@@ -13,11 +13,7 @@ import (
 // do sends one request to one target, with all that the peer there wants to see of us, and tells Config.Reached what was learnt of the target.
 func (a *Adapter) do(ctx context.Context, hop resolver.Target, req *wire.Request) transaction.Result {
 	began := time.Now()
-	addr := hop.Addr().Addr()
-	peer := a.peers.speaking(addr, hostDomain(req.URI))
-	if peer == nil {
-		peer = a.peers.at(addr)
-	}
+	peer := a.peers.behind(hop, hostDomain(req.URI))
 	a.markLoop(req)
 	if peer != nil && peer.Trusted {
 		assert(req)

@@ -55,9 +55,9 @@ func (s *server) Request(req *wire.Message, src transaction.Source, tx *transact
 
 // admit finds the peer and checks what does not depend on the method's own rules.
 func (a *Adapter) admit(in *inbound) *Refusal {
-	req, source := in.req, in.src.Remote.Addr()
+	req := in.req
 	// Authentication first (RFC 3261 §8.2, S1, S9). Strangers have been refused below (see Adapter.known).
-	if in.peer = a.peers.at(source); in.peer == nil {
+	if in.peer = a.peers.at(in.src); in.peer == nil {
 		return refuse(WhyStranger, 403, phraseOf(403))
 	}
 	method := req.Method()
@@ -67,7 +67,7 @@ func (a *Adapter) admit(in *inbound) *Refusal {
 			return refuse(WhyMethod, 405, phraseOf(405), wire.Header{Name: "Allow", Value: a.allow()})
 		}
 		// Only now may the identity be believed, and only as far as the domain goes (S2).
-		peer, identity, ref := a.peers.speaker(source, req)
+		peer, identity, ref := a.peers.speaker(in.src, req)
 		if ref != nil {
 			return ref
 		}
@@ -144,7 +144,7 @@ func (a *Adapter) refuse(in *inbound, ref *Refusal) {
 
 // respond sends the final response. A failure to do so is not the peer's business: it will retransmit, or has gone.
 func (a *Adapter) respond(in *inbound, r answer, toTag string) {
-	err := in.tx.Respond(r.code, r.phrase, transaction.RespondOptions{ToTag: toTag, Headers: r.headers, Forget: r.forget})
+	err := in.tx.Respond(r.code, r.phrase, transaction.RespondOptions{ToTag: toTag, Headers: r.headers, Spare: r.spare, Forget: r.forget})
 	if err != nil {
 		a.log.Debug().Str("method", in.req.Method()).Int("code", r.code).Str("fault", clip(err.Error())).Msg("a response was not sent")
 	}

@@ -70,6 +70,10 @@ func (l *Layer) Do(ctx context.Context, target resolver.Target, req *wire.Reques
 	if target.IsZero() || target.Protocol() != resolver.SIP {
 		return Result{Err: fmt.Errorf("%w: no SIP target", ErrInvalid), Target: target}
 	}
+	if l.told.drop(overloadKey{target.Transport(), target.Addr()}, inDialog(req)) {
+		l.metrics.drop(dropThrottled)
+		return Result{Err: fmt.Errorf("%w: %s has asked for fewer requests", ErrOverloaded, target.Addr()), Target: target}
+	}
 	scratch := getBuffer()
 	defer putBuffer(scratch)
 	switch target.Transport() {
@@ -88,7 +92,7 @@ func (l *Layer) Do(ctx context.Context, target resolver.Target, req *wire.Reques
 			r.Err = fmt.Errorf("%w: %w", ErrTooLarge, r.Err)
 		}
 		return r
-	case resolver.TCP:
+	case resolver.TCP, resolver.TLS, resolver.WS, resolver.WSS:
 		return l.doStream(ctx, target, req, scratch)
 	default:
 		return Result{Err: fmt.Errorf("%w: no transport %s", ErrTransport, target.Transport()), Target: target}
@@ -96,13 +100,13 @@ func (l *Layer) Do(ctx context.Context, target resolver.Target, req *wire.Reques
 }
 
 // start makes the transaction and its octets.
-func (l *Layer) start(req *wire.Request, target netip.AddrPort, transport, sentBy string, scratch *[]byte) (*clientTx, error) {
+func (l *Layer) start(req *wire.Request, target netip.AddrPort, transport, sentBy string, hop wire.HopParams, scratch *[]byte) (*clientTx, error) {
 	tx := &clientTx{
 		layer: l, branch: wire.NewBranch(req.BranchHint), method: req.Method, sentBy: sentBy, target: target, result: make(chan Result, 1),
 	}
 	tx.timer.owner = tx
 	b, err := wire.AppendRequest((*scratch)[:0], req, wire.ViaSpec{
-		Transport: transport, SentBy: sentBy, Branch: tx.branch, RPort: transport == "UDP",
+		Transport: transport, SentBy: sentBy, Branch: tx.branch, RPort: transport == "UDP", Hop: hop,
 	})
 	*scratch = b
 	if err != nil {
@@ -130,7 +134,7 @@ func (l *Layer) doUDP(ctx context.Context, target resolver.Target, req *wire.Req
 
 func (l *Layer) sendUDP(ctx context.Context, target resolver.Target, socket packetSender, req *wire.Request, scratch *[]byte) (r Result, large bool) {
 	r.Target = target
-	tx, err := l.start(req, target.Addr(), "UDP", socket.sentBy(), scratch)
+	tx, err := l.start(req, target.Addr(), "UDP", socket.sentBy(), wire.HopParams{Overload: l.offers(target)}, scratch)
 	if err != nil {
 		r.Err = err
 		return r, false
@@ -160,7 +164,11 @@ func (l *Layer) sendUDP(ctx context.Context, target resolver.Target, socket pack
 }
 
 func (l *Layer) doStream(ctx context.Context, target resolver.Target, req *wire.Request, scratch *[]byte) Result {
-	c, err := l.pool.get(ctx, target)
+	local := ""
+	if target.Transport() == resolver.TLS {
+		local = domainOf(req.From)
+	}
+	c, err := l.pool.get(ctx, target, local)
 	if err != nil {
 		switch {
 		case errors.Is(err, ErrOverloaded), errors.Is(err, ErrClosed):
@@ -171,7 +179,13 @@ func (l *Layer) doStream(ctx context.Context, target resolver.Target, req *wire.
 		}
 		return Result{Err: err, Target: target}
 	}
-	tx, err := l.start(req, target.Addr(), c.viaTransport(), l.streamSentBy(c), scratch)
+	tx, err := l.start(req, target.Addr(), c.viaTransport(), l.streamSentBy(c), wire.HopParams{
+		Overload: l.offers(target),
+		// RFC 5923 §9.3: "virtual servers MUST NOT perform connection reuse for other connection-oriented transports".
+		Alias: c.transport == resolver.TLS && !c.inbound,
+		// RFC 6223 §4.3: "to negotiate the sending of keep-alives associated with a registration or a dialog".
+		Keep: !c.inbound && req.Method == "SUBSCRIBE" && !inDialog(req),
+	}, scratch)
 	if err != nil {
 		return Result{Err: err, Target: target}
 	}
@@ -189,6 +203,38 @@ func (l *Layer) doStream(ctx context.Context, target resolver.Target, req *wire.
 		tx.fail(err, false)
 	}
 	return tx.wait(ctx, target)
+}
+
+// offers tells whether requests to a target say that we obey RFC 7339.
+func (l *Layer) offers(target resolver.Target) bool {
+	return l.cfg.OfferOverload == nil || l.cfg.OfferOverload(target)
+}
+
+// transport is how the request went.
+func (tx *clientTx) transport() resolver.Transport {
+	if tx.conn != nil {
+		return tx.conn.transport
+	}
+	return resolver.UDP
+}
+
+// inDialog reports whether a request is within a dialog: its To has a tag.
+func inDialog(req *wire.Request) bool {
+	at := strings.LastIndexByte(req.To, '>')
+	return strings.Contains(req.To[at+1:], ";tag=")
+}
+
+// domainOf is the host of the URI in a From value, "" if it has none: the domain on whose behalf the request is sent.
+func domainOf(from string) string {
+	a, err := wire.ParseAddr(from)
+	if err != nil {
+		return ""
+	}
+	if host := a.URI().Host(); host != "" {
+		return strings.ToLower(host)
+	}
+	_, host, _ := strings.Cut(a.URI().String(), "@") // im: and pres: have no structure that URI knows
+	return strings.ToLower(host)
 }
 
 // wait blocks until the transaction has its result.
@@ -368,7 +414,13 @@ func (t *clientTable) response(l *Layer, m *wire.Message, o origin) {
 	if tx.done {
 		return
 	}
+	if o, ok := via.Overload(); ok {
+		l.told.learn(overloadKey{tx.transport(), tx.target}, o)
+	}
 	if m.StatusCode() >= 200 {
+		if every, ok := via.KeepInterval(); ok && tx.conn != nil && !tx.conn.inbound && m.StatusCode() < 300 {
+			tx.conn.ping.start(every, keepLife)
+		}
 		tx.finish(Result{Response: m})
 		return
 	}

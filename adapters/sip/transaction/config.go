@@ -11,20 +11,30 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/isthmus-gateway/isthmus/adapters/sip/websocket"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
 // Listener is a socket to open.
 type Listener struct {
-	Transport resolver.Transport // UDP or TCP
+	Transport resolver.Transport // UDP, TCP, TLS, WS or WSS
 	Address   string             // IP:port, IPv6 in brackets; port 0 lets the system choose
+	// Origins are where the scripts of browsers may come from that open a WebSocket here, as "https://example.net" (RFC 6454 §6.2). A
+	// client that names another origin is refused with HTTP 403; one that names none is no browser (RFC 6455 §10.2). For WS and WSS.
+	Origins []string
 }
 
 // BoundListener is an open socket.
 type BoundListener struct {
 	Transport resolver.Transport
 	Address   netip.AddrPort
+}
+
+// boundListener is a Listener that was checked.
+type boundListener struct {
+	BoundListener
+	origins []string
 }
 
 // Bounds limits what a Layer keeps. A zero field means the default, which stands behind it.
@@ -49,6 +59,21 @@ type Bounds struct {
 	WriteTimeout time.Duration
 	// Datagram is the largest request that goes over UDP, in octets; larger ones go over TCP (RFC 3261 §18.1.1). Default 1300.
 	Datagram int
+	// Handshakes is how many TLS handshakes of connections to us may be under way at once. More wait for their turn, and for no longer
+	// than HandshakeTimeout. Default 64.
+	Handshakes int
+	// HandshakeTimeout bounds a TLS handshake, either side's, with the wait for its turn. Default 10 s.
+	HandshakeTimeout time.Duration
+	// UpgradeTimeout bounds the HTTP request and answer of a WebSocket. Default 5 s.
+	UpgradeTimeout time.Duration
+	// Answers is how many final answers to MESSAGE requests are remembered, so that a client which sends one again as a new transaction
+	// gets the same answer and no second message comes of it. When full the oldest is forgotten. Default 131072; about 200 octets each.
+	Answers int
+	// AnswerLife is how long one is remembered. Default 10 minutes. Negative: not at all.
+	AnswerLife time.Duration
+	// LoadAt is the share of ServerTransactions, in percent, from which on clients are asked to send less (RFC 7339), and the others are
+	// refused some of their requests with 503. Both rise from there to all at 100. Default 80.
+	LoadAt int
 }
 
 func (b Bounds) orDefault() Bounds {
@@ -71,6 +96,12 @@ func (b Bounds) orDefault() Bounds {
 	d(&b.DialTimeout, 5*time.Second)
 	d(&b.WriteTimeout, 10*time.Second)
 	n(&b.Datagram, 1300)
+	n(&b.Handshakes, 64)
+	d(&b.HandshakeTimeout, 10*time.Second)
+	d(&b.UpgradeTimeout, 5*time.Second)
+	n(&b.Answers, 1<<17)
+	d(&b.AnswerLife, 10*time.Minute)
+	n(&b.LoadAt, 80)
 	return b
 }
 
@@ -100,10 +131,24 @@ type Config struct {
 	Logger     zerolog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 	Tap        Tap                   // nil: none
-	// Admit tells whether requests from an address are served at all: one that is not gets 403 once, without state (THREATS S12), and
-	// before its request can be taken for a copy of another's. It is asked about each connection that is opened to us, too. nil admits
-	// all. It must not block.
-	Admit func(netip.Addr) bool
+	// Admit tells whether requests from a source are served at all: one that is not gets 403 once, without state (THREATS S12), and
+	// before its request can be taken for a copy of another's. It is asked about each connection that is opened to us, too: before its
+	// TLS handshake, and if it was refused then, once more with the domains that the handshake proved. nil admits all. It must not block.
+	Admit func(Source) bool
+	// Refused is told of each request whose source Admit refused. nil: nobody is. It must not block.
+	Refused func(Source)
+	// TLS makes TLS and WSS possible. nil: neither can be listened on, nor TLS be used to a target.
+	TLS *TLS
+	// KeepAlive is how often pings are sent on a connection that was opened here, because the far side is known to answer them (RFC 5626
+	// §4.4: "A configuration option indicating keep-alive support for a specific target is considered an explicit indication"); 0 sends
+	// them only where they were agreed upon by RFC 6223. nil is 0 for all. It must not block.
+	KeepAlive func(Source) time.Duration
+	// OfferOverload tells whether requests to a target carry the parameters of RFC 7339, of which one is a quoted-string in Via: there are
+	// servers that send such a Via back damaged. nil: all do. It must not block.
+	OfferOverload func(resolver.Target) bool
+	// Load is how much of what comes in is too much, from 0 to 100 percent, by what only the application knows; the fuller of it and of
+	// the layer's own tables counts. nil is 0. It must not block.
+	Load func() int
 	// DialControl is net.Dialer.Control of every outgoing connection: it may refuse an address. nil allows all.
 	DialControl func(network, address string, c syscall.RawConn) error
 	// AllowAddr is asked before the first datagram of each request, since nothing is dialled then: an error is ErrTransport, and nothing
@@ -124,7 +169,7 @@ var (
 )
 
 // check completes the defaults and reports what cannot be.
-func (c Config) check() (Config, []BoundListener, error) {
+func (c Config) check() (Config, []boundListener, error) {
 	c.Bounds = c.Bounds.orDefault()
 	if c.Limits == (wire.Limits{}) {
 		c.Limits = wire.DefaultLimits()
@@ -138,19 +183,36 @@ func (c Config) check() (Config, []BoundListener, error) {
 	if c.T1 < time.Millisecond || c.T2 < c.T1 {
 		return c, nil, fmt.Errorf("%w: T1 %s, T2 %s: T1 must be at least 1 ms and T2 at least T1", ErrConfig, c.T1, c.T2)
 	}
-	var bound []BoundListener
+	if b := c.Bounds; b.Handshakes < 1 || b.LoadAt < 1 || b.LoadAt > 99 || b.Answers < shards {
+		return c, nil, fmt.Errorf("%w: Handshakes %d, LoadAt %d, Answers %d", ErrConfig, b.Handshakes, b.LoadAt, b.Answers)
+	}
+	var bound []boundListener
 	for _, l := range c.Listeners {
 		a, err := netip.ParseAddrPort(l.Address)
 		if err != nil {
 			return c, nil, fmt.Errorf("%w: listener %q: write IP:port", ErrConfig, l.Address)
 		}
-		if l.Transport != resolver.UDP && l.Transport != resolver.TCP {
-			return c, nil, fmt.Errorf("%w: listener %s/%s: write udp or tcp", ErrConfig, l.Transport, l.Address)
+		switch l.Transport {
+		case resolver.UDP, resolver.TCP, resolver.WS:
+		case resolver.TLS, resolver.WSS:
+			if c.TLS == nil || c.TLS.Server == nil {
+				return c, nil, fmt.Errorf("%w: listener %s/%s: there is no certificate", ErrConfig, l.Transport, l.Address)
+			}
+		default:
+			return c, nil, fmt.Errorf("%w: listener %s/%s: write udp, tcp, tls, ws or wss", ErrConfig, l.Transport, l.Address)
+		}
+		var origins []string
+		for _, o := range l.Origins {
+			origin, ok := websocket.ParseOrigin(o)
+			if !ok || !isWebSocket(l.Transport) {
+				return c, nil, fmt.Errorf("%w: listener %s/%s: origin %q: write as in https://example.net, for ws and wss alone", ErrConfig, l.Transport, l.Address, o)
+			}
+			origins = append(origins, origin)
 		}
 		if a.Addr().IsUnspecified() && c.SentBy == "" {
 			return c, nil, fmt.Errorf("%w: listener %s/%s: a wildcard needs the host for Via", ErrConfig, l.Transport, l.Address)
 		}
-		bound = append(bound, BoundListener{l.Transport, netip.AddrPortFrom(a.Addr().Unmap(), a.Port())})
+		bound = append(bound, boundListener{BoundListener{l.Transport, netip.AddrPortFrom(a.Addr().Unmap(), a.Port())}, origins})
 	}
 	if c.SentBy != "" {
 		if _, err := wire.ParseVia("SIP/2.0/UDP " + c.SentBy + ":5060"); err != nil {

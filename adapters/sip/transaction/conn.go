@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/isthmus-gateway/isthmus/adapters/sip/websocket"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -25,10 +26,18 @@ type conn struct {
 	local     netip.AddrPort
 	key       poolKey
 	inbound   bool
-	stranger  bool // opened by an address that Config.Admit does not admit
+	stranger  bool // opened by somebody whom Config.Admit does not admit; the pool's mutex guards it
+
+	// What TLS proved; written by the handshake, before anybody else has the connection.
+	domains   []string         // of the far side; see identities
+	proven    time.Time        // until when they hold
+	localName string           // TLS.Local of our own certificate
+	aliases   []netip.AddrPort // under which it stands in pool.proven; the pool's mutex guards it
 
 	lastWrite atomic.Int64 // Unix nanoseconds
-	frames    *wire.StreamReader
+	lastRead  atomic.Int64 // Unix nanoseconds
+	ping      keepAliver
+	frames    framer
 	partial   time.Time // since when the reader goroutine has had a message that is not complete
 	wake      chan struct{}
 	gone      chan struct{} // closed with the connection
@@ -39,6 +48,7 @@ type conn struct {
 	taken    int    // octets that the writer has and the socket not
 	queued   uint64 // octets ever queued
 	written  uint64 // octets that the socket took
+	begun    bool   // the writer runs
 	draining bool   // close when all is written
 	linger   bool   // then only our side, so that the peer can read what was written
 	closed   bool
@@ -47,14 +57,30 @@ type conn struct {
 	waiting  map[*clientTx]struct{}
 }
 
+// framer cuts what a connection reads into messages; see wire.StreamReader for what its methods return.
+type framer interface {
+	Next() (b []byte, keepAlive bool, err error)
+	Buffered() int
+	ExpectPong()
+}
+
 func newConn(l *Layer, nc net.Conn, transport resolver.Transport, key poolKey, inbound bool) *conn {
 	c := &conn{
 		layer: l, nc: nc, transport: transport, key: key, inbound: inbound, remote: addrOf(nc.RemoteAddr()), local: addrOf(nc.LocalAddr()),
 		wake: make(chan struct{}, 1), gone: make(chan struct{}), drained: make(chan struct{}), waiting: map[*clientTx]struct{}{},
 	}
 	c.frames = wire.NewStreamReader(c, l.cfg.Limits)
-	c.lastWrite.Store(time.Now().UnixNano())
+	now := time.Now().UnixNano()
+	c.lastWrite.Store(now)
+	c.lastRead.Store(now)
+	c.ping.conn = c
+	c.ping.timer.owner = &c.ping
 	return c
+}
+
+// source is where requests on this connection come from.
+func (c *conn) source() Source {
+	return Source{Transport: c.transport, Remote: c.remote, Local: c.local, Domains: c.identities()}
 }
 
 // addrOf is the address of a TCP socket; the zero AddrPort for others.
@@ -89,23 +115,59 @@ func (c *conn) enqueue(b []byte) error {
 }
 
 func (c *conn) queue(b []byte) error {
+	if err := c.room(len(b)); err != nil {
+		return err
+	}
+	before := len(c.pending)
+	if isWebSocket(c.transport) {
+		c.pending = websocket.AppendMessage(c.pending, b)
+	} else {
+		c.pending = append(c.pending, b...)
+	}
+	c.added(len(c.pending) - before)
+	return nil
+}
+
+// room fails if n more octets cannot be queued.
+func (c *conn) room(n int) error {
 	switch {
 	case c.err != nil:
 		return c.err
 	case c.draining:
 		return fmt.Errorf("%w: %s: connection is being closed", ErrTransport, c.remote)
 	}
-	if len(c.pending)+c.taken+len(b) > c.layer.cfg.Bounds.WriteQueueBytes {
+	if len(c.pending)+c.taken+n > c.layer.cfg.Bounds.WriteQueueBytes {
 		return fmt.Errorf("%w: write queue of %s", ErrOverloaded, c.remote)
 	}
-	c.pending = append(c.pending, b...)
-	c.queued += uint64(len(b))
-	c.layer.pool.queued.Add(int64(len(b)))
+	return nil
+}
+
+// added counts octets that were appended to pending and wakes the writer.
+func (c *conn) added(n int) {
+	c.queued += uint64(n)
+	c.layer.pool.queued.Add(int64(n))
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
+}
+
+// enqueueFrame is enqueue for what is no SIP message: frames of a WebSocket, pings.
+func (c *conn) enqueueFrame(b []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.room(len(b)); err != nil {
+		return err
+	}
+	c.pending = append(c.pending, b...)
+	c.added(len(b))
 	return nil
+}
+
+// closing writes a Close frame and then closes a WebSocket, once (RFC 6455 §5.5.1).
+func (c *conn) closing(code int) {
+	c.enqueueFrame(websocket.AppendClose(nil, code)) //nolint:errcheck // it is closed anyway
+	c.lingerOut()
 }
 
 // enqueueFor is enqueue for a request, whose transaction is told when the connection ends.
@@ -194,7 +256,12 @@ func (c *conn) write() {
 func (c *conn) drain(linger bool) {
 	c.mu.Lock()
 	c.draining, c.linger = true, linger
+	begun := c.begun
 	c.mu.Unlock()
+	if !begun {
+		c.close(ErrClosed) // its handshake is not done: there is nothing to write
+		return
+	}
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -217,11 +284,30 @@ func (c *conn) close(err error) {
 	c.waiting = map[*clientTx]struct{}{}
 	c.mu.Unlock()
 	close(c.gone)
+	c.ping.stop()
 	c.nc.Close() //nolint:errcheck // nothing to be done
 	c.layer.pool.remove(c)
 	for tx := range waiting {
 		tx.fail(err, false)
 	}
+}
+
+// serve is the reader goroutine of a connection that was opened to us: it completes the handshakes first.
+func (c *conn) serve(origins []string) {
+	err := c.handshake(c.layer.life)
+	if err == nil && isWebSocket(c.transport) {
+		err = c.upgrade(origins)
+	}
+	if err != nil {
+		c.layer.log.Debug().Err(err).Stringer("peer", c.remote).Msg("sip connection refused")
+		c.close(err)
+		return
+	}
+	if !c.layer.pool.ready(c) {
+		return
+	}
+	c.layer.tasks.Go(c.write)
+	c.read()
 }
 
 // read is the reader goroutine.
@@ -290,14 +376,18 @@ func (c *conn) Read(p []byte) (int, error) {
 	if err := c.nc.SetReadDeadline(deadline); err != nil {
 		return 0, err
 	}
-	return c.nc.Read(p)
+	n, err := c.nc.Read(p)
+	if n > 0 {
+		c.lastRead.Store(time.Now().UnixNano())
+	}
+	return n, err
 }
 
 // isIdle reports whether nothing waits for this connection and nothing was written for a while.
 func (c *conn) isIdle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.waiting) == 0 && time.Since(time.Unix(0, c.lastWrite.Load())) >= c.layer.cfg.Bounds.IdleTimeout
+	return len(c.waiting) == 0 && !c.ping.kept() && time.Since(time.Unix(0, c.lastWrite.Load())) >= c.layer.cfg.Bounds.IdleTimeout
 }
 
 // refuseFrame answers the head of a message whose end is not known.

@@ -27,12 +27,15 @@ type Source struct {
 	Transport resolver.Transport
 	Remote    netip.AddrPort // of the packet or connection, never from a header
 	Local     netip.AddrPort // the address it came to
+	// Domains are those that the certificate of the far side proves, over TLS and WSS (RFC 5922 §7.4): A-labels in lower case, at most
+	// 64. Nobody may write to it.
+	Domains []string
 }
 
 // Layer owns the sockets and the transactions. All its methods may be called from any goroutine.
 type Layer struct {
 	cfg     Config
-	bind    []BoundListener
+	bind    []boundListener
 	log     zerolog.Logger
 	metrics *metrics
 	wheel   *wheel
@@ -40,8 +43,14 @@ type Layer struct {
 	merged  mergeTable
 	clients clientTable
 	pool    pool
-	tagKey  [32]byte // of the tags that are made without state
-	handler Handler
+	answers answerTable
+	told    overloadTable
+	pace    overloadServer
+	// handshakes and reopened bound what is under way at once: TLS handshakes of connections to us, and connections that are opened for
+	// a response whose own is gone.
+	handshakes, reopened chan struct{}
+	tagKey               [32]byte // of the tags that are made without state
+	handler              Handler
 
 	closing  atomic.Bool
 	underway atomic.Int64  // requests that wait for their answer, both ways
@@ -71,7 +80,11 @@ func New(cfg Config) (*Layer, error) {
 	l.servers.init()
 	l.merged.init()
 	l.clients.init()
+	l.answers.init(cfg.Bounds.Answers, cfg.Bounds.AnswerLife)
+	l.told.init()
 	l.pool.init(l)
+	l.handshakes = make(chan struct{}, cfg.Bounds.Handshakes)
+	l.reopened = make(chan struct{}, maxReopened)
 	if l.metrics, err = newMetrics(l, cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("transaction: %w", err)
 	}
@@ -92,7 +105,7 @@ func (l *Layer) Start(ctx context.Context, h Handler) error {
 		if b.Transport == resolver.UDP {
 			err = l.listenUDP(ctx, b.Address)
 		} else {
-			err = l.listenTCP(ctx, b.Address)
+			err = l.listenStream(ctx, b)
 		}
 		if err != nil {
 			l.closeSockets()
@@ -131,8 +144,8 @@ func (l *Layer) Addrs() []BoundListener {
 		case b.Transport == resolver.UDP && len(u) > 0:
 			addrs = append(addrs, BoundListener{resolver.UDP, u[0].local})
 			u = u[1:]
-		case b.Transport == resolver.TCP && len(t) > 0:
-			addrs = append(addrs, BoundListener{resolver.TCP, t[0].local})
+		case b.Transport != resolver.UDP && len(t) > 0:
+			addrs = append(addrs, BoundListener{t[0].transport, t[0].local})
 			t = t[1:]
 		}
 	}

@@ -36,7 +36,7 @@ var answerOK = handlerFunc(func(_ *wire.Message, _ Source, tx *ServerTx) {
 func startLayer(t testing.TB, h Handler, change func(*Config)) *Layer {
 	t.Helper()
 	cfg := Config{
-		Listeners: []Listener{{resolver.UDP, "127.0.0.1:0"}, {resolver.TCP, "127.0.0.1:0"}},
+		Listeners: []Listener{{Transport: resolver.UDP, Address: "127.0.0.1:0"}, {Transport: resolver.TCP, Address: "127.0.0.1:0"}},
 		Logger:    zerolog.Nop(),
 	}
 	if change != nil {
@@ -126,7 +126,7 @@ func TestLargeRequestGoesOverTCP(t *testing.T) {
 	// Both listeners must share one port: the first free one is tried.
 	server := startLayer(t, h, func(c *Config) {
 		port := freePort(t)
-		c.Listeners = []Listener{{resolver.UDP, port}, {resolver.TCP, port}}
+		c.Listeners = []Listener{{Transport: resolver.UDP, Address: port}, {Transport: resolver.TCP, Address: port}}
 	})
 	client := startLayer(t, answerOK, nil)
 	r := client.Do(t.Context(), targetOf(t, server, resolver.UDP), testRequest("MESSAGE", strings.Repeat("x", 1300)))
@@ -197,12 +197,12 @@ func TestWildcardAndIPv6(t *testing.T) {
 				tx.Respond(200, "", RespondOptions{}) //nolint:errcheck // the client sees it
 			}), func(c *Config) {
 				c.SentBy = "gateway.example.com"
-				c.Listeners = []Listener{{resolver.UDP, v.listen}}
+				c.Listeners = []Listener{{Transport: resolver.UDP, Address: v.listen}}
 			})
 			// The client drops a response that comes from another address than the request went to.
 			client := startLayer(t, answerOK, func(c *Config) {
 				c.SentBy = "client.example.com"
-				c.Listeners = []Listener{{resolver.UDP, v.listen}}
+				c.Listeners = []Listener{{Transport: resolver.UDP, Address: v.listen}}
 			})
 			at := netip.AddrPortFrom(netip.MustParseAddr(v.target), server.Addrs()[0].Address.Port())
 			target := resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.UDP, Addr: at})
@@ -231,10 +231,10 @@ func haveIPv6() bool {
 // A configuration that cannot work is refused with what to write instead.
 func TestConfigurationFaults(t *testing.T) {
 	for name, c := range map[string]Config{
-		"no port":              {Listeners: []Listener{{resolver.UDP, "127.0.0.1"}}},
-		"a name":               {Listeners: []Listener{{resolver.UDP, "localhost:5060"}}},
-		"XMPP's transport":     {Listeners: []Listener{{resolver.Component, "127.0.0.1:0"}}},
-		"wildcard without Via": {Listeners: []Listener{{resolver.UDP, "0.0.0.0:0"}}},
+		"no port":              {Listeners: []Listener{{Transport: resolver.UDP, Address: "127.0.0.1"}}},
+		"a name":               {Listeners: []Listener{{Transport: resolver.UDP, Address: "localhost:5060"}}},
+		"XMPP's transport":     {Listeners: []Listener{{Transport: resolver.Component, Address: "127.0.0.1:0"}}},
+		"wildcard without Via": {Listeners: []Listener{{Transport: resolver.UDP, Address: "0.0.0.0:0"}}},
 		"Via with port":        {SentBy: "example.com:5060"},
 		"Via with line end":    {SentBy: "a\r\nb"},
 		"T2 below T1":          {T1: time.Second, T2: time.Millisecond},
@@ -244,7 +244,7 @@ func TestConfigurationFaults(t *testing.T) {
 		}
 	}
 	taken := startLayer(t, answerOK, nil)
-	l, err := New(Config{Listeners: []Listener{{resolver.UDP, "127.0.0.1:0"}, {resolver.TCP, taken.Addrs()[1].Address.String()}}})
+	l, err := New(Config{Listeners: []Listener{{Transport: resolver.UDP, Address: "127.0.0.1:0"}, {Transport: resolver.TCP, Address: taken.Addrs()[1].Address.String()}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,5 +98,11 @@ const (
 	dropConnections = "connections" // too many connections
 	dropPerAddress  = "per address" // too many connections from one address
 	dropResponse    = "response"    // a response that could not be sent
+	dropHandshake   = "tls"         // a TLS handshake that failed, either side's
+	dropPong        = "pong"        // a connection whose far side did not answer a keep-alive
+	dropAgain       = "again"       // a MESSAGE that was answered before in another transaction
+	dropLoad        = "load"        // refused with 503 because of load
+	dropThrottled   = "throttled"   // a request of ours that its next hop asked not to send
+	dropTrailing    = "trailing"    // octets behind the SIP message in a WebSocket message
 	dropUnanswered  = "unanswered"  // a server transaction that expired without a final response
 )

@@ -2,9 +2,11 @@ package transaction
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -12,10 +14,13 @@ import (
 )
 
 // poolKey is where a connection leads. RFC 3261 §18: "These connections are indexed by the tuple formed from the address, port, and
-// transport protocol at the far end". Over these transports nobody proves a name, so there is none in it.
+// transport protocol at the far end". Over TLS that is not enough: name is the domain that the far end has to prove, local the
+// certificate of ours that it was shown (RFC 5923 §9.3). Over the other transports nobody proves a name, and both are empty.
 type poolKey struct {
 	transport resolver.Transport
 	addr      netip.AddrPort
+	name      string
+	local     string
 }
 
 // pool holds all connections and opens those that are missing, one at a time for each key.
@@ -32,7 +37,13 @@ type pool struct {
 	all        map[*conn]struct{}
 	perAddress map[netip.Addr]int // inbound
 	by         map[poolKey]*pooled
+	// proven is the alias table of RFC 5923 §8: connections over TLS by the address that leads to them. Which domains the far end has
+	// proven, the connection knows. A connection stands here once for each address, of which it has at most maxAliases.
+	proven map[netip.AddrPort][]*conn
 }
+
+// maxAliases bounds the addresses under which one connection is known.
+const maxAliases = 4
 
 // pooled is a connection that is open, or is being opened: then ready is open, too.
 type pooled struct {
@@ -46,22 +57,38 @@ func (p *pool) init(l *Layer) {
 	p.all = map[*conn]struct{}{}
 	p.perAddress = map[netip.Addr]int{}
 	p.by = map[poolKey]*pooled{}
+	p.proven = map[netip.AddrPort][]*conn{}
 }
 
-// get returns the connection to a target, opening it if there is none. A connection that the peer opened is used only if its far end is
-// that very address and port. The opening goes on when ctx ends: others may wait for it, too.
-func (p *pool) get(ctx context.Context, target resolver.Target) (*conn, error) {
+// get returns the connection to a target, opening it if there is none, on behalf of the domain local. Over TCP a connection that the
+// peer opened is used only if its far end is that very address and port; over TLS if it has proven the target's domain and the peer
+// offered it for that address (RFC 5923 §8.2). A WebSocket is opened by its client alone. The opening goes on when ctx ends: others may
+// wait for it, too.
+func (p *pool) get(ctx context.Context, target resolver.Target, local string) (*conn, error) {
 	key := poolKey{transport: target.Transport(), addr: target.Addr()}
+	if key.transport == resolver.TLS {
+		key.name, key.local = target.ServerName(), p.layer.cfg.TLS.local(local)
+	}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
 		return nil, ErrClosed
 	}
 	e := p.by[key]
-	if e != nil && e.conn != nil && e.conn.ending() {
+	if e != nil && e.conn != nil && (e.conn.ending() || key.name != "" && !e.conn.proves(key.name)) {
 		e = nil // its place is taken by a new one
 	}
+	if e == nil && key.transport == resolver.TLS {
+		if c := p.alias(key); c != nil {
+			p.mu.Unlock()
+			return c, nil
+		}
+	}
 	if e == nil {
+		if isWebSocket(key.transport) {
+			p.mu.Unlock()
+			return nil, fmt.Errorf("the WebSocket client at %s is not connected", key.addr)
+		}
 		if len(p.all)+p.opening >= p.layer.cfg.Bounds.Connections {
 			p.mu.Unlock()
 			p.layer.metrics.drop(dropConnections)
@@ -70,7 +97,7 @@ func (p *pool) get(ctx context.Context, target resolver.Target) (*conn, error) {
 		e = &pooled{ready: make(chan struct{})}
 		p.by[key] = e
 		p.opening++
-		p.layer.tasks.Go(func() { p.open(key, e) })
+		p.layer.tasks.Go(func() { p.open(key, local, e) })
 	}
 	p.mu.Unlock()
 	select {
@@ -86,16 +113,52 @@ func (p *pool) get(ctx context.Context, target resolver.Target) (*conn, error) {
 	}
 }
 
+// alias finds an open connection that leads to key's address and has proven key's domain, to the same certificate of ours.
+func (p *pool) alias(key poolKey) *conn {
+	for _, c := range p.proven[key.addr] {
+		if c.localName == key.local && c.proves(key.name) && !c.ending() {
+			return c
+		}
+	}
+	return nil
+}
+
+// addAlias makes c known under an address. p.mu is held.
+func (p *pool) addAlias(c *conn, addr netip.AddrPort) {
+	if len(c.aliases) >= maxAliases || slices.Contains(c.aliases, addr) {
+		return
+	}
+	c.aliases = append(c.aliases, addr)
+	p.proven[addr] = append(p.proven[addr], c)
+}
+
+// offered takes up the offer of a peer to send requests to it over the connection that it opened: RFC 5923 §8.2, for the address that
+// its packets come from and the port of sent-by ("If the port number is omitted, a default port number of 5061 is to be used"), and only
+// over TLS with a certificate (§9.2).
+func (p *pool) offered(c *conn, port uint16) {
+	if c.transport != resolver.TLS || !c.inbound || len(c.identities()) == 0 {
+		return
+	}
+	if port == 0 {
+		port = 5061
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.all[c]; ok {
+		p.addAlias(c, netip.AddrPortFrom(c.remote.Addr(), port))
+	}
+}
+
 // open dials and publishes the outcome.
-func (p *pool) open(key poolKey, e *pooled) {
-	l := p.layer
-	ctx, cancel := context.WithTimeout(l.life, l.cfg.Bounds.DialTimeout)
-	defer cancel()
-	d := net.Dialer{Control: l.cfg.DialControl, LocalAddr: l.dialFrom(key.addr.Addr())}
-	nc, err := d.DialContext(ctx, "tcp", key.addr.String())
+func (p *pool) open(key poolKey, local string, e *pooled) {
+	c, err := p.dial(key, local)
+	p.mu.Lock()
+	p.opening--
+	if err == nil && p.closed {
+		c.nc.Close() //nolint:errcheck // nothing to be done
+		err = ErrClosed
+	}
 	if err != nil {
-		p.mu.Lock()
-		p.opening--
 		if p.by[key] == e {
 			delete(p.by, key)
 		}
@@ -104,36 +167,35 @@ func (p *pool) open(key poolKey, e *pooled) {
 		close(e.ready)
 		return
 	}
-	c := newConn(l, nc, key.transport, key, false)
-	p.mu.Lock()
-	p.opening--
-	if p.closed {
-		p.mu.Unlock()
-		nc.Close() //nolint:errcheck // nothing to be done
-		e.err = ErrClosed
-		close(e.ready)
-		return
-	}
 	p.all[c] = struct{}{}
 	p.outbound.Add(1)
+	c.begun = true
 	e.conn = c
+	if key.transport == resolver.TLS {
+		p.addAlias(c, key.addr)
+	}
 	p.mu.Unlock()
-	p.run(c)
+	p.layer.tasks.Go(c.read)
+	p.layer.tasks.Go(c.write)
+	if p.layer.cfg.KeepAlive != nil {
+		if every := p.layer.cfg.KeepAlive(c.source()); every > 0 {
+			c.ping.start(every, 0)
+		}
+	}
 	close(e.ready)
 }
 
-// run starts the goroutines of a connection. The pool is not closed while a caller is one of the layer's tasks.
-func (p *pool) run(c *conn) {
-	p.layer.tasks.Go(c.read)
-	p.layer.tasks.Go(c.write)
-}
-
-// accept takes a connection that a peer opened, or closes it where there is no room.
-func (p *pool) accept(nc net.Conn, transport resolver.Transport) {
-	c := newConn(p.layer, nc, transport, poolKey{transport: transport, addr: addrOf(nc.RemoteAddr())}, true)
-	address := c.remote.Addr()
+// accept takes a connection that a peer opened, or closes it where there is no room. Who is known by a certificate alone is a stranger
+// until it was shown.
+func (p *pool) accept(nc net.Conn, s *streamListener) {
+	remote := addrOf(nc.RemoteAddr())
+	if s.transport == resolver.TLS || s.transport == resolver.WSS {
+		nc = tls.Server(nc, p.layer.cfg.TLS.Server())
+	}
+	c := newConn(p.layer, nc, s.transport, poolKey{transport: s.transport, addr: remote}, true)
+	address := remote.Addr()
 	b := p.layer.cfg.Bounds
-	c.stranger = p.layer.cfg.Admit != nil && !p.layer.cfg.Admit(address)
+	c.stranger = p.layer.cfg.Admit != nil && !p.layer.cfg.Admit(c.source())
 	p.mu.Lock()
 	rule := ""
 	switch {
@@ -156,13 +218,32 @@ func (p *pool) accept(nc net.Conn, transport resolver.Transport) {
 	if c.stranger {
 		p.strangers++
 	}
-	if p.by[c.key] == nil {
+	p.mu.Unlock()
+	p.layer.tasks.Go(func() { c.serve(s.origins) })
+}
+
+// ready makes a connection that a peer opened usable for requests to it, when its handshakes are done. False says that the pool is
+// closed.
+func (p *pool) ready(c *conn) bool {
+	known := c.stranger && p.layer.cfg.Admit(c.source())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.all[c]; !ok {
+		return false
+	}
+	c.mu.Lock()
+	c.begun = true
+	c.mu.Unlock()
+	if known {
+		c.stranger = false
+		p.strangers--
+	}
+	if c.transport != resolver.TLS && p.by[c.key] == nil {
 		e := &pooled{ready: make(chan struct{}), conn: c}
 		close(e.ready)
 		p.by[c.key] = e
 	}
-	p.mu.Unlock()
-	p.run(c)
+	return true
 }
 
 // remove forgets a connection that was closed.
@@ -175,6 +256,13 @@ func (p *pool) remove(c *conn) {
 	delete(p.all, c)
 	if e := p.by[c.key]; e != nil && e.conn == c {
 		delete(p.by, c.key)
+	}
+	for _, addr := range c.aliases {
+		if rest := slices.DeleteFunc(p.proven[addr], func(o *conn) bool { return o == c }); len(rest) > 0 {
+			p.proven[addr] = rest
+		} else {
+			delete(p.proven, addr)
+		}
 	}
 	if !c.inbound {
 		p.outbound.Add(-1)

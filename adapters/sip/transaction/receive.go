@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"runtime/debug"
+	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/resolver"
@@ -25,19 +26,15 @@ type packetSender interface {
 	sentBy() string
 }
 
-func (o origin) transport() resolver.Transport {
-	if o.conn != nil {
-		return o.conn.transport
-	}
-	return resolver.UDP
-}
-
 // route is the way of a response.
 type route struct {
-	udp  packetSender // or
-	conn *conn
-	to   netip.AddrPort
-	from netip.Addr
+	layer *Layer
+	udp   packetSender // or
+	conn  *conn
+	to    netip.AddrPort
+	from  netip.Addr
+	again resolver.Target // where else, if conn is gone; mostly none
+	size  int             // octets of the request
 }
 
 // back is the way of a response to a request with this Via on top. RFC 3581 §4: with rport, "the response MUST be sent to the IP
@@ -56,11 +53,39 @@ func (o origin) back(via wire.Via) route {
 	return route{udp: o.udp, conn: o.conn, to: to, from: o.local.Addr()}
 }
 
-func (r route) send(b []byte) error {
-	if r.conn != nil {
-		return r.conn.enqueue(b)
+// send writes a response, over another connection if its own is gone.
+func (r *route) send(b []byte) error {
+	if r.conn == nil {
+		return r.udp.send(b, r.to, r.from)
 	}
-	return r.udp.send(b, r.to, r.from)
+	err := r.conn.enqueue(b)
+	if err != nil && r.layer != nil && !errors.Is(err, ErrOverloaded) && r.layer.resend(r.again, r.conn.localName, b) {
+		return nil
+	}
+	return err
+}
+
+// source is where the request came from.
+func (o origin) source() Source {
+	if o.conn != nil {
+		return o.conn.source()
+	}
+	return Source{Transport: resolver.UDP, Remote: o.remote, Local: o.local}
+}
+
+// hop is what a response tells the hop before. RFC 6223 §4.4: keep-alives are accepted where a dialog begins, on a connection that was
+// opened to us.
+func (l *Layer) hop(m *wire.Message, o *route, code int) (h wire.HopAnswer) {
+	via := m.TopVia()
+	h.Overload = l.tell(via)
+	if o.conn == nil {
+		return h
+	}
+	h.NoReceived = isWebSocket(o.conn.transport)
+	if code/100 == 2 && m.Method() == "SUBSCRIBE" && via.OffersKeep() {
+		h.Keep = int(min(keepDefault, l.cfg.Bounds.IdleTimeout/2) / time.Second)
+	}
+	return h
 }
 
 // receive takes the octets of one message over. It is called in order for each socket and never blocks. A panic is caught here: one
@@ -79,6 +104,14 @@ func (l *Layer) receive(b []byte, o origin) {
 		return
 	}
 	m.SetSource(o.remote)
+	if o.conn != nil && isWebSocket(o.conn.transport) && len(m.Raw()) != len(b) {
+		// RFC 7118 §5: "a WebSocket message MUST NOT contain more than one SIP message".
+		l.metrics.drop(dropTrailing)
+		if m.IsRequest() && m.Method() != "ACK" {
+			l.refuse(m, len(b), o, 400, "Bad Request: octets behind the message")
+		}
+		return
+	}
 	if m.IsRequest() {
 		l.request(m, o)
 		return

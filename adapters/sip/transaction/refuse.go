@@ -13,26 +13,44 @@ import (
 func (l *Layer) refuse(m *wire.Message, size int, o origin, code int, reason string) {
 	scratch := getBuffer()
 	defer putBuffer(scratch)
-	b, err := wire.AppendResponse((*scratch)[:0], m, wire.Response{Code: code, Reason: reason, ToTag: l.statelessTag(m)})
-	*scratch = b
-	if err == nil && o.conn == nil && len(b)*5 > size*6 {
-		// A request this small has little but what must be copied: the default phrase and no tag.
-		b, err = wire.AppendResponse(b[:0], m, wire.Response{Code: code})
+	l.refuseWith(m, size, o, wire.Response{Code: code, Reason: reason, ToTag: l.statelessTag(m)}, scratch)
+}
+
+// refuseWith is refuse with a whole response.
+func (l *Layer) refuseWith(m *wire.Message, size int, o origin, r wire.Response, scratch *[]byte) {
+	var b []byte
+	var err error
+	if o.conn == nil {
+		var ok bool
+		b, ok, err = fit((*scratch)[:0], m, r, nil, size)
+		if !ok && err == nil {
+			// A request this small has little but what must be copied.
+			r.Reason, r.ToTag, r.Compact = "", "", true
+			b, err = wire.AppendResponse(b[:0], m, r)
+			ok = err == nil && fits(len(b), size)
+		}
 		*scratch = b
-		if len(b)*5 > size*6 {
+		if !ok {
 			l.metrics.drop(dropAmplify)
 			return
 		}
+	} else {
+		if isWebSocket(o.conn.transport) {
+			r.Hop.NoReceived = true
+		}
+		b, err = wire.AppendResponse((*scratch)[:0], m, r)
+		*scratch = b
 	}
 	if err == nil {
 		l.tap(Outbound, b)
-		err = o.back(m.TopVia()).send(b)
+		way := o.back(m.TopVia())
+		err = way.send(b)
 	}
 	if err != nil {
 		l.metrics.drop(dropResponse)
 		return
 	}
-	l.metrics.responses[1][code/100].Inc()
+	l.metrics.responses[1][r.Code/100].Inc()
 }
 
 // statelessTag is a tag that all copies of a request get, and that nobody else can compute. RFC 3261 §8.2.7: To tags are

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,7 +57,9 @@ func (l *bubbleLayer) connect(nc net.Conn) resolver.Target {
 	l.pool.by[key] = &pooled{ready: ready, conn: c}
 	l.pool.outbound.Add(1)
 	l.pool.mu.Unlock()
-	l.pool.run(c)
+	c.begun = true
+	l.tasks.Go(c.read)
+	l.tasks.Go(c.write)
 	return resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.TCP, Addr: theirs})
 }
 
@@ -153,4 +154,4 @@ func TestStrangersLeaveConnections(t *testing.T) {
 		t.Errorf("strangers hold %d of 32 connections, want an eighth", open)
 	}
 }
-func nobody(netip.Addr) bool { return false }
+func nobody(Source) bool { return false }

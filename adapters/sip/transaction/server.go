@@ -39,12 +39,18 @@ type ServerTx struct {
 	timer    timer
 	req      *wire.Message // nil once answered
 	response []byte        // the last one, for copies of the request
+	// Of a MESSAGE: what it is remembered by (see answerTable), and its copies in other transactions, which get the same answer.
+	message   mergeKey
+	followers []*ServerTx
 }
 
 // RespondOptions is everything of a response but its code and phrase.
 type RespondOptions struct {
-	ToTag       string // "" makes a random one if To has none
-	Headers     []wire.Header
+	ToTag   string // "" makes a random one if To has none
+	Headers []wire.Header
+	// Spare are header fields that are useful and not needed: they are left out, the last one first, where the response would be over
+	// 1.2 times as large as a request that came over UDP (THREATS S11).
+	Spare       []wire.Header
 	ContentType string
 	Body        []byte
 	// Forget ends the transaction with the response, so that nothing is kept of a request that proved nothing (RFC 3261 §26.3.2.4): a copy
@@ -84,12 +90,26 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 	}
 	scratch := getBuffer()
 	defer putBuffer(scratch)
-	b, err := wire.AppendResponse((*scratch)[:0], tx.req, wire.Response{
+	r := wire.Response{
 		Code: code, Reason: reason, ToTag: opts.ToTag, Headers: opts.Headers, ContentType: opts.ContentType, Body: opts.Body,
-	})
+		Hop: l.hop(tx.req, &tx.route, code),
+	}
+	var b []byte
+	var err error
+	if tx.route.conn == nil {
+		b, _, err = fit((*scratch)[:0], tx.req, r, opts.Spare, tx.route.size)
+	} else {
+		if len(opts.Spare) > 0 {
+			r.Headers = append(r.Headers[:len(r.Headers):len(r.Headers)], opts.Spare...)
+		}
+		b, err = wire.AppendResponse((*scratch)[:0], tx.req, r)
+	}
 	*scratch = b
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if code >= 200 && tx.merges && tx.req.Method() == "MESSAGE" {
+		l.answers.put(tx.message, code, reason, opts.ToTag)
 	}
 	l.tap(Outbound, b)
 	err = tx.route.send(b)
@@ -100,7 +120,11 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 		}
 		tx.state = serverProceeding
 	} else {
+		followers := tx.followers
 		tx.complete(b, err == nil && !opts.Forget)
+		for _, f := range followers {
+			f.Respond(code, reason, opts) //nolint:errcheck // counted; each is a copy
+		}
 	}
 	if err != nil {
 		l.metrics.drop(dropResponse)
@@ -114,7 +138,7 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 // complete is the transition to Completed, and on to Terminated where there is nothing to absorb: Timer J is "zero seconds for reliable
 // transports" (RFC 3261 §17.2.2).
 func (tx *ServerTx) complete(response []byte, sent bool) {
-	tx.req = nil
+	tx.req, tx.followers = nil, nil
 	tx.layer.leave()
 	if tx.key == "" {
 		tx.state = serverTerminated
@@ -268,10 +292,17 @@ func (l *Layer) request(m *wire.Message, o origin) {
 		l.metrics.drop(dropACK)
 		return
 	}
-	if l.cfg.Admit != nil && !l.cfg.Admit(o.remote.Addr()) {
+	src := o.source()
+	if l.cfg.Admit != nil && !l.cfg.Admit(src) {
 		l.metrics.drop(dropStranger)
 		l.refuse(m, size, o, 403, "")
+		if l.cfg.Refused != nil {
+			l.cfg.Refused(src)
+		}
 		return
+	}
+	if o.conn != nil && m.TopVia().OffersAlias() {
+		l.pool.offered(o.conn, m.TopVia().Port())
 	}
 	var room [192]byte
 	key := appendKey(room[:0], m, method)
@@ -290,15 +321,19 @@ func (l *Layer) request(m *wire.Message, o origin) {
 		l.cancel(m, size, o)
 		return
 	}
+	if l.turnedAway(m) {
+		l.metrics.drop(dropLoad)
+		l.refuse(m, size, o, 503, "")
+		return
+	}
 	tx := &ServerTx{layer: l, route: o.back(m.TopVia()), req: m}
+	tx.route.layer, tx.route.size, tx.route.again = l, size, o.elsewhere(m.TopVia())
 	tx.timer.owner = tx
 	if method != "INVITE" {
+		var first *ServerTx // whose answer this copy waits for
 		if m.To().Tag() == "" {
-			tx.merge, tx.merges = l.merged.key(m), true
-			if !l.merged.add(tx) {
-				// RFC 3261 §8.2.2.2: "the UAS core SHOULD generate a 482 (Loop Detected) response".
-				l.metrics.drop(dropMerged)
-				l.refuse(m, size, o, 482, "")
+			var done bool
+			if first, done = l.merges(tx, m, size, o); done {
 				return
 			}
 		}
@@ -318,10 +353,77 @@ func (l *Layer) request(m *wire.Message, o origin) {
 		}
 		l.enter()
 		l.wheel.set(&tx.timer, l.trying100())
+		if first != nil {
+			l.copyOf(first, tx)
+			return
+		}
 	} else {
 		l.enter()
 	}
-	l.handler.Request(m, Source{Transport: o.transport(), Remote: o.remote, Local: o.local}, tx)
+	l.handler.Request(m, src, tx)
+}
+
+// merges enters tx among the ongoing requests. done says that its request was answered: it is a copy of one whose answer is known, or of
+// another branch of a fork. first is the transaction of the same MESSAGE that has no answer yet.
+func (l *Layer) merges(tx *ServerTx, m *wire.Message, size int, o origin) (first *ServerTx, done bool) {
+	tx.merge, tx.merges = l.merged.key(m), true
+	message := m.Method() == "MESSAGE"
+	if message {
+		tx.message = l.merged.messageKey(m)
+	}
+	old := l.merged.add(tx)
+	if old != nil {
+		tx.merges = false
+		if !message || old.message != tx.message {
+			// RFC 3261 §8.2.2.2: "the UAS core SHOULD generate a 482 (Loop Detected) response".
+			l.metrics.drop(dropMerged)
+			l.refuse(m, size, o, 482, "")
+			return nil, true
+		}
+		if !old.ended() {
+			return old, false
+		}
+	}
+	if !message {
+		return nil, false
+	}
+	// Looked for only now: who answers puts the answer here before it leaves the table above.
+	if a, ok := l.answers.get(tx.message); ok {
+		if tx.merges {
+			l.merged.remove(tx)
+		}
+		l.metrics.drop(dropAgain)
+		scratch := getBuffer()
+		defer putBuffer(scratch)
+		l.refuseWith(m, size, o, wire.Response{Code: a.code, Reason: a.text, ToTag: a.toTag}, scratch)
+		return nil, true
+	}
+	if old != nil {
+		l.merged.replace(tx)
+		tx.merges = true
+	}
+	return nil, false
+}
+
+// ended reports whether tx has its final response.
+func (tx *ServerTx) ended() bool {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	return tx.state >= serverCompleted
+}
+
+// copyOf lets tx wait for the answer to first, whose request it carries, too; or gives it that answer, if it came meanwhile. It is never
+// delivered: not even if it cannot wait, for then its client is told 503 and may come again.
+func (l *Layer) copyOf(first, tx *ServerTx) {
+	l.metrics.drop(dropAgain)
+	if first.follow(tx) {
+		return
+	}
+	if a, ok := l.answers.get(tx.message); ok {
+		tx.Respond(a.code, a.text, RespondOptions{ToTag: a.toTag}) //nolint:errcheck // counted
+		return
+	}
+	tx.Respond(503, "", RespondOptions{}) //nolint:errcheck // counted
 }
 
 // cancel answers CANCEL (RFC 3261 §9.2): 481 if there is no transaction that it could mean, else 200; on a request that is not INVITE
@@ -359,24 +461,36 @@ func (t *mergeTable) init() {
 
 func (t *mergeTable) key(m *wire.Message) mergeKey {
 	var room [192]byte
-	n, method := m.CSeq()
-	b := append(room[:0], byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-	for _, s := range [...]string{method, m.From().Tag(), m.CallID()} {
-		b = append(append(b, s...), 0)
-	}
+	b := t.append(room[:0], m)
 	return mergeKey{maphash.Bytes(t.seed[0], b), maphash.Bytes(t.seed[1], b)}
 }
 
-// add reports whether tx is the only ongoing transaction with its key.
-func (t *mergeTable) add(tx *ServerTx) bool {
+func (t *mergeTable) append(b []byte, m *wire.Message) []byte {
+	n, method := m.CSeq()
+	b = append(b, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	for _, s := range [...]string{method, m.From().Tag(), m.CallID()} {
+		b = append(append(b, s...), 0)
+	}
+	return b
+}
+
+// add returns the ongoing transaction that has tx's key already, or adds tx and returns nil.
+func (t *mergeTable) add(tx *ServerTx) (old *ServerTx) {
 	p := &t.part[tx.merge[0]%shards]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, ok := p.tx[tx.merge]; ok {
-		return false
+	if old = p.tx[tx.merge]; old == nil {
+		p.tx[tx.merge] = tx
 	}
+	return old
+}
+
+// replace puts tx in the place of one that has ended.
+func (t *mergeTable) replace(tx *ServerTx) {
+	p := &t.part[tx.merge[0]%shards]
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.tx[tx.merge] = tx
-	return true
 }
 
 func (t *mergeTable) remove(tx *ServerTx) {

@@ -13,22 +13,26 @@ import (
 
 // streamListener accepts connections.
 type streamListener struct {
-	layer *Layer
-	ln    net.Listener
-	local netip.AddrPort
-	via   string // host:port
-	once  sync.Once
-	gone  chan struct{}
+	layer     *Layer
+	ln        net.Listener
+	transport resolver.Transport // TCP, TLS, WS or WSS
+	origins   []string           // of WS and WSS
+	local     netip.AddrPort
+	via       string // host:port
+	once      sync.Once
+	gone      chan struct{}
 }
 
-func (l *Layer) listenTCP(ctx context.Context, a netip.AddrPort) error {
+func (l *Layer) listenStream(ctx context.Context, b boundListener) error {
 	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, network("tcp", a.Addr()), a.String())
+	ln, err := lc.Listen(ctx, network("tcp", b.Address.Addr()), b.Address.String())
 	if err != nil {
 		return err
 	}
 	local := addrOf(ln.Addr())
-	l.tcp = append(l.tcp, &streamListener{layer: l, ln: ln, local: local, via: l.cfg.sentBy(local), gone: make(chan struct{})})
+	l.tcp = append(l.tcp, &streamListener{
+		layer: l, ln: ln, transport: b.Transport, origins: b.origins, local: local, via: l.cfg.sentBy(local), gone: make(chan struct{}),
+	})
 	return nil
 }
 
@@ -46,7 +50,7 @@ func (s *streamListener) accept() {
 		nc, err := s.ln.Accept()
 		switch {
 		case err == nil:
-			s.layer.pool.accept(nc, resolver.TCP)
+			s.layer.pool.accept(nc, s)
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -67,12 +71,12 @@ func (s *streamListener) close() {
 	})
 }
 
-// streamSentBy is host:port for Via on a connection: where we listen for connections in its address family, because "the transport layer
+// streamSentBy is host:port for Via on a connection: where we listen for connections of its kind in its address family, because "the transport layer
 // MUST also be prepared to receive an incoming connection on the source IP address from which the request was sent and port number in
 // the "sent-by" field" (RFC 3261 §18.1.1); else the connection's own end.
 func (l *Layer) streamSentBy(c *conn) string {
 	for _, s := range l.tcp {
-		if s.local.Addr().Is4() == c.local.Addr().Is4() {
+		if s.transport == c.transport && s.local.Addr().Is4() == c.local.Addr().Is4() {
 			return s.via
 		}
 	}

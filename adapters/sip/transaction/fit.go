@@ -1,0 +1,47 @@
+package transaction
+
+import (
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+)
+
+// fits reports whether a response of n octets may go to where a request of size octets came from, over UDP, where nobody has proven
+// that this is who sent it: at most 1.2 times as much goes back, in one packet, so that a forged source gains nothing (THREATS S11).
+func fits(n, size int) bool { return n*5 <= size*6 }
+
+// shortTag is how many characters of a random tag are kept where there is no room for all: 13 of 5 bits each are 65 bits (THREATS S16).
+const shortTag = 13
+
+// fit writes a response for UDP to a request of size octets, shortened as far as needed until it fits: first go the header fields that
+// are only useful (spare), the last one first, then what RFC 7339 says, the phrase, the long names, much of the tag, and of an error
+// response its other header fields. ok tells whether it fits then. dst must be empty.
+func fit(dst []byte, req *wire.Message, r wire.Response, spare []wire.Header, size int) (b []byte, ok bool, err error) {
+	own := r.Headers
+	for n := len(spare); n >= 0; n-- {
+		if r.Headers = own; n > 0 {
+			r.Headers = append(own[:len(own):len(own)], spare[:n]...)
+		}
+		if b, err = wire.AppendResponse(dst, req, r); err != nil || fits(len(b), size) {
+			return b, true, err
+		}
+		dst = b[:0]
+	}
+	steps := [...]func(){
+		func() { r.Hop.Overload = wire.Overload{} },
+		func() { r.Reason = "" },
+		func() { r.Compact = true },
+		func() { r.ToTag = r.ToTag[:min(len(r.ToTag), shortTag)] },
+		func() {
+			if r.Code >= 300 {
+				r.Headers = nil
+			}
+		},
+	}
+	for _, shorten := range steps {
+		shorten()
+		if b, err = wire.AppendResponse(dst, req, r); err != nil || fits(len(b), size) {
+			return b, true, err
+		}
+		dst = b[:0]
+	}
+	return b, false, nil
+}

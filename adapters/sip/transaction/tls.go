@@ -1,0 +1,122 @@
+package transaction
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// TLS is what the layer needs for TLS and WSS. Its functions are called from many goroutines and must not block on a network.
+type TLS struct {
+	// Server is the configuration of a connection that a peer opens. It asks for a certificate and need not demand one; a handshake
+	// with a bad one may fail or go on as without.
+	Server func() *tls.Config
+	// Client is the configuration of a connection that is opened here, on behalf of the domain local (a From domain, or ""), to what
+	// must prove the domain remote: then alone may its handshake succeed (RFC 5922 §7.3). It fails if there is no such configuration.
+	Client func(local, remote string) (*tls.Config, error)
+	// Local names the certificate that Client would present for a domain, the same text for all domains that share one: "P1 MUST NOT
+	// open a connection on behalf of one domain and reuse it to send a new request on behalf of another domain" (RFC 5923 §9.3). nil:
+	// there is one for all.
+	Local func(domain string) string
+	// Domains are the domains that the far side's certificate proves (RFC 5922 §7.1), as A-labels in lower case, and until when; none if
+	// it has no certificate or a bad one.
+	Domains func(tls.ConnectionState) (domains []string, until time.Time)
+}
+
+// maxDomains bounds how many domains of one certificate are remembered with its connection.
+const maxDomains = 64
+
+// local is TLS.Local where it is set.
+func (t *TLS) local(domain string) string {
+	if t == nil || t.Local == nil {
+		return ""
+	}
+	return t.Local(domain)
+}
+
+// handshake is the TLS handshake of either side: within Bounds.HandshakeTimeout, and for connections that are opened to us not more of
+// them at once than Bounds.Handshakes, because each costs the processor far more than it costs who asks for it (THREATS X6).
+func (c *conn) handshake(ctx context.Context) error {
+	nc, ok := c.nc.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	l := c.layer
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Bounds.HandshakeTimeout)
+	defer cancel()
+	if c.inbound {
+		select {
+		case l.handshakes <- struct{}{}:
+			defer func() { <-l.handshakes }()
+		case <-ctx.Done():
+			l.metrics.drop(dropHandshake)
+			return fmt.Errorf("%w: no turn for the TLS handshake of %s: %w", ErrTransport, c.remote, ctx.Err())
+		}
+	}
+	if err := nc.HandshakeContext(ctx); err != nil {
+		l.metrics.drop(dropHandshake)
+		return fmt.Errorf("%w: TLS handshake with %s: %w", ErrTransport, c.remote, err)
+	}
+	state := nc.ConnectionState()
+	if c.inbound {
+		c.localName = l.cfg.TLS.local(state.ServerName)
+	}
+	if l.cfg.TLS.Domains != nil {
+		var domains []string
+		domains, c.proven = l.cfg.TLS.Domains(state)
+		c.domains = slices.Clone(domains[:min(len(domains), maxDomains)])
+	}
+	return nil
+}
+
+// identities are the domains that the far side's certificate proves: none when it has ended (THREATS T-FI-17).
+func (c *conn) identities() []string {
+	if len(c.domains) == 0 || time.Now().After(c.proven) {
+		return nil
+	}
+	return c.domains
+}
+
+// proves reports whether the far side's certificate is good for a domain.
+func (c *conn) proves(domain string) bool { return slices.Contains(c.identities(), domain) }
+
+// dial opens a connection and completes its TLS handshake.
+func (p *pool) dial(key poolKey, local string) (*conn, error) {
+	l := p.layer
+	var cfg *tls.Config
+	if key.transport == resolver.TLS {
+		if l.cfg.TLS == nil || l.cfg.TLS.Client == nil {
+			return nil, errors.New("TLS is not configured")
+		}
+		if key.name == "" {
+			return nil, errors.New("no domain is known that the certificate of the next hop could prove")
+		}
+		var err error
+		if cfg, err = l.cfg.TLS.Client(local, key.name); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(l.life, l.cfg.Bounds.DialTimeout)
+	defer cancel()
+	d := net.Dialer{Control: l.cfg.DialControl, LocalAddr: l.dialFrom(key.addr.Addr()), KeepAlive: 30 * time.Second}
+	nc, err := d.DialContext(ctx, "tcp", key.addr.String())
+	if err != nil {
+		return nil, err
+	}
+	if cfg != nil {
+		nc = tls.Client(nc, cfg)
+	}
+	c := newConn(l, nc, key.transport, key, false)
+	c.localName = key.local
+	if err := c.handshake(l.life); err != nil {
+		nc.Close() //nolint:errcheck // the first fault counts
+		return nil, err
+	}
+	return c, nil
+}
