@@ -13,7 +13,7 @@ const shortTag = 13
 
 // fit writes a response for UDP to a request of size octets, shortened as far as needed until it fits: first go the header fields that
 // are only useful (spare), the last one first, then what RFC 7339 says, the phrase, the long names, much of the tag, and of an error
-// response its other header fields. ok tells whether it fits then. dst must be empty.
+// response its other header fields, the last one first. ok tells whether it fits then. dst must be empty.
 func fit(dst []byte, req *wire.Message, r wire.Response, spare []wire.Header, size int) (b []byte, ok bool, err error) {
 	own := r.Headers
 	for n := len(spare); n >= 0; n-- {
@@ -30,14 +30,20 @@ func fit(dst []byte, req *wire.Message, r wire.Response, spare []wire.Header, si
 		func() { r.Reason = "" },
 		func() { r.Compact = true },
 		func() { r.ToTag = r.ToTag[:min(len(r.ToTag), shortTag)] },
-		func() {
-			if r.Code >= 300 {
-				r.Headers = nil
-			}
-		},
 	}
 	for _, shorten := range steps {
 		shorten()
+		if b, err = wire.AppendResponse(dst, req, r); err != nil || fits(len(b), size) {
+			return b, true, err
+		}
+		dst = b[:0]
+	}
+	least := 0
+	if r.Code == 401 || r.Code == 407 {
+		least = 1 // a challenge that asks nothing would be none; the first one is the strongest (RFC 8760 §2.3)
+	}
+	for r.Code >= 300 && len(r.Headers) > least {
+		r.Headers = r.Headers[:len(r.Headers)-1]
 		if b, err = wire.AppendResponse(dst, req, r); err != nil || fits(len(b), size) {
 			return b, true, err
 		}
