@@ -16,8 +16,11 @@ func TestOverloadParams(t *testing.T) {
 		ok           bool
 	}{
 		{"RFC 7339 section 6, none asked", `;oc=0;oc-algo="loss";oc-validity=0`, Overload{}, true},
-		{"RFC 7339 section 6, 20 percent", `;oc=20;oc-algo="loss";oc-validity=500;oc-seq=1282321615.782`,
-			Overload{20, 500 * time.Millisecond, 128232161578200}, true},
+		{
+			"RFC 7339 section 6, 20 percent", `;oc=20;oc-algo="loss";oc-validity=500;oc-seq=1282321615.782`,
+			Overload{20, 500 * time.Millisecond, 128232161578200},
+			true,
+		},
 		{"the default validity", `;oc=7;oc-algo="loss";oc-seq=1.5`, Overload{7, 500 * time.Millisecond, 150000}, true},
 		{"validity without a value", `;oc=7;oc-validity;oc-seq=1.5`, Overload{7, 500 * time.Millisecond, 150000}, true},
 		{"an hour is cut", `;oc=100;oc-algo="loss";oc-validity=3600000;oc-seq=0.1`, Overload{100, time.Minute, 10000}, true},
@@ -94,8 +97,10 @@ func TestHopAnswer(t *testing.T) {
 			HopAnswer{Overload: Overload{20, 500 * time.Millisecond, 128232161578200}},
 		},
 		{"keep", "192.0.2.111;branch=z9hG4bK1;keep", "192.0.2.111;branch=z9hG4bK1;keep=30", HopAnswer{Keep: 30}},
-		{"what a client may not write is not believed", "192.0.2.111;oc-seq=9.9;oc-validity=9;branch=z9hG4bK1;oc=3", `192.0.2.111;branch=z9hG4bK1;oc=0;oc-algo="loss";oc-validity=0;oc-seq=0.00001`,
-			HopAnswer{Overload: Overload{Seq: 1}}},
+		{
+			"what a client may not write is not believed", "192.0.2.111;oc-seq=9.9;oc-validity=9;branch=z9hG4bK1;oc=3", `192.0.2.111;branch=z9hG4bK1;oc=0;oc-algo="loss";oc-validity=0;oc-seq=0.00001`,
+			HopAnswer{Overload: Overload{Seq: 1}},
+		},
 		// RFC 7118 §5.3: "it MAY decide not to add a "received" parameter".
 		{"WebSocket", "df7jal23ls0d.invalid;branch=z9hG4bK1;rport", "df7jal23ls0d.invalid;branch=z9hG4bK1;rport", HopAnswer{NoReceived: true}},
 		{"WebSocket, a received of its own", "h.invalid;received=192.0.2.9;branch=z9hG4bK1", "h.invalid;branch=z9hG4bK1", HopAnswer{NoReceived: true}},
