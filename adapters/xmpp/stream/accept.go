@@ -76,13 +76,14 @@ type Claim struct {
 // that the failure asks for. ctx bounds it, and Strangers.Time. The errors are those of Open.
 //
 // Where EXTERNAL has not succeeded, all bounds of Strangers hold on, the time too, until Established is called.
-func Accept(ctx context.Context, conn net.Conn, in Incoming) (_ *Conn, _ *Claim, err error) {
+func Accept(ctx context.Context, conn net.Conn, in Incoming) (s *Conn, claim *Claim, err error) {
 	n := begin(ctx, conn, in.Limits, in.Strangers)
 	n.s.pass = in.Pass
 	r := &receiver{negotiation: n, in: &in}
 	defer func() {
 		switch err = n.end(err, r.answer); {
 		case err != nil:
+			s, claim = nil, nil
 		case r.claim.Authenticated:
 			in.Pass.Leave()
 		default:

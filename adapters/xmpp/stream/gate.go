@@ -13,13 +13,14 @@ type GateLimits struct {
 	Connections int
 	// PerAddress is how many there may be from one IPv4 address, or one IPv6 network of 64 bits (default 64).
 	PerAddress int
-	// Handshakes is how many TLS handshakes are under way at once; others wait, within the time for their handshake (default 64).
+	// Handshakes is how many TLS handshakes compute at once; others wait for their turn, within the time for a handshake (default 16).
+	// One that waits for octets of its peer does not count, so that slow peers cannot keep others out.
 	Handshakes int
 }
 
 // DefaultGateLimits returns the limits that stand where a field is zero.
 func DefaultGateLimits() GateLimits {
-	return GateLimits{Connections: 2000, PerAddress: 64, Handshakes: 64}
+	return GateLimits{Connections: 2000, PerAddress: 64, Handshakes: 16}
 }
 
 // Gate counts the connections of one process that are not authenticated yet. It may be used by any number of goroutines.
@@ -105,15 +106,39 @@ func (p *Pass) Leave() {
 	})
 }
 
-// handshake waits for a place among the TLS handshakes, until ctx ends. done gives it back.
-func (p *Pass) handshake(ctx context.Context) (done func(), err error) {
+// turn is the turn of one TLS handshake to compute. A nil turn is one that nothing bounds. It is for one goroutine.
+type turn struct {
+	ctx   context.Context //nolint:containedctx // it lives as long as the handshake
+	hands chan struct{}
+	has   bool
+}
+
+// turn returns what a handshake that ctx bounds has to take before it computes.
+func (p *Pass) turn(ctx context.Context) *turn {
 	if p == nil {
-		return func() {}, nil
+		return nil
+	}
+	return &turn{ctx: ctx, hands: p.gate.hands}
+}
+
+// take waits until the handshake may compute.
+func (t *turn) take() error {
+	if t == nil || t.has {
+		return nil
 	}
 	select {
-	case p.gate.hands <- struct{}{}:
-		return func() { <-p.gate.hands }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	case t.hands <- struct{}{}:
+		t.has = true
+		return nil
+	case <-t.ctx.Done():
+		return t.ctx.Err()
+	}
+}
+
+// give lets another compute.
+func (t *turn) give() {
+	if t != nil && t.has {
+		<-t.hands
+		t.has = false
 	}
 }

@@ -83,9 +83,6 @@ func readHeader(root *strictxml.Element, scope *strictxml.Scope) (h header, err 
 		}
 	}
 	h.id, _ = root.Attr("", "id")
-	if len(h.id) > maxID {
-		return h, &Fault{PolicyViolation, "a stream id of more than 1024 octets", "RFC 6120 §4.7.3", ""}
-	}
 	if to, ok := root.Attr("", "to"); ok && to != "" {
 		if h.to, ok = domain(to); !ok {
 			return h, &Fault{HostUnknown, "a 'to' that is no domain", "RFC 6120 §4.7.2", ""}

@@ -159,11 +159,6 @@ func (n *negotiation) restart() {
 func (n *negotiation) handshake(client bool, cfg *tls.Config) error {
 	ctx, cancel := context.WithTimeout(n.ctx, n.lim.TLSTime)
 	defer cancel()
-	done, err := n.s.pass.handshake(ctx)
-	if err != nil {
-		return fmt.Errorf("xmpp/stream: no place for a TLS handshake: %w", err)
-	}
-	defer done()
 	var conn *tls.Conn
 	if client {
 		conn = tls.Client(n.wire, cfg)
@@ -171,8 +166,13 @@ func (n *negotiation) handshake(client bool, cfg *tls.Config) error {
 		conn = tls.Server(n.wire, cfg)
 	}
 	n.wire.left, n.mute = n.lim.TLSOctets, true
-	err = conn.HandshakeContext(ctx)
-	n.wire.left = -1
+	n.wire.turn = n.s.pass.turn(ctx)
+	err := n.wire.turn.take()
+	if err == nil {
+		err = conn.HandshakeContext(ctx)
+	}
+	n.wire.turn.give()
+	n.wire.left, n.wire.turn = -1, nil
 	if err != nil {
 		return &TLSError{Err: err}
 	}

@@ -70,9 +70,13 @@ var errOutgoing = errors.New("xmpp/stream: From and To are domains, and a stream
 // ended the stream, a *Fault or a *strictxml.SyntaxError if it did something wrong, a *TLSError, or the connection's.
 //
 // Where EXTERNAL has not succeeded, the peer's elements are bounded by Strangers until Established is called.
-func Open(ctx context.Context, conn net.Conn, o Outgoing) (_ *Conn, _ *Offer, err error) {
+func Open(ctx context.Context, conn net.Conn, o Outgoing) (s *Conn, offer *Offer, err error) {
 	n := begin(ctx, conn, o.Limits, o.Strangers)
-	defer func() { err = n.end(err, nil) }()
+	defer func() {
+		if err = n.end(err, nil); err != nil {
+			s, offer = nil, nil
+		}
+	}()
 	from, ok := domain(o.From)
 	to, ok2 := domain(o.To)
 	if !ok || !ok2 || o.TLS == nil && (!o.Cleartext || o.Direct) {
@@ -188,8 +192,8 @@ func (i *initiator) check(h *header) (err error) {
 		err = ErrFromChanged
 	case h.to != "" && h.to != i.from:
 		err = ErrToChanged
-	case h.id == "":
-		err = &Fault{BadFormat, "a header that answers without an id", "RFC 6120 §4.7.3", ""}
+	case h.id == "" || len(h.id) > maxID:
+		err = &Fault{BadFormat, "a header that answers without an id, or with one of more than 1024 octets", "RFC 6120 §4.7.3", ""}
 	default:
 		return nil
 	}
@@ -203,9 +207,6 @@ func (i *initiator) check(h *header) (err error) {
 
 // startTLS negotiates STARTTLS (RFC 6120 §5.4). Whatever else than <proceed/> comes, the stream does not go on.
 func (i *initiator) startTLS() error {
-	if err := i.nothingLeft(ErrInjected); err != nil {
-		return err
-	}
 	if err := i.write([]byte("<starttls xmlns='" + SpaceTLS + "'/>")); err != nil {
 		return err
 	}
@@ -220,6 +221,7 @@ func (i *initiator) startTLS() error {
 	default:
 		return &Fault{BadFormat, "no answer to STARTTLS", "RFC 6120 §5.4.2.1", ""}
 	}
+	i.mute = true // the TLS negotiation has begun
 	if err := i.nothingLeft(ErrInjected); err != nil {
 		return err
 	}

@@ -102,7 +102,8 @@ func (m *meter) Read(p []byte) (int, error) {
 // too when a handshake is cut off.
 type wire struct {
 	net.Conn
-	left   int // octets that may still be read; negative: any number
+	left   int   // octets that may still be read; negative: any number
+	turn   *turn // of the handshake, nil if none is under way or nothing bounds it
 	once   sync.Once
 	closed error
 }
@@ -114,8 +115,12 @@ func (w *wire) Read(p []byte) (int, error) {
 	if w.left == 0 {
 		return 0, ErrOctets
 	}
+	w.turn.give() // who waits for the peer computes nothing
 	n, err := w.Conn.Read(p[:min(len(p), w.left)])
 	w.left -= n
+	if late := w.turn.take(); late != nil && err == nil {
+		err = late
+	}
 	return n, err
 }
 
