@@ -20,6 +20,10 @@ func (m *Management) Handled() { m.in++ }
 // Sent counts a stanza that is written.
 func (m *Management) Sent() { m.out++ }
 
+// Unsent takes back the last n that were counted as sent: none of their octets left, or they are written once more because the peer, which
+// resumes the stream, has not handled them.
+func (m *Management) Unsent(n int) { m.out -= uint32(n) } //nolint:gosec // modulo 2^32
+
 // H returns how many stanzas of the peer are handled, for <a/>, <resume/> and <resumed/>.
 func (m *Management) H() uint32 { return m.in }
 
