@@ -25,8 +25,9 @@ type Adapter struct {
 	m    *metrics
 	dial dialer
 
-	links []*link
-	own   map[string]bool // our hosts, as they stand in a JID
+	links   []*link
+	servers *servers        // nil without server-to-server
+	own     map[string]bool // our hosts, as they stand in a JID
 
 	h      adapters.Handler
 	base   context.Context // of every inbound operation; ends when the adapter stops
@@ -53,9 +54,20 @@ func New(c Config) (*Adapter, error) {
 		dial: (&net.Dialer{}).DialContext, own: map[string]bool{}, stopped: make(chan struct{}),
 	}
 	a.base, a.cancel = context.WithCancel(context.Background())
+	taken := map[string]bool{}
 	for _, e := range ends {
 		a.links = append(a.links, newLink(a, e))
-		a.own[e.self.Domain()] = true
+		a.own[e.self.Domain()], taken[e.domain] = true, true
+	}
+	if c.Servers != nil {
+		side, err := c.Servers.check(taken)
+		if err != nil {
+			return nil, err
+		}
+		for d := range side.wire {
+			a.own[d] = true
+		}
+		a.servers = newServers(a, side)
 	}
 	if a.m, err = newMetrics(c.Registerer, a); err != nil {
 		return nil, err
@@ -77,12 +89,19 @@ func (a *Adapter) Capabilities() adapters.Capabilities {
 // servers are down: they are tried again. It fails if a server refuses its secret.
 func (a *Adapter) Start(ctx context.Context, h adapters.Handler) error {
 	first := false
+	var fault error
 	a.started.Do(func() {
 		first = true
 		a.h = h
 		a.mu.Lock()
 		a.starting = true
 		a.mu.Unlock()
+		if a.servers != nil {
+			fault = a.servers.start(ctx)
+		}
+		if fault != nil {
+			a.cancel()
+		}
 		for _, l := range a.links {
 			go l.run(a.base)
 		}
@@ -90,6 +109,9 @@ func (a *Adapter) Start(ctx context.Context, h adapters.Handler) error {
 	})
 	if !first {
 		return errors.New("xmpp: the adapter was started already")
+	}
+	if fault != nil {
+		return fault
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.lim.StartWait)
 	defer cancel()
@@ -109,6 +131,10 @@ func (a *Adapter) Start(ctx context.Context, h adapters.Handler) error {
 func (a *Adapter) settle() {
 	for _, l := range a.links {
 		<-l.done
+	}
+	if a.servers != nil {
+		<-a.base.Done()
+		a.servers.stop()
 	}
 	close(a.stopped)
 }
@@ -150,6 +176,9 @@ func (a *Adapter) Shutdown(ctx context.Context) error {
 		for _, l := range a.links {
 			l.box.close("The gateway is shutting down")
 		}
+		if a.servers != nil {
+			a.servers.drain()
+		}
 		if began {
 			a.flush(ctx)
 		}
@@ -171,6 +200,7 @@ func (a *Adapter) flush(ctx context.Context) {
 		for _, l := range a.links {
 			busy = busy || l.state().Phase == LinkUp && (l.unanswered.Load() > 0 || !l.box.idle())
 		}
+		busy = busy || a.servers != nil && a.servers.busy()
 		if !busy {
 			return
 		}
@@ -194,12 +224,27 @@ func (a *Adapter) Links() []LinkState {
 // ours tells whether a domain, as it stands in a JID, is one of our own.
 func (a *Adapter) ours(domain string) bool { return a.own[domain] }
 
-// route finds the link by which a user of the domain from writes to the domain to; both are A-labels. Nil if there is none.
-func (a *Adapter) route(from, to string) *link {
+// sender is what an operation leaves by.
+type sender interface {
+	send(ctx context.Context, it *item, deadline time.Time) adapters.Status
+}
+
+// route finds the way by which a user of the domain from writes to the domain to, both A-labels: a component's link if one is between
+// these two, else the stream between their servers. The status says why there is none.
+func (a *Adapter) route(from, to string, hops []resolver.Target) (sender, adapters.Status) {
 	for _, l := range a.links {
 		if l.end.domain == from && l.end.serves[to] {
-			return l
+			return l, adapters.Status{}
 		}
 	}
-	return nil
+	if a.servers != nil {
+		p, st := a.servers.route(from, to, hops)
+		if p != nil {
+			return p, adapters.Status{}
+		}
+		if st.Outcome != 0 {
+			return nil, st
+		}
+	}
+	return nil, noRoute()
 }

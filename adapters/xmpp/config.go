@@ -87,9 +87,11 @@ type Limits struct {
 // Config is what New needs.
 type Config struct {
 	Components []Component
-	Limits     Limits
-	Backoff    Backoff
-	Logger     zerolog.Logger
+	// Servers is the server-to-server side; nil: there are components only.
+	Servers *Servers
+	Limits  Limits
+	Backoff Backoff
+	Logger  zerolog.Logger
 	// Registerer takes the adapter's metrics; nil: none are registered.
 	Registerer prometheus.Registerer
 	// Tap sees each stanza; nil: none.
@@ -147,8 +149,8 @@ type endpoint struct {
 // check validates the whole configuration and reports every fault.
 func (c *Config) check() ([]*endpoint, error) {
 	var faults []error
-	if len(c.Components) == 0 {
-		faults = append(faults, errors.New("xmpp: no component is configured"))
+	if len(c.Components) == 0 && c.Servers == nil {
+		faults = append(faults, errors.New("xmpp: neither a component nor a server is configured"))
 	}
 	names, domains, links := map[string]bool{}, map[string]bool{}, map[[2]string]bool{}
 	var out []*endpoint

@@ -68,7 +68,7 @@ func TestComponentOfSeveralServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for to, name := range map[string]string{"example.com": "a", "example.org": "b"} {
-		if l := a.route("example.net", to); l == nil || l.end.Name != name {
+		if l, _ := a.route("example.net", to, nil); l == nil || l.(*link).end.Name != name {
 			t.Errorf("to %s: %v", to, l)
 		}
 	}
@@ -129,7 +129,7 @@ func TestReconnectBackoff(t *testing.T) {
 
 // TestOutboxReplaces: a newer notification takes an unsent one's place, and the older one's caller is answered.
 func TestOutboxReplaces(t *testing.T) {
-	b := newOutbox(Limits{}.orDefault())
+	b := newOutbox(Limits{}.orDefault(), func() {})
 	w := adapters.WatchID{Session: "w"}
 	older := &item{octets: []byte("older"), watch: w, replaceable: true, done: make(chan adapters.Status, 1)}
 	newer := &item{octets: []byte("newer!"), watch: w, replaceable: true, done: make(chan adapters.Status, 1)}
@@ -161,7 +161,7 @@ func TestOutboxReplaces(t *testing.T) {
 // TestOutboxOrder: a newer notification does not overtake a change of the same watch that was queued before it, which would leave the
 // watcher with the older state for good.
 func TestOutboxOrder(t *testing.T) {
-	b := newOutbox(Limits{}.orDefault())
+	b := newOutbox(Limits{}.orDefault(), func() {})
 	w := adapters.WatchID{Session: "w"}
 	b.add(&item{octets: []byte("open "), watch: w, replaceable: true})
 	b.add(&item{octets: []byte("gone "), watch: w})
@@ -175,7 +175,7 @@ func TestOutboxOrder(t *testing.T) {
 
 // TestOutboxReplaceBound: a replacement is within QueueBytes too.
 func TestOutboxReplaceBound(t *testing.T) {
-	b := newOutbox(Limits{QueueBytes: 100, QueueStanzas: 100, Window: 10})
+	b := newOutbox(Limits{QueueBytes: 100, QueueStanzas: 100, Window: 10}, func() {})
 	for i := range 10 {
 		w := adapters.WatchID{Session: string(rune('a' + i))}
 		b.add(&item{octets: make([]byte, 1), watch: w, replaceable: true, done: make(chan adapters.Status, 1)})
@@ -188,7 +188,7 @@ func TestOutboxReplaceBound(t *testing.T) {
 
 // TestOutboxRoomForNotices: messages cannot take the room of the errors that tell senders of lost messages.
 func TestOutboxRoomForNotices(t *testing.T) {
-	b := newOutbox(Limits{QueueBytes: 1000, QueueStanzas: 2, Window: 10})
+	b := newOutbox(Limits{QueueBytes: 1000, QueueStanzas: 2, Window: 10}, func() {})
 	for range 2 {
 		b.add(&item{octets: []byte("x"), done: make(chan adapters.Status, 1)})
 	}

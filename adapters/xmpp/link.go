@@ -66,7 +66,8 @@ type LinkState struct {
 // link is one component link: the goroutine of run owns its stream.
 type link struct {
 	path
-	end *endpoint
+	end  *endpoint
+	wake wake
 
 	first     chan struct{} // closed after the first attempt
 	firstOnce sync.Once
@@ -79,11 +80,12 @@ type link struct {
 }
 
 func newLink(a *Adapter, e *endpoint) *link {
+	w := newWake()
 	return &link{
 		path: path{
-			a: a, name: e.Name, self: e.self, pinged: e.pinged, box: newOutbox(a.lim), log: a.log.With().Str("component", e.Name).Logger(),
+			a: a, name: e.Name, self: e.self, pinged: e.pinged, box: newOutbox(a.lim, w.poke), log: a.log.With().Str("component", e.Name).Logger(),
 		},
-		end: e, first: make(chan struct{}), done: make(chan struct{}), since: time.Now(),
+		end: e, wake: w, first: make(chan struct{}), done: make(chan struct{}), since: time.Now(),
 	}
 }
 
@@ -251,7 +253,7 @@ func (l *link) write(ctx context.Context, conn *stream.Conn) error {
 	defer check.Stop()
 	var buf []byte
 	last := time.Now()
-	l.box.poke() // what waited for the link
+	l.wake.poke() // what waited for the link
 	for {
 		force := false
 		select {
@@ -261,7 +263,7 @@ func (l *link) write(ctx context.Context, conn *stream.Conn) error {
 			if force = now.Sub(last) >= l.a.lim.KeepAlive; !force {
 				continue
 			}
-		case <-l.box.wake:
+		case <-l.wake:
 			if ctx.Err() != nil {
 				return nil // both were ready
 			}

@@ -13,6 +13,17 @@ type metrics struct {
 	refused  *prometheus.CounterVec
 	attempts *prometheus.CounterVec
 	dropped  *prometheus.CounterVec
+
+	// Of server-to-server streams.
+	streams       *prometheus.GaugeVec
+	opened        *prometheus.CounterVec
+	turnedAway    *prometheus.CounterVec
+	authenticated *prometheus.CounterVec
+	dialback      *prometheus.CounterVec
+	streamErrors  *prometheus.CounterVec
+	acks          *prometheus.CounterVec
+	resumes       *prometheus.CounterVec
+	piggybacks    prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, a *Adapter) (*metrics, error) {
@@ -33,10 +44,15 @@ func newMetrics(reg prometheus.Registerer, a *Adapter) (*metrics, error) {
 			Name: "isthmus_xmpp_replies_dropped_total", Help: "Replies of our own that found the queue full.",
 		}, []string{"component"}),
 	}
+	m.addServers()
 	if reg == nil {
 		return m, nil
 	}
 	all := []prometheus.Collector{m.up, m.stanzas, m.refused, m.attempts, m.dropped}
+	if a.servers != nil {
+		all = append(all, m.streams, m.opened, m.turnedAway, m.authenticated, m.dialback, m.streamErrors, m.acks, m.resumes, m.piggybacks)
+		all = append(all, a.servers.gauges()...)
+	}
 	for _, l := range a.links {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "isthmus_xmpp_queue_stanzas", Help: "Stanzas that wait to be written.",

@@ -30,14 +30,18 @@ type item struct {
 	notice bool
 	again  bool
 
+	acked     int // how many of its stanzas were acknowledged, while not all are
 	sent      bool
 	settled   bool
 	abandoned bool // nobody waits for it any more
 }
 
-// flight is what was written in one batch before one ping.
+// count is how many stanzas it is.
+func (it *item) count() int { return max(1, it.stanzas) }
+
+// flight is what was written in one batch: before one ping, or, where the stream counts (XEP-0198), without.
 type flight struct {
-	ping  string
+	ping  string // "" where the stream counts
 	at    time.Time
 	items []*item
 }
@@ -51,19 +55,29 @@ type outbox struct {
 	queue   []*item
 	bytes   int
 	flights []flight
-	flying  int
-	closed  string        // why operations are refused, "" while they are not
-	dropped bool          // nothing leaves any more
-	wake    chan struct{} // has room for one: there is something to do
+	flying  int    // items
+	kept    int    // octets of items on their way that may be written once more
+	most    int    // octets that one stanza may have; 0: any number
+	heard   bool   // a ping was answered
+	closed  string // why operations are refused, "" while they are not
+	dropped bool   // nothing leaves any more
+	// poke tells the writer that there may be something to write. It is called with the lock held, and waits for nothing.
+	poke func()
 }
 
-func newOutbox(l Limits) *outbox {
-	return &outbox{maxBytes: l.QueueBytes, maxItems: l.QueueStanzas, window: l.Window, wake: make(chan struct{}, 1)}
+// newOutbox makes one whose writer is told by poke.
+func newOutbox(l Limits, poke func()) *outbox {
+	return &outbox{maxBytes: l.QueueBytes, maxItems: l.QueueStanzas, window: l.Window, poke: poke}
 }
 
-func (b *outbox) poke() {
+// wake is the poke of a writer that waits for a channel.
+type wake chan struct{}
+
+func newWake() wake { return make(wake, 1) } // has room for one: there is something to do
+
+func (w wake) poke() {
 	select {
-	case b.wake <- struct{}{}:
+	case w <- struct{}{}:
 	default:
 	}
 }
@@ -142,6 +156,7 @@ const maxFlights = 16
 func (b *outbox) take(buf []byte, maxBatch int, force bool, now time.Time) (out []byte, taken []*item, ping string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.prune()
 	n, size := 0, 0
 	if len(b.flights) < maxFlights {
 		for n < len(b.queue) && b.flying+n < b.window && (n == 0 || size+len(b.queue[n].octets) <= maxBatch) {
@@ -168,6 +183,161 @@ func (b *outbox) take(buf []byte, maxBatch int, force bool, now time.Time) (out 
 	return buf, taken, ping
 }
 
+// takeCounted is take for a stream that counts stanzas, on which no ping is needed: what leaves is kept, up to the octets that may be
+// queued, so that a stream that resumes this one can send it once more. n is how many stanzas were taken.
+func (b *outbox) takeCounted(buf []byte, maxBatch int, now time.Time) (out []byte, taken []*item, n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.prune()
+	count, size := 0, 0
+	for count < len(b.queue) && b.flying+count < b.window && (count == 0 || size+len(b.queue[count].octets) <= maxBatch) &&
+		(b.flying+count == 0 || b.kept+size+len(b.queue[count].octets) <= b.maxBytes) {
+		size += len(b.queue[count].octets)
+		count++
+	}
+	if count == 0 {
+		return buf, nil, 0
+	}
+	taken = append(taken, b.queue[:count]...)
+	b.queue = slices.Delete(b.queue, 0, count)
+	b.bytes -= size
+	b.kept += size
+	for _, it := range taken {
+		it.sent = true
+		n += it.count()
+		buf = append(buf, it.octets...)
+	}
+	b.flights = append(b.flights, flight{at: now, items: taken})
+	b.flying += count
+	if len(b.queue) > 0 {
+		b.poke()
+	}
+	return buf, taken, n
+}
+
+// acknowledgeCounted settles the first n stanzas on their way, in order.
+func (b *outbox) acknowledgeCounted(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := 0; n > 0 && i < len(b.flights); {
+		f := &b.flights[i]
+		if f.ping != "" { // written before the stream counted: its ping is answered, or it is not
+			i++
+			continue
+		}
+		for n > 0 && len(f.items) > 0 {
+			it := f.items[0]
+			left := it.count() - it.acked
+			if left > n {
+				it.acked += n
+				n = 0
+				break
+			}
+			n -= left
+			b.kept -= len(it.octets)
+			b.settle(it, adapters.Accepted())
+			f.items = f.items[1:]
+			b.flying--
+		}
+		if len(f.items) > 0 {
+			break
+		}
+		b.flights = slices.Delete(b.flights, i, i+1)
+	}
+	if len(b.queue) > 0 {
+		b.poke()
+	}
+}
+
+// resend puts everything on its way back at the head of the queue: the peer has said that it handled none of it. Of an item of several
+// stanzas, which tell of presence, those that were handled are written once more: presence is a state, and so the same said twice is
+// one.
+func (b *outbox) resend() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var back []*item
+	for _, f := range b.flights {
+		for _, it := range f.items {
+			if it.settled {
+				continue
+			}
+			if it.abandoned { // its caller has been told that nobody knows
+				b.settle(it, adapters.Failed(adapters.ReasonOutcomeUnknown, ""))
+				continue
+			}
+			it.sent, it.acked = false, 0
+			b.bytes += len(it.octets)
+			back = append(back, it)
+		}
+	}
+	b.queue = append(back, b.queue...)
+	b.flights, b.flying, b.kept = nil, 0, 0
+	if len(b.queue) > 0 {
+		b.poke()
+	}
+}
+
+// refuse settles all that is queued, and was never sent, with s. It returns how many replies nobody will get.
+func (b *outbox) refuse(s adapters.Status) (replies int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, it := range b.queue {
+		if it.done == nil {
+			replies++
+		}
+		b.settle(it, s)
+	}
+	b.queue, b.bytes = nil, 0
+	return replies
+}
+
+// settleBefore settles what was written before at and has no other proof that it was taken than that the other side's kernel has it.
+func (b *outbox) settleBefore(at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for n < len(b.flights) && b.flights[n].ping != "" && b.flights[n].at.Before(at) {
+		for _, it := range b.flights[n].items {
+			b.settle(it, adapters.Accepted())
+		}
+		b.flying -= len(b.flights[n].items)
+		n++
+	}
+	b.flights = slices.Delete(b.flights, 0, n)
+	if len(b.queue) > 0 {
+		b.poke()
+	}
+}
+
+// answered tells whether a ping was ever answered.
+func (b *outbox) answered() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.heard
+}
+
+// bound sets how many octets one stanza may have on the stream that is there now; 0: the peer has not said.
+func (b *outbox) bound(most int) {
+	b.mu.Lock()
+	b.most = most
+	b.mu.Unlock()
+}
+
+// prune settles what is too large for the stream. The caller holds the lock.
+func (b *outbox) prune() {
+	if b.most <= 0 {
+		return
+	}
+	b.queue = slices.DeleteFunc(b.queue, func(it *item) bool {
+		if len(it.octets) <= b.most*it.count() {
+			return false
+		}
+		b.bytes -= len(it.octets)
+		b.settle(it, adapters.Failed(adapters.ReasonTooLarge, ""))
+		return true
+	})
+}
+
 // unsend puts the last flight back at the head of the queue: none of its octets left.
 func (b *outbox) unsend() {
 	b.mu.Lock()
@@ -177,6 +347,9 @@ func (b *outbox) unsend() {
 	b.flying -= len(last.items)
 	var back []*item
 	for _, it := range last.items {
+		if last.ping == "" {
+			b.kept -= len(it.octets)
+		}
 		if it.settled {
 			continue
 		}
@@ -196,16 +369,23 @@ func (b *outbox) acknowledge(ping string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.flights {
-		if b.flights[i].ping != ping {
+		if ping == "" || b.flights[i].ping != ping {
 			continue
 		}
-		for _, f := range b.flights[:i+1] {
+		b.heard = true
+		kept := b.flights[:0]
+		for j, f := range b.flights {
+			if j > i || f.ping == "" { // what a stream counts is acknowledged by its count alone
+				kept = append(kept, f)
+				continue
+			}
 			for _, it := range f.items {
 				b.settle(it, adapters.Accepted())
 			}
 			b.flying -= len(f.items)
 		}
-		b.flights = slices.Delete(b.flights, 0, i+1)
+		clear(b.flights[len(kept):])
+		b.flights = kept
 		b.poke()
 		return true
 	}
@@ -261,7 +441,7 @@ func (b *outbox) lost() (replies int) {
 		}
 	}
 	b.queue = append(back, b.queue...)
-	b.flights, b.flying = nil, 0
+	b.flights, b.flying, b.kept = nil, 0, 0
 	return replies
 }
 

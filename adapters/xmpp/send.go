@@ -12,12 +12,12 @@ import (
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
-// Message implements adapters.Adapter. The hop is the component link that the two domains name; hops is for server-to-server
-// streams and is not looked at. See the package comment for what each outcome means.
-func (a *Adapter) Message(ctx context.Context, _ []resolver.Target, op *adapters.MessageOp) adapters.Status {
-	l := a.route(op.From.Address.Domain(), op.To.Address.Domain())
+// Message implements adapters.Adapter. The way is the component link that the two domains name, and then hops is not looked at, or a
+// stream to one of hops. See the package comment for what each outcome means.
+func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapters.MessageOp) adapters.Status {
+	l, st := a.route(op.From.Address.Domain(), op.To.Address.Domain(), hops)
 	if l == nil {
-		return noRoute()
+		return st
 	}
 	id := op.TransID
 	if id == "" {
@@ -41,10 +41,10 @@ const watchID = "watch-"
 
 // Watch implements adapters.Adapter. The answer is that the server took the request; what the presentity says comes as a
 // notification.
-func (a *Adapter) Watch(ctx context.Context, _ []resolver.Target, op *adapters.WatchOp) adapters.WatchStatus {
-	l := a.route(op.Watch.Watcher.Domain(), op.Watch.Presentity.Domain())
+func (a *Adapter) Watch(ctx context.Context, hops []resolver.Target, op *adapters.WatchOp) adapters.WatchStatus {
+	l, st := a.route(op.Watch.Watcher.Domain(), op.Watch.Presentity.Domain(), hops)
 	if l == nil {
-		return adapters.WatchStatus{Status: noRoute()}
+		return adapters.WatchStatus{Status: st}
 	}
 	id := watchID + randomID()
 	octets, err := stanza.AppendWatch(nil, op, id)
@@ -56,24 +56,24 @@ func (a *Adapter) Watch(ctx context.Context, _ []resolver.Target, op *adapters.W
 		return adapters.WatchStatus{Status: refusal(err)}
 	}
 	it.kind, it.id = stanza.Presence, id
-	st := adapters.WatchStatus{Status: l.send(ctx, it, op.Deadline)}
-	if st.Outcome == adapters.Failure {
-		return st
+	answer := adapters.WatchStatus{Status: l.send(ctx, it, op.Deadline)}
+	if answer.Outcome == adapters.Failure {
+		return answer
 	}
 	switch op.Verb {
 	case adapters.WatchAsk:
-		st.State = adapters.WatchPending
+		answer.State = adapters.WatchPending
 	case adapters.WatchClose, adapters.WatchCancel:
-		st.State = adapters.WatchTerminated
+		answer.State = adapters.WatchTerminated
 	}
-	return st
+	return answer
 }
 
 // Notify implements adapters.Adapter. One that tells of presence alone replaces an unsent one of the same watch.
-func (a *Adapter) Notify(ctx context.Context, _ []resolver.Target, op *adapters.NotifyOp) adapters.Status {
-	l := a.route(op.Watch.Presentity.Domain(), op.Watch.Watcher.Domain())
+func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapters.NotifyOp) adapters.Status {
+	l, st := a.route(op.Watch.Presentity.Domain(), op.Watch.Watcher.Domain(), hops)
 	if l == nil {
-		return noRoute()
+		return st
 	}
 	octets, n, err := stanza.AppendNotify(nil, op)
 	if err != nil {
@@ -94,10 +94,10 @@ func (a *Adapter) Notify(ctx context.Context, _ []resolver.Target, op *adapters.
 }
 
 // Report implements adapters.Adapter.
-func (a *Adapter) Report(ctx context.Context, _ []resolver.Target, r *adapters.Report) adapters.Status {
-	l := a.route(r.Recipient.Address.Domain(), r.Sender.Address.Domain())
+func (a *Adapter) Report(ctx context.Context, hops []resolver.Target, r *adapters.Report) adapters.Status {
+	l, st := a.route(r.Recipient.Address.Domain(), r.Sender.Address.Domain(), hops)
 	if l == nil {
-		return noRoute()
+		return st
 	}
 	id := randomID()
 	octets, err := stanza.AppendReport(nil, r, id)

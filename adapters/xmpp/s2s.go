@@ -1,0 +1,271 @@
+package xmpp
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stream"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// servers is the server-to-server side of an adapter: the pairs of domains, the streams that carry them, and what knows of both.
+//
+// Locks, in the order in which they may be held: servers.mu, an outbox's or a ledger's, a pair's, a session's.
+type servers struct {
+	a    *Adapter
+	c    *serverSide
+	lim  ServerLimits
+	log  zerolog.Logger
+	dial dialer
+	gate *stream.Gate
+
+	dials chan struct{} // streams of our own under construction
+
+	mu        sync.Mutex
+	pairs     map[pairKey]*pair
+	streams   map[*session]struct{}
+	opening   map[net.Conn]struct{} // accepted, not yet streams
+	resumable map[string]*ledger    // by their id, of streams that were opened to us
+	listeners []net.Listener
+	verifying int
+	draining  bool
+	stopped   bool
+
+	running  sync.WaitGroup // every goroutine
+	spawning sync.Mutex
+	finished bool // nothing is spawned any more
+}
+
+// pairKey is two domains as they stand in a JID: ours, and the remote one.
+type pairKey struct{ local, remote string }
+
+func newServers(a *Adapter, c *serverSide) *servers {
+	d := &net.Dialer{Control: c.DialControl}
+	return &servers{
+		a: a, c: c, lim: c.Limits, log: a.log, dial: d.DialContext,
+		gate:  stream.NewGate(stream.GateLimits{Connections: c.Limits.Opening, PerAddress: c.Limits.OpeningPerAddress}),
+		dials: make(chan struct{}, c.Limits.Dials), pairs: map[pairKey]*pair{}, streams: map[*session]struct{}{},
+		opening: map[net.Conn]struct{}{}, resumable: map[string]*ledger{},
+	}
+}
+
+// start opens the listeners. It fails if one cannot be opened, and then none is.
+func (v *servers) start(ctx context.Context) error {
+	for _, l := range v.c.Listeners {
+		var lc net.ListenConfig
+		n, err := lc.Listen(ctx, "tcp", l.Address)
+		if err != nil {
+			for _, n := range v.listeners {
+				n.Close()
+			}
+			return err
+		}
+		v.listeners = append(v.listeners, n)
+	}
+	for i, n := range v.listeners {
+		v.running.Go(func() { v.accept(n, v.c.Listeners[i].Direct) })
+	}
+	v.running.Go(v.watch)
+	return nil
+}
+
+// route finds the pair by which a user of the domain from writes to the domain to, both A-labels, and makes it if it is not there. It
+// returns nil and no status if from is not a domain that speaks to servers, and nil and a refusal if there is no room.
+func (v *servers) route(from, to string, hops []resolver.Target) (*pair, adapters.Status) {
+	h := v.c.hosts[from]
+	if h == nil {
+		return nil, adapters.Status{}
+	}
+	remote, err := newHost(to)
+	if err != nil {
+		return nil, adapters.Failed(adapters.ReasonAddressMalformed, "")
+	}
+	if v.a.ours(remote.self.Domain()) {
+		return nil, adapters.Failed(adapters.ReasonLoop, "") // never to ourselves
+	}
+	p := v.pairOf(h, remote)
+	if p == nil {
+		return nil, adapters.Failed(adapters.ReasonOverloaded, "")
+	}
+	if len(hops) > 0 {
+		p.lead(hops)
+	}
+	return p, adapters.Status{}
+}
+
+// pairOf returns the pair, new if it was not there; nil if there is no room for another.
+func (v *servers) pairOf(local, remote *host) *pair {
+	k := pairKey{local.self.Domain(), remote.self.Domain()}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	p := v.pairs[k]
+	if p != nil {
+		p.touch()
+		return p
+	}
+	if v.stopped || len(v.pairs) >= v.lim.Pairs && !v.forgetOne() {
+		return nil
+	}
+	p = newPair(v, local, remote)
+	v.pairs[k] = p
+	return p
+}
+
+// forgetOne removes a pair that nothing needs. The caller holds the lock.
+func (v *servers) forgetOne() bool {
+	for k, p := range v.pairs {
+		if p.forgettable(time.Time{}) {
+			delete(v.pairs, k)
+			return true
+		}
+	}
+	return false
+}
+
+// add takes a stream, unless there are too many or the end has come.
+func (v *servers) add(s *session) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.stopped || len(v.streams) >= v.lim.Streams {
+		return false
+	}
+	v.streams[s] = struct{}{}
+	v.a.m.streams.WithLabelValues(s.direction()).Inc()
+	return true
+}
+
+func (v *servers) remove(s *session) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, ok := v.streams[s]; ok {
+		delete(v.streams, s)
+		v.a.m.streams.WithLabelValues(s.direction()).Dec()
+	}
+}
+
+// sessions returns the streams that are open now.
+func (v *servers) sessions() []*session {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	all := make([]*session, 0, len(v.streams))
+	for s := range v.streams {
+		all = append(all, s)
+	}
+	return all
+}
+
+func (v *servers) allPairs() []*pair {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	all := make([]*pair, 0, len(v.pairs))
+	for _, p := range v.pairs {
+		all = append(all, p)
+	}
+	return all
+}
+
+// watch looks at every stream and pair once a second, so that none of them needs a goroutine or a timer of its own.
+func (v *servers) watch() {
+	every := min(time.Second, v.a.lim.PingTimeout/2, v.a.lim.KeepAlive/2, v.lim.Idle/2, v.lim.Resume/2)
+	t := time.NewTicker(max(every, time.Millisecond))
+	defer t.Stop()
+	for {
+		select {
+		case <-v.a.base.Done():
+			return
+		case now := <-t.C:
+			for _, s := range v.sessions() {
+				s.tick(now)
+			}
+			v.expire(now)
+		}
+	}
+}
+
+// expire forgets pairs that nothing needs any more, and streams that can no longer be resumed.
+func (v *servers) expire(now time.Time) {
+	v.mu.Lock()
+	for k, p := range v.pairs {
+		if p.forgettable(now) {
+			delete(v.pairs, k)
+		}
+	}
+	var over []*ledger
+	for id, g := range v.resumable {
+		if g.expired(now) {
+			delete(v.resumable, id)
+			over = append(over, g)
+		}
+	}
+	v.mu.Unlock()
+	for _, g := range over {
+		g.abandon()
+	}
+}
+
+// drain refuses what is new, and tells whether anything is still under way.
+func (v *servers) drain() {
+	v.mu.Lock()
+	v.draining = true
+	listeners := v.listeners
+	v.mu.Unlock()
+	for _, l := range listeners {
+		l.Close()
+	}
+	for _, p := range v.allPairs() {
+		p.box.close("The gateway is shutting down")
+	}
+}
+
+// busy tells whether a stream that is up has something left to do.
+func (v *servers) busy() bool {
+	for _, p := range v.allPairs() {
+		if p.unanswered.Load() > 0 || !p.box.idle() && p.reachable() {
+			return true
+		}
+	}
+	return false
+}
+
+// stop closes every stream and waits for all goroutines. The adapter's base context has ended.
+func (v *servers) stop() {
+	v.mu.Lock()
+	v.stopped, v.draining = true, true
+	listeners := v.listeners
+	var conns []net.Conn
+	for c := range v.opening {
+		conns = append(conns, c)
+	}
+	var ledgers []*ledger
+	for id, g := range v.resumable {
+		delete(v.resumable, id)
+		ledgers = append(ledgers, g)
+	}
+	v.mu.Unlock()
+	for _, l := range listeners {
+		l.Close()
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	var closing sync.WaitGroup
+	for _, s := range v.sessions() {
+		closing.Go(func() { s.end(errStopping) })
+	}
+	closing.Wait()
+	for _, g := range ledgers {
+		g.abandon()
+	}
+	for _, p := range v.allPairs() {
+		p.undelivered(p.box.drop())
+	}
+	v.spawning.Lock()
+	v.finished = true
+	v.spawning.Unlock()
+	v.running.Wait()
+}
