@@ -125,6 +125,25 @@ func (a SIPAddress) String() string { return a.text }
 // Domain is the domain of the address.
 func (a SIPAddress) Domain() Domain { return Domain(a.address.Domain()) }
 
+// AnyDomain is the RoutedDomain of the route for all domains without one of their own.
+const AnyDomain = "*"
+
+// RoutedDomain is a Domain, or AnyDomain.
+type RoutedDomain string
+
+func (d *RoutedDomain) parse(s string) *valueFault {
+	if s == AnyDomain {
+		*d = AnyDomain
+		return nil
+	}
+	var one Domain
+	if v := one.parse(s); v != nil {
+		return v
+	}
+	*d = RoutedDomain(one)
+	return nil
+}
+
 // Host is a domain name or an IP address, without a port.
 type Host string
 

@@ -38,8 +38,8 @@ func unique[T comparable](k *checker, seen map[T]string, v T, path, what, instea
 func (c *Config) check() Faults {
 	k := checker{Config: c, byRoute: make(map[Domain]*Route, len(c.Routes))}
 	for i := range c.Routes {
-		if r := &c.Routes[i]; k.byRoute[r.Domain] == nil {
-			k.byRoute[r.Domain] = r
+		if r := &c.Routes[i]; k.byRoute[Domain(r.Domain)] == nil {
+			k.byRoute[Domain(r.Domain)] = r
 		}
 	}
 	k.secretSources()
@@ -66,6 +66,14 @@ func (k *checker) somewhere(path string, networks []Network, instead string) {
 	}
 }
 
+// routeOf is the route of a domain: its own, else the one of all others.
+func (k *checker) routeOf(d Domain) *Route {
+	if r := k.byRoute[d]; r != nil || d == "" {
+		return r
+	}
+	return k.byRoute[AnyDomain]
+}
+
 // written tells whether the key at path is in the file, be its value right or wrong.
 func (k *checker) written(path string) bool {
 	_, ok := k.origin.at[path]
@@ -78,7 +86,7 @@ func (k *checker) senders(path string, domains []Domain, via string) {
 	for i, d := range domains {
 		at := index(path, i)
 		unique(k, seen, d, at, "the same domain", "remove one of them")
-		r := k.byRoute[d]
+		r := k.routeOf(d)
 		switch {
 		case d == "":
 		case r == nil:

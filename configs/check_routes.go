@@ -2,21 +2,24 @@ package configs
 
 import (
 	"strings"
+
+	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
 func (k *checker) routes() {
-	domains := make(map[Domain]string)
+	domains := make(map[RoutedDomain]string)
 	for i, r := range k.Routes {
 		at := index("routes", i)
 		unique(k, domains, r.Domain, at+".domain", "the same domain", "put all next hops into one route")
 		switch {
 		case r.Via == "sip" && len(k.SIP.Listeners) == 0:
 			k.fault(at+".via", "there is no SIP side", "write sip.listeners")
-		case r.Via == "xmpp" && len(k.XMPP.Components) == 0:
+		case r.Via == "xmpp" && !k.XMPP.Used():
 			k.fault(at+".via", "there is no XMPP side", "write xmpp.components")
 		}
-		if r.Via == "xmpp" && len(r.NextHops) == 0 {
-			k.fault(at, "a route via xmpp without next_hops", `write next_hops: ["component:NAME"], with a name under xmpp.components`)
+		if r.Via == "xmpp" && len(r.NextHops) == 0 && !k.XMPP.Server.Used() {
+			k.fault(at, "a route via xmpp without next_hops",
+				`write next_hops: ["component:NAME"], with a name under xmpp.components, or xmpp.server to reach servers by DNS`)
 		}
 		seen := make(map[NextHop]string)
 		for j, h := range r.NextHops {
@@ -32,6 +35,10 @@ func (k *checker) nextHop(path string, r Route, h NextHop) {
 	case h == NextHop{} || r.Via == "":
 	case h.Component != "":
 		k.componentHop(path, r, h.Component)
+	case r.Via == "xmpp" && h.Static.Protocol() == resolver.XMPP && k.XMPP.Server.Used():
+		if k.ownServer(h) {
+			k.fault(path, quoted(h.String())+" is a listener of this gateway: every message would go in a circle", "write the address of the server of "+string(r.Domain))
+		}
 	case r.Via == "xmpp":
 		k.fault(path, quoted(h.String())+" is not reached via xmpp here", `write "component:" and a name under xmpp.components`)
 	case h.Static.Protocol() != r.Protocol():
@@ -54,7 +61,7 @@ func (k *checker) componentHop(path string, r Route, name Name) {
 			names = append(names, string(m.Name))
 			continue
 		}
-		if m.Domain == r.Domain {
+		if m.Domain == Domain(r.Domain) {
 			k.fault(path, "the component "+string(name)+" is "+string(r.Domain)+" itself: the server would hand every message back", "route a domain that the server serves")
 		}
 		return
@@ -89,6 +96,20 @@ func (k *checker) ownListener(h NextHop) bool {
 	}
 	for _, l := range k.SIP.Listeners {
 		if l.Address.AddrPort == t.Addr() && l.Transport == t.Transport().String() {
+			return true
+		}
+	}
+	return false
+}
+
+// ownServer tells whether a next hop is a listener of xmpp.server.
+func (k *checker) ownServer(h NextHop) bool {
+	t, ok := h.Static.Target("example.invalid")
+	if !ok {
+		return false
+	}
+	for _, l := range k.XMPP.Server.Listeners {
+		if l.Address.AddrPort == t.Addr() {
 			return true
 		}
 	}

@@ -24,10 +24,64 @@ func (k *checker) xmpp() {
 					"one link leads to a domain: remove it from the others")
 			}
 		}
-		if r := k.byRoute[m.Domain]; m.Domain != "" && (r == nil || r.Via == "xmpp") {
+		if r := k.routeOf(m.Domain); m.Domain != "" && (r == nil || r.Via == "xmpp") {
 			k.fault(at+".domain", "no route leads "+string(m.Domain)+" to another side: what the server hands over for it could go nowhere",
 				"add {domain: "+string(m.Domain)+", via: sip, next_hops: […]} to routes")
 		}
 		k.senders(at+".serves", m.Serves, "xmpp")
+	}
+	k.server()
+}
+
+// server finds the faults of xmpp.server.
+func (k *checker) server() {
+	const at = "xmpp.server"
+	s := k.XMPP.Server
+	if !s.Used() {
+		if (len(s.Listeners) > 0 || len(s.Peers) > 0) && !k.written(at+".domains") {
+			k.fault(at, "a server without domains", "write domains: and the SIP domains that it is the server of")
+		}
+		return
+	}
+	domains := make(map[Domain]string)
+	for i, d := range s.Domains {
+		path := index(at+".domains", i)
+		unique(k, domains, d, path, "the same domain", "remove one of them")
+		if r := k.routeOf(d); d != "" && (r == nil || r.Via == "xmpp") {
+			k.fault(path, "no route leads "+string(d)+" to another side: what servers send to it could go nowhere",
+				"add {domain: "+string(d)+", via: sip, next_hops: […]} to routes")
+		}
+		for _, m := range k.XMPP.Components {
+			if d != "" && m.Domain == d {
+				k.fault(path, "the component "+string(m.Name)+" has this domain: its server is the one of it", "remove the domain here or the component")
+				break
+			}
+		}
+	}
+	listeners := make(map[Address]string)
+	for i, l := range s.Listeners {
+		if l.Address.Port() != 0 {
+			unique(k, listeners, l.Address, index(at+".listeners", i, "address"), "the same address", "remove one of them")
+		}
+	}
+	if len(k.TLS.Certificates) == 0 && s.Dialback == "never" && len(s.Peers) == 0 {
+		k.fault(at, "there is no certificate to prove its domains by", "write tls.certificates, or allow dialback")
+	}
+	peers := make(map[Domain]string)
+	for i, p := range s.Peers {
+		path := index(at+".peers", i)
+		unique(k, peers, p.Domain, path+".domain", "the same domain", "remove one of them")
+		k.somewhere(path+".cleartext", p.Cleartext, "name the networks of the private link")
+		switch r := k.routeOf(p.Domain); {
+		case p.Domain == "":
+		case r == nil:
+			k.fault(path+".domain", "no route for "+string(p.Domain)+": nothing could come from it or go to it", "add {domain: "+string(p.Domain)+", via: xmpp} to routes")
+		case r.Via != "xmpp" && r.Via != "":
+			k.fault(path+".domain", "the route of "+string(p.Domain)+" goes via "+r.Via, "change the route to via: xmpp, or remove the peer")
+		}
+		dialback := p.Authentication == "dialback" || p.Authentication == "default" && s.Dialback == "tls"
+		if len(p.Cleartext) > 0 && !dialback {
+			k.fault(path+".cleartext", "without TLS only dialback can prove the domain", "write authentication: dialback, or remove cleartext")
+		}
 	}
 }

@@ -10,7 +10,7 @@ import "github.com/isthmus-gateway/isthmus/resolver"
 type Config struct {
 	// The SIP side: SIMPLE, that is MESSAGE, SUBSCRIBE and NOTIFY. Without listeners the gateway speaks no SIP.
 	SIP SIP `yaml:"sip"`
-	// The XMPP side. Without components the gateway speaks no XMPP.
+	// The XMPP side. Without components and server.domains the gateway speaks no XMPP.
 	XMPP XMPP `yaml:"xmpp"`
 	// Which domain is reached through which side. A domain that is not listed cannot be reached: messages to it are
 	// refused (SIP 404, XMPP remote-server-not-found).
@@ -32,14 +32,15 @@ type Config struct {
 
 // Route says how one domain is reached.
 type Route struct {
-	// The domain after the @ of the recipient, exactly; subdomains are domains of their own.
-	Domain Domain `yaml:"domain" required:"true" example:"example.net|example.com"`
+	// The domain after the @ of the recipient, exactly; subdomains are domains of their own. "*" stands for all domains without a
+	// route of their own.
+	Domain RoutedDomain `yaml:"domain" required:"true" example:"example.net|example.com|example.org|*"`
 	// The side that it lives on.
-	Via string `yaml:"via" required:"true" oneof:"sip xmpp" example:"sip|xmpp"`
+	Via string `yaml:"via" required:"true" oneof:"sip xmpp" example:"sip|xmpp|sip|xmpp"`
 	// Where to send, in this order: the next one is tried only while the message cannot have been taken by the one before.
-	// "sip:HOST[:PORT][;transport=udp|tcp]" via sip, "component:NAME" (a name under xmpp.components) via xmpp. Without it DNS
-	// tells (RFC 3861, RFC 3263), which is for sip alone: a component's link is always named.
-	NextHops []NextHop `yaml:"next_hops" shown:"true" example:"sip:127.0.0.1:5070;transport=udp|component:prosody"`
+	// "sip:HOST[:PORT][;transport=udp|tcp]" via sip; via xmpp "component:NAME" (a name under xmpp.components), or of a server
+	// "xmpp:HOST[:PORT]" (STARTTLS) and "xmpps:HOST:PORT" (direct TLS). Without it DNS tells (RFC 3861, RFC 3263, RFC 6120 §3.2).
+	NextHops []NextHop `yaml:"next_hops" shown:"true" example:"sip:127.0.0.1:5070;transport=udp|component:prosody|sip:127.0.0.1:5071;transport=udp|xmpp:192.0.2.8"`
 }
 
 // Protocol is the side as the resolver names it.

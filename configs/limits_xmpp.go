@@ -15,13 +15,26 @@ type XMPPLimits struct {
 	Children Count `yaml:"children" default:"1000" min:"50" max:"100000"`
 	// The largest stanza that is written. A message that would make a larger one is refused as too large.
 	Written Size `yaml:"written" default:"256KiB" min:"10000B" max:"16MiB"`
-	// The stanzas that may wait to be written on one component's stream. The next message or watch is refused: overloaded.
+	// The stanzas that may wait to be written on one component's stream, or to one domain from one of ours. The next message or watch is refused: overloaded.
 	Queue Count `yaml:"queue" default:"4096" min:"1" max:"1000000"`
 	// The same in octets.
 	QueueSize Size `yaml:"queue_size" default:"4MiB" min:"64KiB" max:"1GiB"`
 	// The stanzas that may be written and not acknowledged on one stream (by the answer to a ping, because XEP-0114 has no
 	// acknowledgement). The next ones wait.
 	Window Count `yaml:"window" default:"512" min:"1" max:"100000"`
+	// The pairs of a domain of ours and a remote one that server-to-server streams are kept for. When full an idle one is forgotten; if
+	// none is, the next message is refused: overloaded.
+	Pairs Count `yaml:"pairs" default:"20000" min:"10" max:"1000000"`
+	// The server-to-server streams that are open at once. The next that comes is closed, the next of our own fails: overloaded.
+	Streams Count `yaml:"streams" default:"4000" min:"2" max:"100000"`
+	// The pairs of domains that one stream carries. The next is refused: resource-constraint.
+	PairsPerStream Count `yaml:"pairs_per_stream" default:"64" min:"1" max:"10000"`
+	// The connections of servers that have not proven a domain yet. The next is closed when it comes.
+	Strangers Count `yaml:"strangers" default:"2000" min:"1" max:"100000"`
+	// The same from one address (of IPv6 from one network of 64 bits).
+	StrangersPerAddress Count `yaml:"strangers_per_address" default:"64" min:"1" max:"100000"`
+	// The time for a server to prove a domain. Then its connection is closed.
+	StrangerTime Duration `yaml:"stranger_time" default:"30s" min:"1s" max:"2m"`
 	// The time for one write. Then the connection counts as lost.
 	Write Duration `yaml:"write" default:"30s" min:"1s" max:"5m"`
 }

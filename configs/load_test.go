@@ -239,7 +239,26 @@ func TestParseFaults(t *testing.T) {
 			`f:21:46: limits.sip.max_expires: less than min_expires; write at least 1h`,
 		}},
 		{"xmpp without a next hop", `, next_hops: ["component:prosody"]`, "", []string{
-			`f:18:5: routes[1]: a route via xmpp without next_hops; write next_hops: ["component:NAME"], with a name under xmpp.components`,
+			`f:18:5: routes[1]: a route via xmpp without next_hops; write next_hops: ["component:NAME"], with a name under xmpp.components, or xmpp.server to reach servers by DNS`,
+		}},
+		{"any domain", "{domain: example.com, via: xmpp", "{domain: '*', via: xmpp", nil},
+		{"a server's next hop without a server", `"component:prosody"`, `"xmpp:192.0.2.8"`, []string{
+			`f:18:50: routes[1].next_hops[0]: "xmpp:192.0.2.8" is not reached via xmpp here; write "component:" and a name under xmpp.components`,
+		}},
+		{"server", "routes:", "  server: {domains: [example.org], listeners: [{address: '0.0.0.0:5269'}], dialback: tls}\nroutes:\n  - {domain: example.org, via: sip}", nil},
+		{"server without certificates or route", "routes:", "  server: {domains: [example.org, example.net]}\nroutes:", []string{
+			`f:16:11: xmpp.server: there is no certificate to prove its domains by; write tls.certificates, or allow dialback`,
+			`f:16:22: xmpp.server.domains[0]: no route leads example.org to another side: what servers send to it could go nowhere; add {domain: example.org, via: sip, next_hops: […]} to routes`,
+			`f:16:35: xmpp.server.domains[1]: the component prosody has this domain: its server is the one of it; remove the domain here or the component`,
+		}},
+		{"server's peers", "routes:", "  server: {domains: [example.org], dialback: tls, peers: [{domain: example.com}, {domain: example.com, authentication: certificate, cleartext: [10.0.0.0/8]}, {domain: example.edu}, {domain: example.net}]}\nroutes:\n  - {domain: example.org, via: sip}", []string{
+			`f:16:91: xmpp.server.peers[1].domain: the same domain again; the first is xmpp.server.peers[0].domain on line 16; remove one of them`,
+			`f:16:144: xmpp.server.peers[1].cleartext: without TLS only dialback can prove the domain; write authentication: dialback, or remove cleartext`,
+			`f:16:168: xmpp.server.peers[2].domain: no route for example.edu: nothing could come from it or go to it; add {domain: example.edu, via: xmpp} to routes`,
+			`f:16:191: xmpp.server.peers[3].domain: the route of example.net goes via sip; change the route to via: xmpp, or remove the peer`,
+		}},
+		{"server without domains", "routes:", "  server: {listeners: [{address: '0.0.0.0:5269'}]}\nroutes:", []string{
+			`f:16:11: xmpp.server: a server without domains; write domains: and the SIP domains that it is the server of`,
 		}},
 		{"no DNS server", "admin:", "dns: {servers: [dns.example.net]}\nadmin:", []string{
 			`f:19:17: dns.servers[0]: "dns.example.net" is no DNS server: expected an IP address and perhaps a port; write as in "192.0.2.53" or "tls://192.0.2.53#dns.example.net"`,

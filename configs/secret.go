@@ -50,6 +50,9 @@ func (c *Config) secrets() (list []keyedSecret) {
 		m := &c.XMPP.Components[i]
 		list = append(list, keyedSecret{"xmpp.components[" + strconv.Itoa(i) + "]", "secret_file", "secret_env", m.SecretFile, m.SecretEnv, &m.Secret})
 	}
+	if s := &c.XMPP.Server; s.DialbackSecretFile != "" || s.DialbackSecretEnv != "" {
+		list = append(list, keyedSecret{"xmpp.server", "dialback_secret_file", "dialback_secret_env", s.DialbackSecretFile, s.DialbackSecretEnv, &s.DialbackSecret})
+	}
 	return list
 }
 

@@ -5,6 +5,9 @@ type XMPP struct {
 	// The connections to XMPP servers as an external component (XEP-0114). A lost connection is made again with backoff
 	// and jitter; a secret that the server refuses ends the gateway with exit code 1, because trying again cannot help.
 	Components []Component `yaml:"components"`
+	// The gateway as a server among servers: it speaks to any XMPP server directly, and any server finds it by DNS (the SRV records
+	// _xmpp-server._tcp and _xmpps-server._tcp of its domains). Without domains in it there is none of this.
+	Server XMPPServer `yaml:"server"`
 	// The time to connect, be greeted and be let in, before an attempt counts as failed.
 	ConnectTimeout Duration `yaml:"connect_timeout" default:"10s" min:"1s" max:"2m"`
 	// The wait before a lost connection is made again is random, up to a bound that begins here and doubles with each failure.
@@ -18,6 +21,57 @@ type XMPP struct {
 	// Without an answer to a ping after this time the connection counts as lost.
 	PingTimeout Duration `yaml:"ping_timeout" default:"30s" min:"1s" max:"5m"`
 }
+
+// XMPPServer is the gateway as an XMPP server.
+type XMPPServer struct {
+	// The domains it is the server of: SIP domains, whose users XMPP servers reach here. Each needs a route via another side, and a
+	// certificate under tls.certificates by which other servers know it. No component may have one of them.
+	Domains []Domain `yaml:"domains" shown:"true" example:"example.org"`
+	// The sockets that other servers connect to. Without any the gateway only opens streams itself: what comes back is heard if the
+	// other server can use a stream both ways (XEP-0288).
+	Listeners []ServerListener `yaml:"listeners"`
+	// Whether a server that has no certificate for its domain may prove it by dialback (XEP-0220), which is as good as the DNS is:
+	// never, or over TLS.
+	Dialback string `yaml:"dialback" default:"never" oneof:"never tls"`
+	// What dialback keys are made of, in a file or a variable as the secret_file of a component. It is needed only where several
+	// gateways serve one domain; without it each start makes a random one.
+	DialbackSecretFile Path `yaml:"dialback_secret_file" example:"/etc/isthmus/dialback.secret"`
+	// The environment variable that holds it instead.
+	DialbackSecretEnv EnvName `yaml:"dialback_secret_env" example:"ISTHMUS_DIALBACK_SECRET"`
+	// The secret, once ReadSecrets has read it; not a key.
+	DialbackSecret Secret `yaml:"-"`
+	// Exceptions for remote domains. Their names are labels in the metrics; all other domains are counted together.
+	Peers []ServerPeer `yaml:"peers"`
+	// A stream that carries nothing for this long is closed. The next stanza opens another.
+	Idle Duration `yaml:"idle" default:"10m" min:"10s" max:"24h"`
+	// How long a stream that broke can be resumed without loss (XEP-0198).
+	Resume Duration `yaml:"resume" default:"2m" min:"1s" max:"10m"`
+}
+
+// ServerListener is one socket that XMPP servers connect to.
+type ServerListener struct {
+	// The IP address and port to bind. 5269 is the port for a domain without SRV records. Port 0 takes any free one, for tests.
+	Address Address `yaml:"address" required:"true" example:"0.0.0.0:5269"`
+	// When TLS begins: after the stream was opened (starttls, _xmpp-server), or at once (direct, _xmpps-server, XEP-0368). Nothing is
+	// taken without it, but from a peer's cleartext networks.
+	TLS string `yaml:"tls" default:"starttls" oneof:"starttls direct" shown:"true"`
+}
+
+// ServerPeer is an exception for one remote domain.
+type ServerPeer struct {
+	// The domain.
+	Domain Domain `yaml:"domain" required:"true" example:"old.example"`
+	// How its server proves it: by a certificate alone, by dialback as well, or as xmpp.server.dialback says.
+	Authentication string `yaml:"authentication" default:"default" oneof:"default certificate dialback"`
+	// The networks in which its servers may speak without TLS; dialback is then the only proof. For private links alone.
+	Cleartext []Network `yaml:"cleartext" example:"192.0.2.0/28"`
+}
+
+// Used reports whether the gateway is a server.
+func (s XMPPServer) Used() bool { return len(s.Domains) > 0 }
+
+// Used reports whether there is an XMPP side at all.
+func (x XMPP) Used() bool { return len(x.Components) > 0 || x.Server.Used() }
 
 // Component is one connection to an XMPP server as a component.
 type Component struct {

@@ -69,15 +69,28 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 			a.listeners = append(a.listeners, admin.Link{Adapter: sip.Name, Name: l.Transport + " " + l.Address.String()})
 		}
 	}
-	if len(cfg.XMPP.Components) > 0 {
-		if a.xmpp, err = xmpp.New(xmppConfig(cfg, with)); err != nil {
-			return err
-		}
-		sides = append(sides, a.xmpp)
-	}
 	routes, byName, err := routesOf(cfg)
 	if err != nil {
 		return err
+	}
+	if cfg.XMPP.Used() {
+		c := xmppConfig(cfg, with)
+		if cfg.XMPP.Server.Used() {
+			if a.certs == nil {
+				if a.certs, err = certs.Open(certs.Config{Logger: with.part("tls"), Registerer: with.registry}); err != nil {
+					return err
+				}
+			}
+			c.Servers = serverConfig(cfg, a)
+			byName = true // a dialback key may be of any domain
+		}
+		if a.xmpp, err = xmpp.New(c); err != nil {
+			return err
+		}
+		sides = append(sides, a.xmpp)
+		for _, l := range cfg.XMPP.Server.Listeners {
+			a.listeners = append(a.listeners, admin.Link{Adapter: xmpp.Name, Name: "server " + l.TLS + " " + l.Address.String()})
+		}
 	}
 	g := gateway.Config{
 		Adapters: sides, Routes: routes, Limits: gatewayLimits(cfg), Logger: with.part("gateway"), Registerer: with.registry, Observe: with.observe,

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"strconv"
 
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
@@ -44,4 +46,78 @@ func componentHop(m configs.Component) (resolver.Static, error) {
 		return static, err
 	}
 	return resolver.ParseStatic("component:[::1]:" + strconv.Itoa(int(static.Port())))
+}
+
+// serverConfig is the gateway as a server among servers.
+func serverConfig(cfg *configs.Config, a *assembly) *xmpp.Servers {
+	x, l := cfg.XMPP.Server, cfg.Limits.XMPP
+	guard := newGuard(cfg)
+	s := &xmpp.Servers{
+		Dialback: x.Dialback == "tls", DialbackSecret: xmpp.NewSecret(x.DialbackSecret.Reveal()), Certificates: a.certs,
+		Resolve: a.serversOf(cfg), AllowAddr: guard.AllowAddr, DialControl: guard.Control, Reached: a.reached,
+		Limits: xmpp.ServerLimits{
+			Pairs: l.Pairs.Int(), Streams: l.Streams.Int(), PairsPerStream: l.PairsPerStream.Int(), Opening: l.Strangers.Int(),
+			OpeningPerAddress: l.StrangersPerAddress.Int(), OpenTime: l.StrangerTime.Std(), Idle: x.Idle.Std(), Resume: x.Resume.Std(),
+		},
+	}
+	for _, d := range x.Domains {
+		s.Domains = append(s.Domains, string(d))
+	}
+	for _, n := range x.Listeners {
+		s.Listeners = append(s.Listeners, xmpp.Listener{Address: n.Address.String(), Direct: n.TLS == "direct"})
+	}
+	for _, p := range x.Peers {
+		peer := xmpp.ServerPeer{Domain: string(p.Domain)}
+		switch p.Authentication {
+		case "certificate":
+			peer.Proof = xmpp.ProofCertificate
+		case "dialback":
+			peer.Proof = xmpp.ProofDialback
+		}
+		for _, n := range p.Cleartext {
+			peer.Cleartext = append(peer.Cleartext, n.Prefix)
+		}
+		s.Peers = append(s.Peers, peer)
+	}
+	return s
+}
+
+// errNoRoute is when a domain is reached through no XMPP server.
+type errNoRoute struct{ domain string }
+
+func (e errNoRoute) Error() string   { return "no route via xmpp leads to " + e.domain }
+func (e errNoRoute) Temporary() bool { return false }
+
+// serversOf finds the servers of a remote domain as its route says.
+func (a *assembly) serversOf(cfg *configs.Config) func(context.Context, string) ([]resolver.Target, error) {
+	routes := make(map[string]configs.Route, len(cfg.Routes))
+	for _, r := range cfg.Routes {
+		routes[string(r.Domain)] = r
+	}
+	return func(ctx context.Context, domain string) ([]resolver.Target, error) {
+		r, ok := routes[domain]
+		if !ok {
+			r, ok = routes[configs.AnyDomain]
+		}
+		if !ok || r.Via != xmpp.Name {
+			return nil, errNoRoute{domain}
+		}
+		if len(r.NextHops) == 0 {
+			return a.names.Resolve(ctx, resolver.Query{Service: resolver.XMPPServer, Domain: domain})
+		}
+		var hops []resolver.Target
+		var errs []error
+		for _, h := range r.NextHops {
+			if h.Component != "" {
+				continue
+			}
+			found, err := a.names.Static(ctx, h.Static, domain)
+			hops = append(hops, found...)
+			errs = append(errs, err)
+		}
+		if len(hops) > 0 {
+			return hops, nil
+		}
+		return nil, errors.Join(errs...)
+	}
 }

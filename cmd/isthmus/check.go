@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -170,6 +171,22 @@ func summary(cfg *configs.Config) []finding {
 		}
 		for _, d := range m.Serves {
 			f.As = append(f.As, string(d))
+		}
+		found = append(found, f)
+	}
+	if s := cfg.XMPP.Server; s.Used() {
+		for _, l := range s.Listeners {
+			found = append(found, finding{What: "listener", OK: true, Via: "xmpp server/" + l.TLS, Name: l.Address.String()})
+		}
+		proof := "a certificate for it"
+		if s.Dialback == "tls" {
+			proof += ", or dialback over TLS"
+		}
+		f := finding{What: "sender", OK: true, Via: "xmpp", Name: "servers", From: []string{"anywhere with " + proof}, To: reachable(cfg, "xmpp")}
+		for _, r := range cfg.Routes {
+			if r.Via == "xmpp" && !slices.ContainsFunc(r.NextHops, func(h configs.NextHop) bool { return h.Component != "" }) {
+				f.As = append(f.As, string(r.Domain))
+			}
 		}
 		found = append(found, f)
 	}

@@ -189,21 +189,23 @@ func (p *printer) written(f field, text string) string {
 	return scalar(text)
 }
 
-// entries writes a list of structs: one entry with comments, and the second examples, if there are any, as one without.
+// entries writes a list of structs: one entry with comments, and the further examples, if there are any, as entries without.
 func (p *printer) entries(indent int, s structure) {
 	p.line(indent, "-")
 	p.structure(indent+2, s)
-	first := true
-	for _, f := range s.fields {
-		_, text, two := strings.Cut(f.tag.Get("example"), "|")
-		if !two {
-			continue
+	for n, more := 1, true; more; n++ {
+		more = false
+		for _, f := range s.fields {
+			texts := strings.Split(f.tag.Get("example"), "|")
+			if len(texts) <= n {
+				continue
+			}
+			lead := "  "
+			if !more {
+				lead, more = "- ", true
+			}
+			p.line(indent, lead+f.key()+": "+p.written(f, texts[n]))
 		}
-		lead := "  "
-		if first {
-			lead, first = "- ", false
-		}
-		p.line(indent, lead+f.key()+": "+p.written(f, text))
 	}
 }
 
