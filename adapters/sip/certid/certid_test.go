@@ -131,6 +131,11 @@ func TestInternationalDomain_T_TL_04(t *testing.T) {
 	}
 }
 
+// oids is a list that is not nil, also if it is empty.
+func oids(o ...asn1.ObjectIdentifier) []asn1.ObjectIdentifier {
+	return append([]asn1.ObjectIdentifier{}, o...)
+}
+
 // RFC 5922 §7.1: "implementations MUST check for restrictions on certificate usage declared by any extendedKeyUsage extensions in the
 // certificate".
 func TestUsages_T_TL_06(t *testing.T) {

@@ -80,6 +80,13 @@ func (c *CA) Intermediate(a Authority) *CA {
 	return &CA{t: c.t, Certificate: cert, key: key, above: append([]*x509.Certificate{cert}, c.above...)}
 }
 
+// For is the CA with its faults told to t: for subtests, and for the function of a fuzz target, where testing.F must not be used.
+func (c *CA) For(t testing.TB) *CA {
+	one := *c
+	one.t = t
+	return &one
+}
+
 // Pool holds this CA alone.
 func (c *CA) Pool() *x509.CertPool {
 	p := x509.NewCertPool()
