@@ -2,6 +2,7 @@ package configs
 
 import (
 	"net/netip"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -321,6 +322,20 @@ func (p *Path) parse(s string) *valueFault {
 		return &valueFault{"no path of a file", "write 1 to " + strconv.Itoa(most) + " octets without NUL"}
 	}
 	*p = Path(s)
+	return nil
+}
+
+// Origin is a site as a browser names it (RFC 6454 §6.2): "https://chat.example.net", or with a port. It holds capitals as small letters.
+type Origin string
+
+func (o *Origin) parse(s string) *valueFault {
+	bad := &valueFault{quoted(s) + " is no origin", `write scheme and host as in "https://chat.example.net"`}
+	u, err := url.Parse(strings.ToLower(s))
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.ForceQuery ||
+		u.Fragment != "" || u.Opaque != "" || strings.ContainsAny(u.Host, "*% ") || strings.HasSuffix(u.Host, ":") {
+		return bad
+	}
+	*o = Origin(u.Scheme + "://" + u.Host)
 	return nil
 }
 

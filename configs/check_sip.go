@@ -7,17 +7,27 @@ import (
 )
 
 func (k *checker) sip() {
-	listeners := make(map[Listener]string)
+	type socket struct {
+		transport string
+		address   netip.AddrPort
+	}
+	listeners := make(map[socket]string)
 	for i, l := range k.SIP.Listeners {
 		path := index("sip.listeners", i, "address")
 		if !l.Address.IsValid() {
 			continue
 		}
 		if l.Address.Port() != 0 {
-			unique(k, listeners, l, path, "the same listener", "remove one of them")
+			unique(k, listeners, socket{underlying(l.Transport), l.Address.AddrPort}, path, "the same listener", "remove one of them")
 		}
-		if l.Transport == "tcp" && k.Admin.Listen.taken(l.Address.AddrPort) {
+		if l.Transport != "udp" && k.Admin.Listen.taken(l.Address.AddrPort) {
 			k.fault("admin.listen", "the port is that of "+path+" on line "+strconv.Itoa(k.origin.at[path].line), "write another port, or unix:/run/isthmus/admin.sock")
+		}
+		if (l.Transport == "tls" || l.Transport == "wss") && len(k.TLS.Certificates) == 0 {
+			k.fault(index("sip.listeners", i, "transport"), "there is no certificate to show", "write tls.certificates")
+		}
+		if len(l.Origins) > 0 && l.Transport != "ws" && l.Transport != "wss" {
+			k.fault(index("sip.listeners", i, "origins"), "origins of what is no WebSocket", "remove it, or write transport: wss")
 		}
 		if l.Address.Addr().IsUnspecified() && k.SIP.Advertise == "" {
 			k.fault(path, "bound to all addresses, and sip.advertise does not say which one others reach", "write sip.advertise, or one address here")
@@ -34,6 +44,8 @@ func (k *checker) sip() {
 		domain  Domain
 	}
 	identities := make(map[identity]string)
+	type proof struct{ certificate, domain Domain }
+	proofs := make(map[proof]string)
 	for i, p := range k.SIP.Peers {
 		unique(k, names, p.Name, index("sip.peers", i, "name"), "the same name", "give each peer a name of its own")
 		for j, n := range p.Networks {
@@ -44,9 +56,28 @@ func (k *checker) sip() {
 				}
 			}
 		}
+		if len(p.Networks) == 0 && len(p.Certificates) == 0 && !k.written(index("sip.peers", i, "networks")) {
+			k.fault(index("sip.peers", i), "nothing tells its requests from a stranger's", "write networks, or certificates")
+		}
+		for j, c := range p.Certificates {
+			for _, d := range p.Domains {
+				if c != "" && d != "" {
+					unique(k, proofs, proof{c, d}, index(index("sip.peers", i, "certificates"), j),
+						"the same certificate for the same domain", "a certificate can be that of one peer only for each domain")
+				}
+			}
+		}
 		k.senders(index("sip.peers", i, "domains"), p.Domains, "sip")
 		k.users(index("sip.peers", i), p)
 	}
+}
+
+// underlying is what two listeners cannot share a port of.
+func underlying(transport string) string {
+	if transport == "udp" {
+		return transport
+	}
+	return "tcp"
 }
 
 func (k *checker) published() {

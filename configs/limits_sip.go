@@ -18,8 +18,8 @@ type SIPLimits struct {
 	ServerTransactions Count `yaml:"server_transactions" default:"262144" min:"10" max:"10000000"`
 	// The requests of our own waiting for an answer. The next fails: overloaded.
 	ClientTransactions Count `yaml:"client_transactions" default:"65536" min:"10" max:"10000000"`
-	// The connections (TCP) at once, of which addresses outside of every peer's networks may have an eighth. The next is closed
-	// when it comes.
+	// The connections at once, of which those of no peer may have an eighth: until its certificate was shown, one from outside of every
+	// peer's networks is of no peer. The next is closed when it comes.
 	Connections Count `yaml:"connections" default:"4096" min:"1" max:"1000000"`
 	// The connections from one address. The next is closed when it comes.
 	ConnectionsPerAddress Count `yaml:"connections_per_address" default:"64" min:"1" max:"1000000"`
@@ -31,6 +31,18 @@ type SIPLimits struct {
 	Dial Duration `yaml:"dial" default:"5s" min:"100ms" max:"30s"`
 	// The time for one write. Then the connection is closed.
 	Write Duration `yaml:"write" default:"10s" min:"100ms" max:"1m"`
+	// The TLS handshakes of connections to the gateway under way at once. More wait for their turn.
+	Handshakes Count `yaml:"handshakes" default:"64" min:"1" max:"10000"`
+	// The time for a TLS handshake, the wait for its turn included. Then the connection is closed.
+	Handshake Duration `yaml:"handshake" default:"10s" min:"1s" max:"1m"`
+	// The answers to MESSAGE requests that are remembered, so that one which is sent again, by a client that gave up waiting, is
+	// answered as before and not delivered again. When full the oldest is forgotten.
+	Answers Count `yaml:"answers" default:"131072" min:"16" max:"10000000"`
+	// How long an answer is remembered.
+	AnswerLife Duration `yaml:"answer_life" default:"10m" min:"33s" max:"24h"`
+	// The share of server_transactions, in percent, from which on clients are asked to send less (RFC 7339), or are refused some of
+	// their requests with 503 if they cannot be asked: none there, all when it is full.
+	LoadAt Count `yaml:"load_at" default:"80" min:"1" max:"99"`
 	// The largest request that is sent over UDP; a larger one goes over TCP (RFC 3261 §18.1.1).
 	Datagram Size `yaml:"datagram" default:"1300B" min:"500B" max:"60KiB"`
 	// The watches, in each role: SIP watchers, and watchers of SIP users. The next SUBSCRIBE is answered 503, the next of our

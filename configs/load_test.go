@@ -107,7 +107,12 @@ func TestParseFaults(t *testing.T) {
 		{"bad word", "level: warn", "level: warning", []string{`f:20:14: log.level: "warning" is not known here; did you mean warn? write one of: debug, info, warn, error`}},
 		{"missing", "name: proxy", "", []string{`f:7:7: sip.peers[0].name: missing; write name: example-net-proxy`}},
 		{"no value", "name: proxy", "name:", []string{`f:6:12: sip.peers[0].name: no value; write one, or leave the key out`}},
-		{"empty list", "[127.0.0.1/32]", "[]", []string{`f:7:17: sip.peers[0].networks: the list is empty; write networks: ["127.0.0.1/32"]`}},
+		{"empty list", "domains: [example.net]", "domains: []", []string{`f:8:16: sip.peers[0].domains: the list is empty; write domains: ["example.net"]`}},
+		{"neither network nor certificate", "networks: [127.0.0.1/32]", "certificates: []", []string{"f:6:7: sip.peers[0]: nothing tells its requests from a stranger's; write networks, or certificates"}},
+		{"the same certificate twice", "networks: [127.0.0.1/32]", "certificates: [example.net, example.net]", []string{"f:7:35: sip.peers[0].certificates[1]: the same certificate for the same domain again; the first is sip.peers[0].certificates[0] on line 7; a certificate can be that of one peer only for each domain"}},
+		{"a listener without its certificate", "transport: tcp", "transport: wss, origins: [https://chat.example.net]", []string{"f:4:19: sip.listeners[1].transport: there is no certificate to show; write tls.certificates"}},
+		{"origins of UDP", "transport: udp", "transport: udp, origins: [https://chat.example.net]", []string{"f:3:33: sip.listeners[0].origins: origins of what is no WebSocket; remove it, or write transport: wss"}},
+		{"no origin", "transport: tcp", "transport: ws, origins: ['*']", []string{`f:4:33: sip.listeners[1].origins[0]: "*" is no origin; write scheme and host as in "https://chat.example.net"`}},
 		{"empty entry", "[127.0.0.1/32]", "[~]", []string{`f:7:18: sip.peers[0].networks[0]: no value; write an entry, or remove the hyphen`}},
 		{"key twice", "{level: warn}", "{level: warn, level: info}", []string{`f:20:20: log.level: written a second time; keep one; the first is on line 20`}},
 		{"name, not address", "127.0.0.1:5060", "localhost:5060", []string{

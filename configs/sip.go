@@ -4,8 +4,8 @@ package configs
 type SIP struct {
 	// The sockets that SIP is received on, and sent from.
 	Listeners []Listener `yaml:"listeners"`
-	// Who may send: a request from an address outside all of these networks is refused with 403. The most specific
-	// network decides which peer it is.
+	// Who may send: a request that comes neither from one of these networks nor, over TLS, with one of these certificates is refused
+	// with 403. The domain that it is from decides between several peers.
 	Peers []Peer `yaml:"peers"`
 	// The domains whose users publish their presence to the gateway (PUBLISH, RFC 3903), which then answers watches of them itself.
 	// Without it a PUBLISH is answered 405, and watches of SIP users are SUBSCRIBE requests to the domain's next hops.
@@ -43,29 +43,42 @@ type PublishTo struct {
 
 // Listener is one socket for SIP.
 type Listener struct {
-	// How octets come. udp and tcp are not encrypted: bind them to loopback or to a network that only trusted proxies
-	// share.
-	Transport string `yaml:"transport" required:"true" oneof:"udp tcp" example:"udp"`
+	// How octets come. udp, tcp and ws are not encrypted: bind them to loopback or to a network that only trusted proxies
+	// share. tls and wss show a certificate of tls.certificates. ws and wss are SIP over WebSocket (RFC 7118), for browsers.
+	Transport string `yaml:"transport" required:"true" oneof:"udp tcp tls ws wss" example:"udp"`
 	// The IP address and port to bind. Port 0 takes any free one, for tests.
 	Address Address `yaml:"address" required:"true" example:"127.0.0.1:5060"`
+	// The sites whose pages may open a WebSocket here, for ws and wss: scheme, host and port. A browser on any other page is refused
+	// with HTTP 403; a client that is no browser names no site, and is taken.
+	Origins []Origin `yaml:"origins" example:"https://chat.example.net"`
 }
 
-// Peer is a SIP proxy or server that may send through the gateway. Who it is comes from its address, never from a header.
+// Peer is a SIP proxy or server that may send through the gateway. Who it is comes from its address or its certificate, never from a
+// header.
 type Peer struct {
 	// Its name in logs and metrics: letters, digits, dots, hyphens and underscores, at most 63.
 	Name Name `yaml:"name" required:"true" example:"example-net-proxy"`
 	// The addresses it sends from: networks in CIDR notation, or single addresses. A network of all addresses is
-	// refused, but for a peer whose users prove themselves.
-	Networks []Network `yaml:"networks" required:"true" example:"127.0.0.1/32"`
+	// refused, but for a peer whose users prove themselves. At least one of networks and certificates is needed.
+	Networks []Network `yaml:"networks" shown:"true" example:"127.0.0.1/32"`
+	// The domains that its certificate proves: a request over TLS whose client shows a certificate for one of them is this peer's,
+	// wherever it comes from (RFC 5922). A name matches itself alone: no wildcards, no names below it.
+	Certificates []Domain `yaml:"certificates" example:"example.net"`
 	// The domains it may send as: the domain of the From address must be one of them, else 403. Each needs a route, because
 	// answers, reports and presence go back to it.
 	Domains []Domain `yaml:"domains" required:"true" example:"example.net"`
+	// How often a keep-alive is sent on connections to it that the gateway opened, because it answers them (RFC 5626 §4.4.1). A connection
+	// on which none is answered within 10s is closed. Without it: only if the peer asks for them (RFC 6223).
+	KeepAlive Duration `yaml:"keep_alive" min:"10s" max:"1h" example:"90s"`
+	// It understands overload control (RFC 7339): it is told that the gateway does, and when it then asks for fewer requests it gets
+	// fewer. Without it nothing is said of that, because some software is confused by it.
+	OverloadControl Switch `yaml:"overload_control" default:"false"`
 	// What is known of its software. Capitals in the user part of its SIP URIs mean nothing, so they are folded. Without it an
 	// address with capitals is refused, because XMPP cannot tell it from the one without (RFC 7622 §3.3).
 	FoldCase Switch `yaml:"fold_case" default:"false"`
 	// It writes its port into From, where it is no part of the address: the port is left out.
 	IgnorePort Switch `yaml:"ignore_port" default:"false"`
-	// A MESSAGE of over 1300 octets may be sent to it, over TCP: all hops behind it are known to be congestion-safe (RFC 3428
+	// A MESSAGE of over 1300 octets may be sent to it, over TCP or TLS: all hops behind it are known to be congestion-safe (RFC 3428
 	// §8). Without it such a message is refused as too large.
 	LargeMessages Switch `yaml:"large_messages" default:"false"`
 	// Requests to it have no "gr" parameter in From, because it compares the whole URI. RFC 7572 §4 wants the parameter.

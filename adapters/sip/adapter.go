@@ -102,7 +102,7 @@ func New(cfg Config) (*Adapter, error) {
 		}
 	}
 	layer, err := transaction.New(transaction.Config{
-		Admit: a.known, Refused: a.turnedAway, KeepAlive: a.keepAlive, OfferOverload: a.offersOverload, TLS: cfg.TLS, Load: cfg.Load,
+		Admit: a.known, Refused: a.turnedAway, KeepAlive: a.keepAlive, OfferOverload: a.offersOverload, TLS: secure(cfg.Certificates, cfg.SentBy), Load: cfg.Load,
 		Listeners: cfg.Listeners, SentBy: cfg.SentBy, Limits: cfg.Wire, Bounds: cfg.Transactions, T1: cfg.T1,
 		Logger: cfg.Logger, Registerer: cfg.Registerer, Tap: tap, DialControl: cfg.DialControl, AllowAddr: cfg.AllowAddr,
 	})
@@ -248,7 +248,7 @@ func (a *Adapter) viaHost() string {
 // peer has (RFC 3261 §18). ok is false without any listener.
 func (a *Adapter) contactHost(t resolver.Transport) (host string, port uint16, via resolver.Transport, ok bool) {
 	bound := a.Addrs()
-	for _, t := range []resolver.Transport{t, resolver.UDP, resolver.TCP} {
+	for _, t := range []resolver.Transport{t, resolver.UDP, resolver.TCP, resolver.TLS} {
 		if host, port, ok = hostFor(a.sentBy, bound, t); ok {
 			return host, port, t, true
 		}

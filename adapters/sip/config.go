@@ -13,6 +13,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/internal/certs"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -23,8 +24,8 @@ type Config struct {
 	// SentBy is the host that peers reach this adapter under: it stands in Via and Contact. Empty means the address of the
 	// listener, which must then be neither 0.0.0.0 nor [::].
 	SentBy string
-	// TLS makes listeners of TLS and WSS possible, and TLS to targets. nil: neither.
-	TLS *transaction.TLS
+	// Certificates make listeners of TLS and WSS possible, and TLS to targets. nil: neither.
+	Certificates *certs.Store
 	// Load is how much of what comes in is too much for the application, from 0 to 100 percent: clients are asked to send that much less
 	// (RFC 7339), or refused that much. nil: the tables of transactions alone count.
 	Load func() int

@@ -82,6 +82,8 @@ func transportNamed(name string) resolver.Transport {
 		return resolver.UDP
 	case "tcp":
 		return resolver.TCP
+	case "tls":
+		return resolver.TLS
 	}
 	return 0
 }

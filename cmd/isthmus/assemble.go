@@ -60,6 +60,7 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 	}
 	if len(cfg.SIP.Listeners) > 0 {
 		c := sipConfig(cfg, with)
+		c.Certificates = a.certs
 		c.Reached = a.reached
 		if a.sip, err = sip.New(c); err != nil {
 			return err

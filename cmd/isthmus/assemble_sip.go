@@ -26,6 +26,8 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 			ServerTransactions: l.ServerTransactions.Int(), ClientTransactions: l.ClientTransactions.Int(), Connections: l.Connections.Int(),
 			ConnectionsPerAddress: l.ConnectionsPerAddress.Int(), WriteQueueBytes: l.WriteQueue.Octets(), IdleTimeout: l.Idle.Std(),
 			DialTimeout: l.Dial.Std(), WriteTimeout: l.Write.Std(), Datagram: l.Datagram.Octets(),
+			Handshakes: l.Handshakes.Int(), HandshakeTimeout: l.Handshake.Std(), Answers: l.Answers.Int(), AnswerLife: l.AnswerLife.Std(),
+			LoadAt: l.LoadAt.Int(),
 		},
 		Logger:      with.part(sip.Name),
 		Registerer:  with.registry,
@@ -35,11 +37,11 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 		T1:          cfg.SIP.T1.Std(),
 	}
 	for _, s := range cfg.SIP.Listeners {
-		t := resolver.UDP
-		if s.Transport == "tcp" {
-			t = resolver.TCP
+		one := transaction.Listener{Transport: sipTransport(s.Transport), Address: s.Address.String()}
+		for _, o := range s.Origins {
+			one.Origins = append(one.Origins, string(o))
 		}
-		c.Listeners = append(c.Listeners, transaction.Listener{Transport: t, Address: s.Address.String()})
+		c.Listeners = append(c.Listeners, one)
 	}
 	for _, p := range cfg.SIP.Published {
 		c.Published = append(c.Published, sip.Published{Domain: string(p.Domain), Everyone: p.Authorize == "everyone"})
@@ -69,10 +71,29 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 		for _, n := range p.Networks {
 			peer.Networks = append(peer.Networks, n.Prefix)
 		}
+		peer.KeepAlive, peer.OverloadControl = p.KeepAlive.Std(), bool(p.OverloadControl)
+		for _, d := range p.Certificates {
+			peer.Certificates = append(peer.Certificates, string(d))
+		}
 		for _, d := range p.Domains {
 			peer.Domains = append(peer.Domains, string(d))
 		}
 		c.Peers = append(c.Peers, peer)
 	}
 	return c
+}
+
+// sipTransport is a transport as the configuration names it.
+func sipTransport(name string) resolver.Transport {
+	switch name {
+	case "tcp":
+		return resolver.TCP
+	case "tls":
+		return resolver.TLS
+	case "ws":
+		return resolver.WS
+	case "wss":
+		return resolver.WSS
+	}
+	return resolver.UDP
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/rs/zerolog"
 
@@ -49,12 +50,12 @@ func newResolver(cfg *configs.Config, logger zerolog.Logger) (*resolver.Resolver
 	for _, s := range cfg.DNS.Servers {
 		c.Servers = append(c.Servers, s.Server)
 	}
-	for _, l := range cfg.SIP.Listeners {
-		// The order is a preference (RFC 3263 §4.1): a connection does not lose what it carries.
-		if l.Transport == "tcp" {
-			c.Policy.SIPTransports = append([]resolver.Transport{resolver.TCP}, c.Policy.SIPTransports...)
-		} else {
-			c.Policy.SIPTransports = append(c.Policy.SIPTransports, resolver.UDP)
+	// The order is a preference (RFC 3263 §4.1): who is there proves itself over TLS, and a connection does not lose what it carries.
+	// Nobody is called over WebSocket (RFC 7118 §4.1: its client opens it).
+	for _, t := range []resolver.Transport{resolver.TLS, resolver.TCP, resolver.UDP} {
+		speaks := func(l configs.Listener) bool { return sipTransport(l.Transport) == t }
+		if slices.ContainsFunc(cfg.SIP.Listeners, speaks) {
+			c.Policy.SIPTransports = append(c.Policy.SIPTransports, t)
 		}
 	}
 	r, err := resolver.New(c)

@@ -190,7 +190,7 @@ func (p *pool) open(key poolKey, local string, e *pooled) {
 func (p *pool) accept(nc net.Conn, s *streamListener) {
 	remote := addrOf(nc.RemoteAddr())
 	if s.transport == resolver.TLS || s.transport == resolver.WSS {
-		nc = tls.Server(nc, p.layer.cfg.TLS.Server())
+		nc = tls.Server(nc, p.layer.cfg.TLS.Server(s.transport))
 	}
 	c := newConn(p.layer, nc, s.transport, poolKey{transport: s.transport, addr: remote}, true)
 	address := remote.Addr()

@@ -14,9 +14,9 @@ import (
 
 // TLS is what the layer needs for TLS and WSS. Its functions are called from many goroutines and must not block on a network.
 type TLS struct {
-	// Server is the configuration of a connection that a peer opens. It asks for a certificate and need not demand one; a handshake
-	// with a bad one may fail or go on as without.
-	Server func() *tls.Config
+	// Server is the configuration of a connection that a peer opens, over TLS or WSS. It may ask for a certificate and need not demand
+	// one; a handshake with a bad one may fail or go on as without.
+	Server func(resolver.Transport) *tls.Config
 	// Client is the configuration of a connection that is opened here, on behalf of the domain local (a From domain, or ""), to what
 	// must prove the domain remote: then alone may its handshake succeed (RFC 5922 §7.3). It fails if there is no such configuration.
 	Client func(local, remote string) (*tls.Config, error)
@@ -25,8 +25,8 @@ type TLS struct {
 	// there is one for all.
 	Local func(domain string) string
 	// Domains are the domains that the far side's certificate proves (RFC 5922 §7.1), as A-labels in lower case, and until when; none if
-	// it has no certificate or a bad one.
-	Domains func(tls.ConnectionState) (domains []string, until time.Time)
+	// it has no certificate or a bad one. Inbound means that the far side opened the connection.
+	Domains func(opened Direction, state tls.ConnectionState) (domains []string, until time.Time)
 }
 
 // maxDomains bounds how many domains of one certificate are remembered with its connection.
@@ -69,10 +69,18 @@ func (c *conn) handshake(ctx context.Context) error {
 	}
 	if l.cfg.TLS.Domains != nil {
 		var domains []string
-		domains, c.proven = l.cfg.TLS.Domains(state)
+		domains, c.proven = l.cfg.TLS.Domains(c.opened(), state)
 		c.domains = slices.Clone(domains[:min(len(domains), maxDomains)])
 	}
 	return nil
+}
+
+// opened tells which side opened the connection.
+func (c *conn) opened() Direction {
+	if c.inbound {
+		return Inbound
+	}
+	return Outbound
 }
 
 // identities are the domains that the far side's certificate proves: none when it has ended (THREATS T-FI-17).
