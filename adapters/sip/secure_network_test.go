@@ -118,7 +118,9 @@ func TestTLS_T_TL_05(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		west := startSecure(t, address, "", storeFor(t, ca, []string{"example.com"}), nil)
 		east := startSecure(t, address, "", storeFor(t, ca, []string{"example.net", "example.org"}), nil)
-		send := func(l *secureLayer, to resolver.Target, domain string) transaction.Result { return l.Do(t.Context(), to, from(domain)) }
+		send := func(l *secureLayer, to resolver.Target, domain string) transaction.Result {
+			return l.Do(t.Context(), to, from(domain))
+		}
 
 		if r := send(west, east.as("example.net"), "example.com"); r.Err != nil {
 			t.Fatalf("%s: %v", address, r.Err)
