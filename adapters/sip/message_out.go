@@ -30,6 +30,8 @@ type WriteOptions struct {
 	CSeq            uint32
 	// Now is when the message is written.
 	Now time.Time
+	// NoticeID is the imdn.Message-ID of a disposition notification; "" means a random one, which only a tool would not want.
+	NoticeID string
 	// OmitName leaves out what the sender calls itself.
 	OmitName bool
 

@@ -117,7 +117,11 @@ func WriteReport(r *adapters.Report, o WriteOptions) (*wire.Request, error) {
 	b.From(cpim.MailboxOf("", r.Recipient.Address)).To(cpim.MailboxOf("", r.Sender.Address)).DateTime(at)
 	// The notice has an identifier of its own and asks for nothing: "The IM Sender MUST NOT send an IMDN for an IMDN" (RFC 5438
 	// §7.2.1).
-	imdn.AddRequest(&b, imdn.Request{MessageID: wire.NewTag()})
+	own := o.NoticeID
+	if own == "" {
+		own = wire.NewTag()
+	}
+	imdn.AddRequest(&b, imdn.Request{MessageID: own})
 	m, err := b.Build(cpim.MustParseContentType(imdn.MediaType),
 		[]cpim.MIMEHeader{{Name: "Content-Disposition", Value: imdn.Disposition}}, n.Append(nil))
 	if err != nil {

@@ -30,13 +30,14 @@ type process struct {
 
 // commands is the command line.
 type commands struct {
-	Demo    demoCommand    `cmd:"" help:"Show messages and presence cross between SIP and XMPP, both ways, with nothing installed."`
-	Serve   serveCommand   `cmd:"" help:"Run the gateway."`
-	Check   checkCommand   `cmd:"" help:"Validate a configuration, look up its names, read its secrets; change nothing."`
-	Config  configCommand  `cmd:"" help:"Print the configuration reference: every key, its default, its bounds."`
-	Resolve resolveCommand `cmd:"" help:"Look up where messages to an address go: every question, every answer, the targets in order."`
-	Inspect inspectCommand `cmd:"" help:"Parse one CPIM, PIDF, SIP message, stanza, JID, URI or timestamp; print it as JSON, or say what is wrong with it."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Demo      demoCommand      `cmd:"" help:"Show messages and presence cross between SIP and XMPP, both ways, with nothing installed."`
+	Serve     serveCommand     `cmd:"" help:"Run the gateway."`
+	Check     checkCommand     `cmd:"" help:"Validate a configuration, look up its names, read its secrets; change nothing."`
+	Config    configCommand    `cmd:"" help:"Print the configuration reference: every key, its default, its bounds."`
+	Resolve   resolveCommand   `cmd:"" help:"Look up where messages to an address go: every question, every answer, the targets in order."`
+	Inspect   inspectCommand   `cmd:"" help:"Parse one CPIM, PIDF, SIP message, stanza, JID, URI or timestamp; print it as JSON, or say what is wrong with it."`
+	Translate translateCommand `cmd:"" help:"Translate one message, notification or watch between SIP, XMPP and CPIM, and show the canonical form."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
 }
 
 // usageError is a fault of the command line itself.

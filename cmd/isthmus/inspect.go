@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 )
 
@@ -62,7 +61,7 @@ func inspectors() map[string]inspector {
 
 // Run implements the command.
 func (c inspectCommand) Run(p process) error {
-	in, name, err := c.open(p)
+	in, name, err := openInput(p, c.File)
 	if err != nil {
 		return err
 	}
@@ -158,17 +157,6 @@ func encoder(w io.Writer) *json.Encoder {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e
-}
-
-func (c inspectCommand) open(p process) (io.ReadCloser, string, error) {
-	if c.File == "" || c.File == "-" {
-		return io.NopCloser(p.in), "standard input", nil
-	}
-	f, err := os.Open(c.File)
-	if err != nil {
-		return nil, "", &usageError{err.Error()}
-	}
-	return f, c.File, nil
 }
 
 // kindOf guesses the kind of an input by its first octets; "" if it looks like none.

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -106,6 +107,8 @@ func text(v reflect.Value) (string, bool) {
 		}
 	}
 	switch s := v.Interface().(type) {
+	case time.Time:
+		return s.Format(time.RFC3339Nano), true
 	case interface{ Octets() string }: // an element that the package does not know
 		return s.Octets(), true
 	case fmt.Stringer:
