@@ -18,7 +18,7 @@ type Envelope struct {
 	// State goes with a message that has content: ActivityActive for a sender who tells chat states (XEP-0085 §5.1: "an <active/>
 	// notification in each content message"), ActivityNone for one who does not.
 	State adapters.Activity
-	// Nick has the sender's name told (XEP-0172 §3.2: "with the first message sent to the contact").
+	// Nick has the sender's name told (XEP-0172 §4.2: "with the first message sent to the contact").
 	Nick bool
 }
 

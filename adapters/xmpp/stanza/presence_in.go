@@ -20,8 +20,9 @@ func ToWatch(s *Stanza) (*adapters.WatchOp, *Error) {
 	case "subscribe":
 		op.Verb = adapters.WatchAsk
 		if len(s.Statuses) > 0 {
-			op.Note = s.Statuses[0].Text
+			op.Note, op.NoteLang = s.Statuses[0].Text, s.Statuses[0].Lang
 		}
+		op.WatcherName = s.Nick // XEP-0172 §4.1: "only in presence subscription requests"
 	case "unsubscribe":
 		op.Verb = adapters.WatchCancel
 	case "probe":
@@ -87,7 +88,7 @@ func ToNotify(s *Stanza, now time.Time) (*adapters.NotifyOp, *Error) {
 	if err != nil {
 		return nil, fault(JIDMalformed, "The 'from' address cannot be carried to the other network")
 	}
-	op.Presence = p
+	op.Presence, op.Language = p, s.Lang
 	return op, nil
 }
 

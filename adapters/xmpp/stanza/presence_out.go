@@ -34,12 +34,16 @@ func AppendWatch(dst []byte, op *adapters.WatchOp, id string) ([]byte, error) {
 	}
 	dst = appendHead(dst, "presence", from, to, id)
 	dst = appendAttr(dst, "type", kind)
-	if note == "" || !carries(note) {
-		return append(dst, '/', '>'), nil
-	}
+	start := len(dst)
 	dst = append(dst, '>')
-	dst = appendText(dst, "status", adapters.LangText{Text: note}, "")
-	return append(dst, "</presence>"...), nil
+	if note != "" && carries(note) {
+		dst = appendText(dst, "status", adapters.LangText{Lang: op.NoteLang, Text: note}, "")
+	}
+	if op.Verb == adapters.WatchAsk {
+		// XEP-0172 §4.1: a request "SHOULD include the preferred nickname of the sender", and no other presence may.
+		dst = appendNick(dst, op.WatcherName)
+	}
+	return closeTag(dst, start, "presence"), nil
 }
 
 // AppendNotify appends the presence stanzas that tell op to its watcher and returns them with their number, which may be 0: "pending"
@@ -71,7 +75,7 @@ func AppendNotify(dst []byte, op *adapters.NotifyOp) (out []byte, stanzas int, e
 		bare("subscribed")
 	}
 	for _, id := range op.Withdrawn {
-		if j, err := from.WithResource(resourceOf(id, nil)); err == nil {
+		if j, ok := deviceOf(from, id, op); ok {
 			out = appendHead(out, "presence", j, to, "")
 			out = append(out, " type='unavailable'/>"...)
 			stanzas++
@@ -91,12 +95,10 @@ func AppendNotify(dst []byte, op *adapters.NotifyOp) (out []byte, stanzas int, e
 		}
 	default:
 		for i := range p.Tuples {
-			j, err := from.WithResource(resourceOf(p.Tuples[i].ID, p.Tuples[:i]))
-			if err != nil {
-				continue // no resource can have that name
+			if j, ok := deviceOf(from, p.Tuples[i].ID, op); ok {
+				out = appendTuple(out, op, &p.Tuples[i], j, to)
+				stanzas++
 			}
-			out = appendTuple(out, p, &p.Tuples[i], j, to)
-			stanzas++
 		}
 	}
 	if op.Change == adapters.AuthorizationRefused {
@@ -105,23 +107,79 @@ func AppendNotify(dst []byte, op *adapters.NotifyOp) (out []byte, stanzas int, e
 	return out, stanzas, nil
 }
 
-// resourceOf returns the resourcepart of a tuple (RFC 8048 §6.2 note 2, backwards): what TupleID made the id of, else the id
-// without "ID-", else, if an earlier tuple already has that, the whole id.
-func resourceOf(id pidf.ID, earlier []pidf.Tuple) string {
-	if r, ok := id.Resource(); ok {
-		return r
+// escapedTuple begins the resource of a tuple whose id no resource can have as it is. No id has a colon (it is an xs:ID).
+const escapedTuple = "id:"
+
+// deviceOf returns the address of the device that the tuple id stands for among those that op tells of: different ones for different
+// ids. It fails for an id that is longer than any resource, even as it is.
+//
+// That is RFC 8048 §6.2 note 2, backwards: what TupleID made the id of; else the id itself. What is no resource, or is another one once
+// the OpaqueString profile has been applied to it (RFC 7622 §3.4), or is that of another tuple, is escapedTuple and the id with every
+// octet that is not of "A-Za-z0-9._-" as '%' and two hexadecimal digits.
+func deviceOf(from jid.JID, id pidf.ID, op *adapters.NotifyOp) (jid.JID, bool) {
+	name, made := id.Resource()
+	if !made {
+		name = id.String()
 	}
-	s := id.String()
-	for i := range earlier {
-		if r, ok := earlier[i].ID.Resource(); ok && r == s {
-			return "ID-" + s
+	if !strings.HasPrefix(name, escapedTuple) && (made || !isDevice(name, op)) {
+		if j, err := from.WithResource(name); err == nil && j.Resource() == name {
+			return j, true
 		}
 	}
-	return s
+	j, err := from.WithResource(string(appendPercent([]byte(escapedTuple), id.String())))
+	return j, err == nil
+}
+
+// isDevice tells whether name is the resource that TupleID made another tuple's id of.
+func isDevice(name string, op *adapters.NotifyOp) bool {
+	is := func(id pidf.ID) bool {
+		r, ok := id.Resource()
+		return ok && r == name
+	}
+	if op.Presence != nil {
+		for i := range op.Presence.Tuples {
+			if is(op.Presence.Tuples[i].ID) {
+				return true
+			}
+		}
+	}
+	for _, id := range op.Withdrawn {
+		if is(id) {
+			return true
+		}
+	}
+	return false
+}
+
+func appendPercent(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	for i := range len(s) {
+		c := s[i]
+		if l := c | 0x20; l >= 'a' && l <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-' {
+			dst = append(dst, c)
+			continue
+		}
+		dst = append(dst, '%', hex[c>>4], hex[c&15])
+	}
+	return dst
+}
+
+// closeTag ends an element whose start tag's '>' is at start: as an empty-element tag if nothing followed it.
+func closeTag(dst []byte, start int, name string) []byte {
+	if len(dst) == start+1 {
+		dst[start] = '/'
+		return append(dst, '>')
+	}
+	dst = append(append(dst, '<', '/'), name...)
+	return append(dst, '>')
 }
 
 // appendTuple appends the presence of one tuple.
-func appendTuple(dst []byte, p *pidf.Presence, t *pidf.Tuple, from, to jid.JID) []byte {
+func appendTuple(dst []byte, op *adapters.NotifyOp, t *pidf.Tuple, from, to jid.JID) []byte {
+	p, lang := op.Presence, op.Language
+	if !isTag(lang) {
+		lang = ""
+	}
 	dst = appendHead(dst, "presence", from, to, "")
 	show, _ := pidf.ReadShow(p, t)
 	// A status without <basic> tells of availability only through what else it shows.
@@ -129,8 +187,9 @@ func appendTuple(dst []byte, p *pidf.Presence, t *pidf.Tuple, from, to jid.JID) 
 	if !available {
 		dst = append(dst, " type='unavailable'"...)
 	}
-	dst = append(dst, '>')
+	dst = appendLang(dst, lang, "") // RFC 8048 §6.3 Table 2: Content-Language to xml:lang
 	start := len(dst)
+	dst = append(dst, '>')
 	if available && show != pidf.ShowNone {
 		dst = appendText(dst, "show", adapters.LangText{Text: show.String()}, "")
 	}
@@ -139,10 +198,10 @@ func appendTuple(dst []byte, p *pidf.Presence, t *pidf.Tuple, from, to jid.JID) 
 		notes = p.Notes
 	}
 	for i, n := range notes {
-		if n.Text == "" || !carries(n.Text) || sameLang(notes[:i], n.Lang) {
+		if n.Text == "" || !carries(n.Text) || sameLang(notes[:i], n.Lang, lang) {
 			continue // RFC 6121 §4.7.2.2: one <status/> per language
 		}
-		dst = appendText(dst, "status", adapters.LangText{Lang: n.Lang, Text: n.Text}, "")
+		dst = appendText(dst, "status", adapters.LangText{Lang: n.Lang, Text: n.Text}, lang)
 	}
 	if available && t.Contact != nil {
 		if v, ok := t.Contact.Priority.XMPP(); ok {
@@ -151,16 +210,12 @@ func appendTuple(dst []byte, p *pidf.Presence, t *pidf.Tuple, from, to jid.JID) 
 			dst = append(dst, "</priority>"...)
 		}
 	}
-	if len(dst) == start {
-		dst[start-1] = '/'
-		return append(dst, '>')
-	}
-	return append(dst, "</presence>"...)
+	return closeTag(dst, start, "presence")
 }
 
-func sameLang(notes []pidf.Note, lang string) bool {
+func sameLang(notes []pidf.Note, lang, outer string) bool {
 	for i := range notes {
-		if strings.EqualFold(inForce(notes[i].Lang, ""), inForce(lang, "")) && notes[i].Text != "" && carries(notes[i].Text) {
+		if strings.EqualFold(inForce(notes[i].Lang, outer), inForce(lang, outer)) && notes[i].Text != "" && carries(notes[i].Text) {
 			return true
 		}
 	}
