@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -28,6 +29,13 @@ type Adapter struct {
 	links   []*link
 	servers *servers        // nil without server-to-server
 	own     map[string]bool // our hosts, as they stand in a JID
+
+	software Software
+	since    time.Time
+	answers  *brake
+	caps     *capsCache
+	talks    *conversations
+	hosts    map[string]*jid.Hosted // by the host, as it stands in a JID
 
 	h      adapters.Handler
 	base   context.Context // of every inbound operation; ends when the adapter stops
@@ -54,10 +62,12 @@ func New(c Config) (*Adapter, error) {
 		dial: (&net.Dialer{}).DialContext, own: map[string]bool{}, stopped: make(chan struct{}),
 	}
 	a.base, a.cancel = context.WithCancel(context.Background())
+	a.software, a.since, a.answers, a.caps, a.talks, a.hosts = c.Software, time.Now(), newBrake(), newCapsCache(), newConversations(), map[string]*jid.Hosted{}
 	taken := map[string]bool{}
 	for _, e := range ends {
 		a.links = append(a.links, newLink(a, e))
 		a.own[e.self.Domain()], taken[e.domain] = true, true
+		a.host(e)
 	}
 	if c.Servers != nil {
 		side, err := c.Servers.check(taken)

@@ -49,6 +49,9 @@ type Component struct {
 	// Serves are the XMPP domains that are reached through the link, at least one. Stanzas from any other are refused. The first
 	// one is also pinged, so it must be a host of this very server.
 	Serves []string
+	// Hosts are domains whose users the XMPP domains of Serves know as users of Domain: romeo\40example.net@DOMAIN. With any, Domain has
+	// no users of its own.
+	Hosts []string
 	// Secret is shared with the server.
 	Secret Secret
 }
@@ -87,6 +90,8 @@ type Limits struct {
 // Config is what New needs.
 type Config struct {
 	Components []Component
+	// Software is what is told of this program to who asks.
+	Software Software
 	// Servers is the server-to-server side; nil: there are components only.
 	Servers *Servers
 	Limits  Limits
@@ -144,6 +149,7 @@ type endpoint struct {
 	domain string          // our host, A-labels
 	serves map[string]bool // A-labels
 	wire   map[string]bool // U-labels
+	hosts  []string        // A-labels
 }
 
 // check validates the whole configuration and reports every fault.
@@ -201,15 +207,35 @@ func (c *Config) check() ([]*endpoint, error) {
 			}
 			e.serves[a], e.wire[j.Domain()] = true, true
 		}
+		for _, d := range k.Hosts {
+			a, err := resolver.ParseDomain(d)
+			switch {
+			case err != nil:
+				bad("hosts", err)
+			case a == e.domain || e.serves[a]:
+				bad("hosts", errors.New(a+" is the component's own domain, or one that it serves"))
+			default:
+				e.hosts = append(e.hosts, a)
+			}
+		}
 		if k.Secret.IsZero() {
 			bad("secret", errors.New("is needed"))
 		}
 		out = append(out, e)
 	}
+	hosted := map[string]bool{}
+	for _, e := range out {
+		for _, d := range e.hosts {
+			hosted[d] = true
+		}
+	}
 	for _, e := range out {
 		for d := range e.serves {
 			if domains[d] {
 				faults = append(faults, fmt.Errorf("xmpp: component %q: serves: %s is a component's own domain", e.Name, d))
+			}
+			if hosted[d] {
+				faults = append(faults, fmt.Errorf("xmpp: component %q: serves: the users of %s are written at a component's domain", e.Name, d))
 			}
 		}
 	}

@@ -77,15 +77,19 @@ func isAnswer(s *stanza.Stanza) bool {
 // somebody answers it.
 func (l *path) dispatch(s *stanza.Stanza, via *arrival) {
 	if isAnswer(s) {
-		// Only answers to our own pings are expected: the id, the sender and the type must be those (THREATS.md X13, T-ID-04).
-		if s.From != l.pinged || s.To != l.self || !l.box.acknowledge(s.ID) {
+		// Only answers to our own pings and questions are expected: the id, the sender and the type must be those (THREATS.md X13, T-ID-04).
+		if (s.From != l.pinged || s.To != l.self || !l.box.acknowledge(s.ID)) && !l.a.answered(s) {
 			l.refused("stray-answer")
 		}
 		return
 	}
 	switch s.Kind {
 	case stanza.IQ:
-		l.enqueueReply(&item{octets: stanza.AppendAnswer(nil, s), stanzas: 1})
+		octets, ok := l.a.answer(s)
+		if !ok {
+			l.refused("iq-rate")
+		}
+		l.enqueueReply(&item{octets: octets, stanzas: 1})
 	case stanza.Message:
 		l.message(s, via)
 	case stanza.Presence:
@@ -202,13 +206,16 @@ func (l *path) message(s *stanza.Stanza, via *arrival) {
 			return
 		}
 	}
-	if r := stanza.ToReport(s, time.Now()); r != nil {
+	if r := stanza.ToReport(s, time.Now()); r != nil && l.a.reached(s, &r.Sender.Address) == nil {
 		l.a.h.Report(l.a.base, r)
 		if s.Type == "error" || !s.HasBody {
 			return
 		}
 	}
 	op, e := stanza.ToMessage(s)
+	if op != nil {
+		e = l.a.reached(s, &op.To.Address)
+	}
 	switch {
 	case e != nil:
 		l.refused("message")
@@ -229,6 +236,7 @@ func (l *path) message(s *stanza.Stanza, via *arrival) {
 		}
 	}()
 	op.Peer = l.peer()
+	l.a.talks.heard(op, s.State)
 	from, to, id, silent := s.From, s.To, s.ID, op.Activity != adapters.ActivityNone // whose loss nobody is told of
 	l.a.h.Message(l.a.base, op, func(st adapters.Status) {
 		if silent {
@@ -247,6 +255,9 @@ func (l *path) presence(s *stanza.Stanza, via *arrival) {
 		return
 	}
 	if op, e := stanza.ToWatch(s); op != nil || e != nil {
+		if e == nil {
+			e = l.a.reached(s, &op.Watch.Presentity)
+		}
 		if e != nil {
 			l.refused("presence")
 			l.reply(s, e)
@@ -270,6 +281,9 @@ func (l *path) presence(s *stanza.Stanza, via *arrival) {
 		return
 	}
 	op, e := stanza.ToNotify(s, time.Now())
+	if op != nil {
+		e = l.a.reached(s, &op.Watch.Watcher)
+	}
 	switch {
 	case e != nil:
 		l.refused("presence")
@@ -278,6 +292,7 @@ func (l *path) presence(s *stanza.Stanza, via *arrival) {
 		}
 	case op != nil:
 		op.Peer = l.peer()
+		l.enqueueReply(&item{octets: l.a.capabilities(s, op), stanzas: 1})
 		l.a.h.Notify(l.a.base, op)
 	default:
 		// RFC 6121 §4.7.1: there is no other type.
@@ -297,7 +312,7 @@ func (l *path) latePresenceError(s *stanza.Stanza) {
 	probe := *s
 	probe.Type, probe.Fault = "unavailable", nil
 	op, e := stanza.ToNotify(&probe, time.Time{})
-	if e != nil || op == nil || op.Watch.Presentity.Scheme() != cpim.Pres {
+	if e != nil || op == nil || op.Watch.Presentity.Scheme() != cpim.Pres || l.a.reached(s, &op.Watch.Watcher) != nil {
 		return
 	}
 	op.Peer, op.Presence, op.Instance, op.Whole = l.peer(), nil, "", false

@@ -15,6 +15,14 @@ import (
 // Message implements adapters.Adapter. The way is the component link that the two domains name, and then hops is not looked at, or a
 // stream to one of hops. See the package comment for what each outcome means.
 func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapters.MessageOp) adapters.Status {
+	envelope, wanted := a.talks.tell(op)
+	if !wanted {
+		return adapters.Accepted() // an activity that their client does not want to know
+	}
+	op, err := a.hosting(op.From.Address, op.To.Address).sent(op)
+	if err != nil {
+		return refusal(err)
+	}
 	l, st := a.route(op.From.Address.Domain(), op.To.Address.Domain(), hops)
 	if l == nil {
 		return st
@@ -23,7 +31,8 @@ func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapt
 	if id == "" {
 		id = randomID()
 	}
-	octets, err := stanza.AppendMessage(nil, op, stanza.Envelope{ID: id, Now: time.Now()})
+	envelope.ID, envelope.Now = id, time.Now()
+	octets, err := stanza.AppendMessage(nil, op, envelope)
 	if err != nil {
 		return refusal(err)
 	}
@@ -42,6 +51,10 @@ const watchID = "watch-"
 // Watch implements adapters.Adapter. The answer is that the server took the request; what the presentity says comes as a
 // notification.
 func (a *Adapter) Watch(ctx context.Context, hops []resolver.Target, op *adapters.WatchOp) adapters.WatchStatus {
+	op, err := a.hosting(op.Watch.Watcher, op.Watch.Presentity).asking(op)
+	if err != nil {
+		return adapters.WatchStatus{Status: refusal(err)}
+	}
 	l, st := a.route(op.Watch.Watcher.Domain(), op.Watch.Presentity.Domain(), hops)
 	if l == nil {
 		return adapters.WatchStatus{Status: st}
@@ -71,6 +84,10 @@ func (a *Adapter) Watch(ctx context.Context, hops []resolver.Target, op *adapter
 
 // Notify implements adapters.Adapter. One that tells of presence alone replaces an unsent one of the same watch.
 func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapters.NotifyOp) adapters.Status {
+	op, err := a.hosting(op.Watch.Presentity, op.Watch.Watcher).telling(op)
+	if err != nil {
+		return refusal(err)
+	}
 	l, st := a.route(op.Watch.Presentity.Domain(), op.Watch.Watcher.Domain(), hops)
 	if l == nil {
 		return st
@@ -95,6 +112,10 @@ func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapte
 
 // Report implements adapters.Adapter.
 func (a *Adapter) Report(ctx context.Context, hops []resolver.Target, r *adapters.Report) adapters.Status {
+	r, err := a.hosting(r.Recipient.Address, r.Sender.Address).reporting(r)
+	if err != nil {
+		return refusal(err)
+	}
 	l, st := a.route(r.Recipient.Address.Domain(), r.Sender.Address.Domain(), hops)
 	if l == nil {
 		return st

@@ -86,7 +86,7 @@ func FuzzReadTFZ19(f *testing.F) {
 			return
 		}
 		stanza.ToReport(s, time.Time{})
-		if answer := stanza.AppendAnswer(nil, s); len(answer) > 0 && !s.From.IsZero() && !s.To.IsZero() {
+		if answer := stanza.AppendAnswer(nil, s, stanza.About{Software: "Isthmus"}); len(answer) > 0 && !s.From.IsZero() && !s.To.IsZero() {
 			if a, err := stanza.NewReader(stanza.SpaceComponent, strictxml.Limits{Bytes: 1 << 22}).Read(answer, componentScope(t)); err != nil || a.From != s.To || a.To != s.From || a.ID != s.ID {
 				t.Fatalf("%q was answered %q: %v", raw, answer, err)
 			}

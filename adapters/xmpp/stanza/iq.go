@@ -1,6 +1,12 @@
 package stanza
 
-import "github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
+import (
+	"strconv"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
+	"github.com/isthmus-gateway/isthmus/internal/strictxml"
+)
 
 // AppendPing appends a ping (XEP-0199 §4).
 func AppendPing(dst []byte, from, to jid.JID, id string) []byte {
@@ -8,46 +14,115 @@ func AppendPing(dst []byte, from, to jid.JID, id string) []byte {
 	return append(dst, " type='get'><ping xmlns='"+SpacePing+"'/></iq>"...)
 }
 
-// AppendAnswer appends the answer to a request that came to one of our domains or users: an empty result to a ping, who we are to
-// disco#info, an empty list to disco#items (XEP-0030 §3, §4), and service-unavailable to anything else (RFC 6120 §8.4). The
-// stanza is an iq of type get or set; it returns dst for any other, since those are never answered.
-func AppendAnswer(dst []byte, s *Stanza) []byte {
-	if s.Kind != IQ || s.Type != "get" && s.Type != "set" {
+// About is what is told to who asks.
+type About struct {
+	// Software and Version answer XEP-0092, OS too unless it is "". Without a Software nothing answers it.
+	Software, Version, OS string
+	// Uptime answers XEP-0012 for a domain.
+	Uptime time.Duration
+}
+
+// AppendAnswer appends the answer to a request (RFC 6120 §8.2.3 rule 3) that came to one of our domains or users. It returns dst for any
+// other stanza: answers are not answered (rule 4).
+//
+// A domain answers for itself: who it is (XEP-0030), that it is there (XEP-0199), which software it is (XEP-0092) and since when
+// (XEP-0012). Of a user this gateway knows nothing but that messages may be sent to the address: which extensions cross is told, a vCard
+// there is none (XEP-0054 §3.1), the rest is service-unavailable, as anything else is (RFC 6120 §8.4). All users get the same answers,
+// whether they exist or not, so nobody learns which ones do.
+func AppendAnswer(dst []byte, s *Stanza, about About) []byte {
+	if s.Kind != IQ || s.Type == "result" || s.Type == "error" {
 		return dst
 	}
 	if s.Fault != nil {
-		return AppendError(dst, ErrorReply{Kind: IQ, From: s.To, To: s.From, ID: s.ID, Error: s.Fault})
+		return appendRefused(dst, s, s.Fault)
 	}
-	get := s.Type == "get" && s.Node == ""
-	switch {
-	case s.Type == "get" && s.Payload.Space == SpacePing && s.Payload.Local == "ping":
-		dst = appendHead(dst, "iq", s.To, s.From, s.ID)
-		return append(dst, " type='result'/>"...)
-	case get && s.Payload.Space == SpaceInfo && s.Payload.Local == "query":
-		return appendInfo(dst, s)
-	case get && s.Payload.Space == SpaceItems && s.Payload.Local == "query":
-		dst = appendHead(dst, "iq", s.To, s.From, s.ID)
-		return append(dst, " type='result'><query xmlns='"+SpaceItems+"'/></iq>"...)
+	domain := s.To.Local() == ""
+	switch s.Payload {
+	case strictxml.Name{Space: SpaceInfo, Local: "query"}, strictxml.Name{Space: SpaceItems, Local: "query"}:
+		switch {
+		case s.Type != "get":
+		case s.Node != "":
+			return appendRefused(dst, s, fault(ItemNotFound, "")) // XEP-0030 §7
+		case s.Payload.Space == SpaceInfo:
+			return appendInfo(dst, s, domain, about)
+		default:
+			dst = appendResult(dst, s)
+			return append(dst, "><query xmlns='"+SpaceItems+"'/></iq>"...)
+		}
+	case strictxml.Name{Space: SpacePing, Local: "ping"}:
+		if s.Type == "get" && domain {
+			return append(appendResult(dst, s), '/', '>')
+		}
+	case strictxml.Name{Space: SpaceVersion, Local: "query"}:
+		if s.Type == "get" && domain && about.Software != "" {
+			return appendVersion(dst, s, about)
+		}
+	case strictxml.Name{Space: SpaceLast, Local: "query"}:
+		if s.Type == "get" && domain {
+			dst = appendResult(dst, s)
+			dst = append(dst, "><query xmlns='"+SpaceLast+"' seconds='"...)
+			dst = strconv.AppendInt(dst, max(0, int64(about.Uptime/time.Second)), 10)
+			return append(dst, "'/></iq>"...)
+		}
+	case strictxml.Name{Space: SpaceVCard, Local: "vCard"}:
+		if s.Type == "get" {
+			return appendRefused(dst, s, fault(ItemNotFound, "")) // XEP-0054 §3.1
+		}
+		return appendRefused(dst, s, fault(Forbidden, "")) // XEP-0054 §3.2: it is not the sender's
 	}
-	e := fault(ServiceUnavailable, "")
-	if s.Node != "" && (s.Payload.Space == SpaceInfo || s.Payload.Space == SpaceItems) {
-		e = fault(ItemNotFound, "") // XEP-0030 §7
-	}
+	return appendRefused(dst, s, fault(ServiceUnavailable, ""))
+}
+
+func appendRefused(dst []byte, s *Stanza, e *Error) []byte {
 	return AppendError(dst, ErrorReply{Kind: IQ, From: s.To, To: s.From, ID: s.ID, Error: e})
 }
 
-// appendInfo tells what is true of our addresses: they are reached through a gateway to SIP SIMPLE. Which features a user's own
-// device has is not known here.
-func appendInfo(dst []byte, s *Stanza) []byte {
+// appendResult appends the start tag of an answer, without its end.
+func appendResult(dst []byte, s *Stanza) []byte {
 	dst = appendHead(dst, "iq", s.To, s.From, s.ID)
-	dst = append(dst, " type='result'><query xmlns='"+SpaceInfo+"'><identity category='gateway' type='simple' name='Isthmus'/>"...)
-	for _, f := range [...]string{SpaceInfo, SpaceItems, SpacePing, `jid\20escaping`, SpaceReceipts} {
-		if f == SpaceReceipts && s.To.Local() == "" {
-			continue // receipts come from users
+	return append(dst, " type='result'"...)
+}
+
+// appendInfo tells what is true of our addresses: they are reached through a gateway to SIP SIMPLE, which carries these extensions.
+func appendInfo(dst []byte, s *Stanza, domain bool, about About) []byte {
+	dst = appendResult(dst, s)
+	dst = append(dst, "><query xmlns='"+SpaceInfo+"'><identity category='gateway' type='simple'"...)
+	if about.Software != "" {
+		dst = appendAttr(dst, "name", about.Software)
+	}
+	dst = append(dst, '/', '>')
+	feature := func(f string) {
+		dst = append(dst, "<feature"...)
+		dst = appendAttr(dst, "var", f)
+		dst = append(dst, '/', '>')
+	}
+	feature(SpaceInfo)
+	feature(SpaceItems)
+	if domain {
+		feature(SpacePing)
+		feature(SpaceLast)
+		if about.Software != "" {
+			feature(SpaceVersion)
 		}
-		dst = append(dst, "<feature var='"...)
-		dst = append(dst, f...)
-		dst = append(dst, "'/>"...)
+		feature(`jid\20escaping`)
+	} else {
+		for _, f := range [...]string{SpaceReceipts, SpaceMarkers, SpaceStates, SpaceLink, SpaceNick} {
+			feature(f)
+		}
+	}
+	return append(dst, "</query></iq>"...)
+}
+
+func appendVersion(dst []byte, s *Stanza, about About) []byte {
+	dst = appendResult(dst, s)
+	dst = append(dst, "><query xmlns='"+SpaceVersion+"'>"...)
+	for _, e := range [...]struct{ name, value string }{{"name", about.Software}, {"version", about.Version}, {"os", about.OS}} {
+		if e.value == "" && e.name == "os" {
+			continue
+		}
+		dst = append(append(append(dst, '<'), e.name...), '>')
+		dst = strictxml.AppendText(dst, e.value)
+		dst = append(append(append(dst, '<', '/'), e.name...), '>')
 	}
 	return append(dst, "</query></iq>"...)
 }

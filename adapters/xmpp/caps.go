@@ -1,0 +1,159 @@
+package xmpp
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
+	"github.com/isthmus-gateway/isthmus/pidf"
+)
+
+// Bounds of what is kept of capabilities (XEP-0115).
+const (
+	maxKnownCaps = 1024             // hashes whose meaning is kept; beyond it any is forgotten
+	maxAskedCaps = 128              // questions that wait for an answer; beyond it none is asked
+	capsPatience = 30 * time.Second // for an answer; then another device that says the same hash is asked
+	capsTries    = 3                // how many devices are asked for one hash before it is left alone
+	capsRest     = time.Hour        // for how long it is
+)
+
+// hash names capabilities whoever says it (XEP-0115 §5.4: "globally cache the result for all JabberIDs").
+type capsHash struct{ function, value string }
+
+// question is a disco#info request of ours that may still be answered.
+type question struct {
+	id       string
+	from, to jid.JID
+	caps     stanza.Caps
+	at       time.Time
+}
+
+// capsCache knows what the hashes of capabilities stand for, as far as an answer proved it. It is for any goroutine.
+//
+// A device is asked when it says a hash that is not known, once per hash and at most capsTries times if what comes back is not what the
+// hash stands for. What was not proven is never used.
+type capsCache struct {
+	mu    sync.Mutex
+	known map[capsHash]*pidf.ServiceCaps
+	asked map[capsHash]question
+	tries map[capsHash]int
+	rests map[capsHash]time.Time
+}
+
+func newCapsCache() *capsCache {
+	return &capsCache{
+		known: map[capsHash]*pidf.ServiceCaps{}, asked: map[capsHash]question{}, tries: map[capsHash]int{}, rests: map[capsHash]time.Time{},
+	}
+}
+
+// tell puts what is known of s's sender into op, the operation that s became. It returns a request to be sent if nothing is known.
+func (c *capsCache) tell(s *stanza.Stanza, op *adapters.NotifyOp, now time.Time) []byte {
+	if s.Type != "" || !s.From.IsFull() || !s.Caps.Checkable() || op.Presence == nil {
+		return nil
+	}
+	h := capsHash{s.Caps.Hash, s.Caps.Ver}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if found, ok := c.known[h]; ok {
+		for i := range op.Presence.Tuples {
+			op.Presence.Tuples[i].Rich = &pidf.Rich{ServiceCaps: found}
+		}
+		return nil
+	}
+	if q, ok := c.asked[h]; ok {
+		if now.Sub(q.at) < capsPatience {
+			return nil
+		}
+		c.failed(h, now)
+	}
+	if until, ok := c.rests[h]; ok {
+		if now.Before(until) {
+			return nil
+		}
+		delete(c.rests, h)
+	}
+	if len(c.asked) >= maxAskedCaps {
+		c.expire(now)
+		if len(c.asked) >= maxAskedCaps {
+			return nil
+		}
+	}
+	q := question{id: randomID(), from: s.To, to: s.From, caps: s.Caps, at: now}
+	c.asked[h] = q
+	return stanza.AppendInfoRequest(nil, q.from, q.to, q.id, q.caps)
+}
+
+// expire drops the questions that were not answered in time. The caller holds the lock.
+func (c *capsCache) expire(now time.Time) {
+	for h, q := range c.asked {
+		if now.Sub(q.at) >= capsPatience {
+			c.failed(h, now)
+		}
+	}
+}
+
+// failed ends a question without an answer that could be used. The caller holds the lock.
+func (c *capsCache) failed(h capsHash, now time.Time) {
+	delete(c.asked, h)
+	if c.tries[h]++; c.tries[h] < capsTries {
+		bound(c.tries)
+		return
+	}
+	delete(c.tries, h)
+	c.rests[h] = now.Add(capsRest)
+	bound(c.rests)
+}
+
+// bound forgets any entry of a table that has too many.
+func bound[V any](m map[capsHash]V) {
+	for h := range m {
+		if len(m) <= maxKnownCaps {
+			return
+		}
+		delete(m, h)
+	}
+}
+
+// answered takes an answer to one of our questions: its id, who it is from and who it is for must all be those of the question
+// (THREATS.md X13). It returns false for any other stanza.
+func (c *capsCache) answered(s *stanza.Stanza, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for h, q := range c.asked {
+		if q.id != s.ID || q.to != s.From || q.from != s.To {
+			continue
+		}
+		info := s.Info()
+		if info == nil || !info.Verify(q.caps) {
+			c.failed(h, now)
+			return true
+		}
+		delete(c.asked, h)
+		delete(c.tries, h)
+		c.known[h] = serviceCaps(info)
+		bound(c.known)
+		return true
+	}
+	return false
+}
+
+// serviceCaps says in terms of RFC 5196 what a device can do that is reached through this gateway, which carries messages and no media.
+func serviceCaps(info *stanza.Info) *pidf.ServiceCaps {
+	c := &pidf.ServiceCaps{Message: pidf.FlagTrue, Text: pidf.FlagTrue, Audio: pidf.FlagFalse, Video: pidf.FlagFalse, Types: []string{"text/plain"}}
+	if info.Has(stanza.SpaceStates) {
+		c.Types = append(c.Types, "application/im-iscomposing+xml")
+	}
+	if info.Has(stanza.SpaceReceipts) {
+		c.Types = append(c.Types, "message/imdn+xml")
+	}
+	bot := func(i stanza.Identity) bool {
+		return i.Category == "automation" || i.Category == "client" && i.Type == "bot"
+	}
+	if slices.ContainsFunc(info.Identities, bot) {
+		c.Automata = pidf.FlagTrue
+	}
+	return c
+}

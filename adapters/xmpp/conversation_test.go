@@ -1,0 +1,161 @@
+package xmpp
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/pidf"
+)
+
+func between(from, to string) *adapters.MessageOp {
+	return &adapters.MessageOp{From: adapters.Party{Address: cpim.MustParseAddress(from)}, To: adapters.Party{Address: cpim.MustParseAddress(to)}}
+}
+
+// TestChatStateRules: "If the Contact replies but does not include a chat state notification extension, the User MUST NOT send subsequent
+// chat state notifications to the Contact" (XEP-0085 §5.1); "a client MUST NOT send a second instance of any given standalone
+// notification" (§5.3); and "services ... MUST NOT" generate them (§5.8): what our user's device does not tell is not told.
+func TestChatStateRules(t *testing.T) {
+	const romeo, juliet = "im:romeo@example.net", "im:juliet@example.com"
+	c := newConversations()
+	out := func(a adapters.Activity) (stanza.Envelope, bool) {
+		op := between(romeo, juliet)
+		op.Activity = a
+		return c.tell(op)
+	}
+	in := func(a adapters.Activity) { c.heard(between(juliet, romeo), a) }
+	expect := func(what string, a adapters.Activity, send bool, state adapters.Activity) {
+		t.Helper()
+		if env, ok := out(a); ok != send || env.State != state {
+			t.Errorf("%s: sent %v with %v", what, ok, env.State)
+		}
+	}
+	expect("a message of a device without states", adapters.ActivityNone, true, adapters.ActivityNone)
+	expect("a state for a stranger", adapters.ActivityComposing, false, 0)
+	expect("a message asks for states", adapters.ActivityNone, true, adapters.ActivityActive)
+	in(adapters.ActivityActive)
+	expect("composing", adapters.ActivityComposing, true, 0)
+	expect("composing again", adapters.ActivityComposing, false, 0)
+	expect("paused", adapters.ActivityPaused, true, 0)
+	expect("composing after paused", adapters.ActivityComposing, true, 0)
+	expect("the message", adapters.ActivityNone, true, adapters.ActivityActive)
+	expect("active is what the message said", adapters.ActivityActive, false, 0)
+	expect("composing the next", adapters.ActivityComposing, true, 0)
+	in(adapters.ActivityNone)
+	expect("they do not want it", adapters.ActivityPaused, false, 0)
+	expect("nor in messages", adapters.ActivityNone, true, adapters.ActivityNone)
+	in(adapters.ActivityGone)
+	expect("they do again", adapters.ActivityComposing, true, 0)
+}
+
+// TestNameIsToldOnce: "with the first message sent to the contact" (XEP-0172 §4.2), and when it is another.
+func TestNameIsToldOnce(t *testing.T) {
+	c := newConversations()
+	for i, step := range []struct {
+		name string
+		want bool
+	}{{"", false}, {"Romeo", true}, {"Romeo", false}, {"Romeo M.", true}, {"", false}, {"Romeo M.", false}} {
+		op := between("im:romeo@example.net", "im:juliet@example.com")
+		op.SenderName = step.name
+		if env, _ := c.tell(op); env.Nick != step.want {
+			t.Errorf("step %d: %v", i, env.Nick)
+		}
+	}
+}
+
+// TestConversationsAreBounded: strangers cost no memory without end.
+func TestConversationsAreBounded(t *testing.T) {
+	c := newConversations()
+	for i := range 3 * maxConversations {
+		c.heard(between("im:u"+strconv.Itoa(i)+"@example.com", "im:romeo@example.net"), adapters.ActivityActive)
+	}
+	if n := len(c.now) + len(c.old); n > maxConversations {
+		t.Errorf("%d are kept", n)
+	}
+}
+
+// TestBrake: a domain that asks without end is not answered without end, and others are.
+func TestBrake(t *testing.T) {
+	b, now, n := newBrake(), time.Unix(0, 0), 0
+	for range 10 * answersAtOnce {
+		if b.allow("evil.example", now) {
+			n++
+		}
+	}
+	if n != answersAtOnce || !b.allow("example.com", now) {
+		t.Errorf("%d answers at once", n)
+	}
+	now = now.Add(time.Second)
+	for n = 0; b.allow("evil.example", now); n++ {
+	}
+	if n != answersPerSecond {
+		t.Errorf("%d answers after a second", n)
+	}
+	for i := range 3 * maxBraked {
+		b.allow(strconv.Itoa(i)+".example", now)
+	}
+	if len(b.domains) > maxBraked {
+		t.Errorf("%d domains are kept", len(b.domains))
+	}
+}
+
+// TestCapsQuestionsAreBounded: a hash that nobody proves is asked for capsTries times, then left alone for a while; and however many hashes
+// come, so many questions are open and so many answers kept.
+func TestCapsQuestionsAreBounded(t *testing.T) {
+	c, now := newCapsCache(), time.Unix(0, 0)
+	presence := func(ver string) (*stanza.Stanza, *adapters.NotifyOp) {
+		s := &stanza.Stanza{Kind: stanza.Presence, From: jid.MustParse("juliet@example.com/x"), To: jid.MustParse("romeo@example.net"), Caps: stanza.Caps{Hash: "sha-1", Node: "n", Ver: ver}}
+		return s, &adapters.NotifyOp{Presence: &pidf.Presence{Tuples: make([]pidf.Tuple, 1)}}
+	}
+	asked := func(ver string) bool { return len(c.tell2(presence(ver))(now)) > 0 }
+	n := 0
+	for range 100 {
+		if asked("v") {
+			n++
+		}
+		now = now.Add(capsPatience)
+	}
+	if want := capsTries * 1; n > want+int(100*capsPatience/capsRest)*capsTries {
+		t.Errorf("asked %d times", n)
+	}
+	for i := range 10 * maxAskedCaps {
+		asked("w" + strconv.Itoa(i))
+	}
+	if len(c.asked) > maxAskedCaps {
+		t.Errorf("%d questions are open", len(c.asked))
+	}
+	for i := range 3 * maxKnownCaps {
+		asked("x" + strconv.Itoa(i))
+		now = now.Add(capsPatience)
+	}
+	if len(c.tries) > maxKnownCaps || len(c.rests) > maxKnownCaps {
+		t.Errorf("%d tries, %d rests", len(c.tries), len(c.rests))
+	}
+	s, op := presence("y")
+	s.Type = "unavailable"
+	if c.tell(s, op, now) != nil {
+		t.Error("who is gone was asked")
+	}
+	if c.answered(&stanza.Stanza{Kind: stanza.IQ, Type: "result", ID: "stray"}, now) {
+		t.Error("a stray answer was taken")
+	}
+}
+
+// tell2 makes tell take what presence returns.
+func (c *capsCache) tell2(s *stanza.Stanza, op *adapters.NotifyOp) func(time.Time) []byte {
+	return func(now time.Time) []byte { return c.tell(s, op, now) }
+}
+
+// BenchmarkConversations is what the rules cost each message.
+func BenchmarkConversations(b *testing.B) {
+	c, op := newConversations(), between("im:romeo@example.net", "im:juliet@example.com")
+	op.SenderName = "Romeo"
+	b.ReportAllocs()
+	for b.Loop() {
+		c.tell(op)
+	}
+}
