@@ -24,7 +24,20 @@ func (k *checker) xmpp() {
 					"one link leads to a domain: remove it from the others")
 			}
 		}
-		if r := k.routeOf(m.Domain); m.Domain != "" && (r == nil || r.Via == "xmpp") {
+		for j, d := range m.Hosts {
+			where := index(at+".hosts", j)
+			switch r := k.routeOf(d); {
+			case d == "":
+			case d == m.Domain || slices.Contains(m.Serves, d):
+				k.fault(where, string(d)+" is the component's own domain, or one that it serves", "write the domains of the other side")
+			case slices.Contains(m.Hosts[:j], d):
+				k.fault(where, "the same domain again", "remove one of them")
+			case r == nil || r.Via == "xmpp":
+				k.fault(where, "no route leads "+string(d)+" to another side: what the server hands over for it could go nowhere",
+					"add {domain: "+string(d)+", via: sip, next_hops: […]} to routes")
+			}
+		}
+		if r := k.routeOf(m.Domain); m.Domain != "" && len(m.Hosts) == 0 && (r == nil || r.Via == "xmpp") {
 			k.fault(at+".domain", "no route leads "+string(m.Domain)+" to another side: what the server hands over for it could go nowhere",
 				"add {domain: "+string(m.Domain)+", via: sip, next_hops: […]} to routes")
 		}

@@ -194,6 +194,11 @@ func TestParseFaults(t *testing.T) {
 		{"component routed to itself", "serves: [example.com]", "serves: [example.net]", []string{
 			`f:14:16: xmpp.components[0].serves[0]: the route of example.net goes via sip, so nobody here can send as it; change the route to via: xmpp, or remove the domain here`,
 		}},
+		{"hosted domain without a route", "serves: [example.com]", "serves: [example.com]\n      hosts: [example.org, example.com, example.net]", []string{
+			`f:15:15: xmpp.components[0].hosts[0]: no route leads example.org to another side: what the server hands over for it could go nowhere; add {domain: example.org, via: sip, next_hops: […]} to routes`,
+			`f:15:28: xmpp.components[0].hosts[1]: example.com is the component's own domain, or one that it serves; write the domains of the other side`,
+			`f:15:41: xmpp.components[0].hosts[2]: example.net is the component's own domain, or one that it serves; write the domains of the other side`,
+		}},
 		{"domain without a route", "domains: [example.net]", "domains: [example.net, example.org]", []string{
 			`f:8:30: sip.peers[0].domains[1]: no route for example.org: answers, reports and presence could not go back to it; add {domain: example.org, via: sip, next_hops: […]} to routes`,
 		}},

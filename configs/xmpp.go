@@ -16,6 +16,8 @@ type XMPP struct {
 	BackoffLongest Duration `yaml:"backoff_longest" default:"1m" min:"100ms" max:"1h"`
 	// How long a connection must have been up for the doubling to begin anew.
 	BackoffStable Duration `yaml:"backoff_stable" default:"30s" min:"1s" max:"1h"`
+	// What who asks is told of this program (XEP-0092): nothing, its name and version, or the operating system too.
+	Software string `yaml:"software" default:"version" oneof:"nothing version system"`
 	// After this long without an octet from the server it is pinged (XEP-0199).
 	KeepAlive Duration `yaml:"keep_alive" default:"20s" min:"1s" max:"1h"`
 	// Without an answer to a ping after this time the connection counts as lost.
@@ -86,6 +88,10 @@ type Component struct {
 	// The domains that the server speaks for: the domain of a stanza's 'from' must be one of them, else the stanza is refused.
 	// Each needs a route. Components of the same domain serve different ones.
 	Serves []Domain `yaml:"serves" required:"true" example:"example.com"`
+	// Domains whose users the XMPP users write to at this component's own domain, because they cannot reach those domains by name:
+	// romeo@example.org as romeo\40example.org@DOMAIN, in both directions. Each needs a route. With any, the component's domain has no
+	// users of its own, and needs no route. Empty: the component's domain is the one that its users have.
+	Hosts []Domain `yaml:"hosts" example:"example.org"`
 	// The file that holds the secret shared with the server. Nobody but its owner may read it (mode 0600 or 0400). A relative
 	// path starts at the folder of this file. One line break at its end is not part of the secret. Exactly one of secret_file
 	// and secret_env is needed; a secret cannot be written into this file.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strconv"
 
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
@@ -26,12 +27,21 @@ func xmppConfig(cfg *configs.Config, with surroundings) xmpp.Config {
 		Registerer: with.registry,
 		Tap:        with.tap,
 	}
+	if x.Software != "nothing" {
+		c.Software = xmpp.Software{Name: "Isthmus", Version: readVersion().Version}
+	}
+	if x.Software == "system" {
+		c.Software.OS = runtime.GOOS
+	}
 	for _, m := range x.Components {
 		component := xmpp.Component{
 			Name: string(m.Name), Server: string(m.Server), Domain: string(m.Domain), Secret: xmpp.NewSecret(m.Secret.Reveal()),
 		}
 		for _, d := range m.Serves {
 			component.Serves = append(component.Serves, string(d))
+		}
+		for _, d := range m.Hosts {
+			component.Hosts = append(component.Hosts, string(d))
 		}
 		c.Components = append(c.Components, component)
 	}
