@@ -62,4 +62,7 @@ type SIPLimits struct {
 	MaxExpires Duration `yaml:"max_expires" default:"24h" min:"1m" max:"720h"`
 	// The length of a watch or publication that is asked for without one (RFC 3856 §6.4).
 	Expires Duration `yaml:"expires" default:"1h" min:"1m" max:"24h"`
+	// The least time between two presence documents to one SIP watcher (RFC 3856 §6.10). What comes sooner waits, and the newest
+	// goes.
+	NotifyInterval Duration `yaml:"notify_interval" default:"5s" min:"1ms" max:"20s"`
 }

@@ -86,6 +86,9 @@ type Peer struct {
 	// It understands message/cpim and the notices of RFC 5438: a message whose sender asked for notices is sent to it as
 	// message/cpim. Without it all messages are sent as text/plain.
 	Dispositions Switch `yaml:"dispositions" default:"false"`
+	// Watches of its users ask for partial documents, which tell only what changed (RFC 5263). It makes no difference to a peer
+	// that does not make them.
+	PartialPresence Switch `yaml:"partial_presence" default:"false"`
 	// Whether its user agents understand isComposing (RFC 3994): they are then told when an XMPP user is composing a message. Without it
 	// only those are who send it themselves. One that refuses it with 415 is not sent it again for a day.
 	Composing Switch `yaml:"composing" default:"false"`

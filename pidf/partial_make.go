@@ -16,6 +16,9 @@ type PartialMaker struct {
 	last    *Presence // what the watcher has, nil for unknown
 }
 
+// ResumePartial is the maker of a watch that is continued, after a restart: version is that of the last document.
+func ResumePartial(version uint32) PartialMaker { return PartialMaker{version: version} }
+
 // Version is that of the last document, 0 before the first.
 func (m *PartialMaker) Version() uint32 { return m.version }
 
@@ -119,7 +122,7 @@ func operations(last, next *Presence) (ops []operation, ok bool) {
 		{"*/d:person", "", personParts(last), personParts(next)},
 		{"*/d:device", "", deviceParts(last), deviceParts(next)},
 	} {
-		sel := func(id string) string { return k.path + "[@id='" + id + "']" }
+		sel := func(id string) string { return k.path + `[@id="` + id + `"]` }
 		had := make(map[string]part, len(k.old))
 		for _, p := range k.old {
 			had[p.id] = p

@@ -105,6 +105,7 @@ func start(t *testing.T, change func(*Config)) (*Adapter, *core) {
 		Peers:  []Peer{loopback},
 		Logger: zerolog.New(zerolog.NewTestWriter(t)),
 		T1:     20 * time.Millisecond,
+		Limits: Limits{NotifyInterval: time.Millisecond},
 	}
 	if change != nil {
 		change(&cfg)

@@ -80,6 +80,9 @@ type Limits struct {
 	MinExpires time.Duration
 	// MaxExpires is the longest watch or publication that is granted or asked for. Default 24 h. A longer one is cut to it.
 	MaxExpires time.Duration
+	// NotifyInterval is the least time between two presence documents to one watcher. Default 5 s (RFC 3856 §6.10). What comes
+	// sooner waits, and the newest goes.
+	NotifyInterval time.Duration
 	// Expires is the duration of a watch or publication that is asked for without one. Default 1 h (RFC 3856 §6.4).
 	Expires time.Duration
 }
@@ -112,6 +115,7 @@ func (l *Limits) setDefaults() error {
 		{"MinExpires", &l.MinExpires, time.Minute},
 		{"MaxExpires", &l.MaxExpires, 24 * time.Hour},
 		{"Expires", &l.Expires, time.Hour},
+		{"NotifyInterval", &l.NotifyInterval, 5 * time.Second},
 	} {
 		if *d.value < 0 {
 			errs = append(errs, fmt.Errorf("sip: limit %s is negative", d.name))

@@ -47,6 +47,10 @@ type Dialog struct {
 	// State is what the last NOTIFY said. Granted tells that one said "active".
 	State   adapters.WatchState
 	Granted bool
+	// Partial tells that presence goes as partial documents where that is shorter (RFC 5263): for a Notifier that the watcher prefers
+	// them, for a Subscriber that we say that we take them. PartialVersion is that of the last one that a Notifier sent.
+	Partial        bool
+	PartialVersion uint32
 	// Peer is the name of the peer on the other side, Source the "IP:port" a Notifier's SUBSCRIBE came from and Transport how.
 	Peer, Source, Transport string
 	// Watcher, Presentity and Session are the core's name of the watch.

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -32,9 +33,9 @@ func (t *subscribers) take(in *inbound) *Refusal {
 	if from.Address != s.watch.Presentity {
 		return refuse(WhyIdentity, 403, phraseOf(403))
 	}
-	op, ref := ReadNotify(req, s.watch, in.opts)
+	op, part, ref := readNotify(req, s.watch, in.opts, s.takesPartial())
 	// The sequence number is taken also when the body is refused: "in order" is about the dialog (RFC 3261 §12.2.2).
-	change, tell, ref2 := s.notified(in, e, op)
+	change, tell, ref2 := s.notified(in, e, op, part)
 	switch {
 	case ref2 != nil:
 		return ref2
@@ -49,8 +50,9 @@ func (t *subscribers) take(in *inbound) *Refusal {
 	return nil
 }
 
-// notified brings a NOTIFY to the dialog; op is nil for one whose content was refused. tell says that the core is to be told.
-func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp) (change adapters.AuthorizationChange, tell bool, ref *Refusal) {
+// notified brings a NOTIFY to the dialog; op is nil for one whose content was refused, part is a partial document in it. tell says that
+// the core is to be told.
+func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part *partialNotify) (change adapters.AuthorizationChange, tell bool, ref *Refusal) {
 	req := in.req
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,6 +86,9 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp) (cha
 	s.peer = in.peer
 	if op == nil {
 		return 0, false, nil
+	}
+	if ref := s.patched(in, op, part); ref != nil {
+		return 0, false, ref
 	}
 	if !s.left {
 		// A NOTIFY that is not the last may have crossed our Expires 0, and confirms nothing of it.
@@ -129,57 +134,137 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp) (cha
 // ReadNotify translates a NOTIFY of the presence package: RFC 8048 §6.3, with the state of the watch. The presence document must be
 // well-formed, valid and about the watch's presentity (G8, T-ID-07). While the watch is pending, or its state is none that is known, its
 // content is dropped: a gateway "MUST respond to them on the SIP side but refrain from sending any presence stanzas" (RFC 8048 §5.2.1).
+//
+// A partial document (RFC 5263) is not understood here, because it needs the one before it.
 func ReadNotify(req *wire.Message, watch adapters.WatchID, opts ReadOptions) (*adapters.NotifyOp, *Refusal) {
+	op, _, ref := readNotify(req, watch, opts, false)
+	return op, ref
+}
+
+// partialNotify is a partial document of a NOTIFY, which is applied where it is in order.
+type partialNotify struct {
+	doc *pidf.Partial
+	// shown tells that the watch is in a state in which presence may be told; lang is Content-Language.
+	shown bool
+	lang  string
+}
+
+// readNotify is ReadNotify; with partial it takes partial documents too.
+func readNotify(req *wire.Message, watch adapters.WatchID, opts ReadOptions, partial bool) (*adapters.NotifyOp, *partialNotify, *Refusal) {
 	value, given := req.Header("Subscription-State")
 	if !given {
-		return nil, refuse(WhySyntax, 400, "Bad Request: no Subscription-State")
+		return nil, nil, refuse(WhySyntax, 400, "Bad Request: no Subscription-State")
 	}
 	state, ok := parseWatchState(value)
 	if !ok {
-		return nil, refuse(WhySyntax, 400, "Bad Request: malformed Subscription-State")
+		return nil, nil, refuse(WhySyntax, 400, "Bad Request: malformed Subscription-State")
 	}
 	op := &adapters.NotifyOp{
 		Watch: watch, Whole: true, State: state.state, End: state.end, Duration: state.expires, RetryAfter: state.retryAfter,
 	}
 	body := req.Body()
 	if len(body) == 0 {
-		return op, nil
+		return op, nil, nil
+	}
+	// Pending, refused, or in a state that this code has no word for: the authorization that presence needs was not given.
+	shown := state.state == adapters.WatchActive || state.state == adapters.WatchTerminated && state.end != adapters.EndRejected
+	if t, err := cpim.ParseContentType(req.ContentType()); partial && err == nil && t.Is(pidf.MediaTypeDiff) && !encoded(req) {
+		doc, err := pidf.ParsePartial(body)
+		if err != nil {
+			return nil, nil, refuse(WhySyntax, 400, "Bad Request: malformed partial presence document")
+		}
+		return op, &partialNotify{doc, shown, languageOf(req)}, nil
 	}
 	if ref := checkPresenceContent(req); ref != nil {
-		return nil, ref
+		if optionalBody(req) {
+			return op, nil, nil
+		}
+		return nil, nil, ref
 	}
 	doc, err := pidf.Parse(body)
 	if err != nil {
-		return nil, refuse(WhySyntax, 400, "Bad Request: malformed presence document")
+		return nil, nil, refuse(WhySyntax, 400, "Bad Request: malformed presence document")
 	}
 	if ref := checkEntity(doc, watch.Presentity, opts); ref != nil {
-		return nil, ref
+		return nil, nil, ref
 	}
-	switch {
-	case state.state == adapters.WatchActive, state.state == adapters.WatchTerminated && state.end != adapters.EndRejected:
-	default:
-		// Pending, refused, or in a state that this code has no word for: the authorization that presence needs was not given.
-		return op, nil
+	if !shown {
+		return op, nil, nil
 	}
 	if lang := languageOf(req); lang != "" {
 		tagNotes(doc, lang) // Content-Language is xml:lang (RFC 8048 §6.3, Table 2), of what has none of its own
 	}
 	op.Presence = doc
-	return op, nil
+	return op, nil, nil
+}
+
+// takesPartial tells whether partial documents were asked for.
+func (s *subscribing) takesPartial() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.d.Partial
+}
+
+// maxGaps is how often a full document is asked for in place of partial ones that did not fit, before they are asked for no more.
+const maxGaps = 3
+
+// patched brings a partial document to the copy, and what results into op, by RFC 5263 §4.5. s.mu is held.
+func (s *subscribing) patched(in *inbound, op *adapters.NotifyOp, part *partialNotify) *Refusal {
+	if part == nil {
+		if op.Presence != nil {
+			s.partial.Discard() // "the watcher MUST discard all the previously received presence information (except local version counter)"
+		}
+		return nil
+	}
+	doc, err := s.partial.Apply(part.doc)
+	switch {
+	case errors.Is(err, pidf.ErrPartialStale):
+		return nil // "the watcher SHOULD discard the document without further processing"
+	case err != nil:
+		// One was lost, or it cannot be applied: "The watcher SHOULD either refresh the subscription in order to receive a full presence
+		// document or terminate", and "MAY also fall back to normal presence operations".
+		s.partial.Discard()
+		if s.gaps++; s.gaps >= maxGaps || !errors.Is(err, pidf.ErrPartialGap) && !errors.Is(err, pidf.ErrPartialNoFull) {
+			s.d.Partial = false
+		}
+		if !s.closing && !s.left {
+			s.refreshAt = in.opts.Now
+		}
+		return nil
+	}
+	if ref := checkEntity(doc, s.watch.Presentity, in.opts); ref != nil {
+		s.partial.Discard()
+		return ref
+	}
+	if part.shown {
+		if part.lang != "" {
+			tagNotes(doc, part.lang)
+		}
+		op.Presence = doc
+	}
+	return nil
 }
 
 // checkPresenceContent refuses what is no PIDF.
 func checkPresenceContent(req *wire.Message) *Refusal {
-	for v := range req.Headers("Content-Encoding") {
-		if !strings.EqualFold(v, "identity") {
-			return refuse(WhyContent, 415, phraseOf(415), wire.Header{Name: "Accept-Encoding", Value: "identity"})
-		}
+	if encoded(req) {
+		return refuse(WhyContent, 415, phraseOf(415), wire.Header{Name: "Accept-Encoding", Value: "identity"})
 	}
 	t, err := cpim.ParseContentType(req.ContentType())
 	if err != nil || !t.Is(pidf.MediaType) {
 		return refuse(WhyContent, 415, phraseOf(415), wire.Header{Name: "Accept", Value: acceptedPresence})
 	}
 	return nil
+}
+
+// encoded tells whether the body has a Content-Encoding, of which none is undone.
+func encoded(req *wire.Message) bool {
+	for v := range req.Headers("Content-Encoding") {
+		if !strings.EqualFold(v, "identity") {
+			return true
+		}
+	}
+	return false
 }
 
 // checkEntity refuses a document that is not about the presentity.

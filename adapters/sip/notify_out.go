@@ -18,6 +18,8 @@ import (
 type turn struct {
 	state watchState
 	body  *body // nil: none
+	// urgent tells that it waits for no interval.
+	urgent bool
 	// mine is closed when the turn has come; over when a newer one took its place.
 	mine, over chan struct{}
 }
@@ -74,7 +76,9 @@ func WriteNotify(d *Dialog, op *adapters.NotifyOp, now time.Time) (*wire.Request
 // body is a presence document as it goes out, with the languages that it is in.
 type body struct {
 	octets    []byte
+	media     string
 	languages string
+	doc       *pidf.Presence
 }
 
 // maxLanguages bounds Content-Language, in tags.
@@ -102,7 +106,7 @@ func bodyOf(doc *pidf.Presence) (*body, error) {
 	for i := range doc.Persons {
 		add(doc.Persons[i].Notes)
 	}
-	return &body{octets, strings.Join(tags, ", ")}, nil
+	return &body{octets, acceptedPresence, strings.Join(tags, ", "), doc}, nil
 }
 
 func writeNotify(d *Dialog, s watchState, b *body) (*wire.Request, error) {
@@ -115,7 +119,7 @@ func writeNotify(d *Dialog, s watchState, b *body) (*wire.Request, error) {
 		if b.languages != "" {
 			req.Headers = append(req.Headers, wire.Header{Name: "Content-Language", Value: b.languages})
 		}
-		req.ContentType, req.Body = acceptedPresence, b.octets
+		req.ContentType, req.Body = b.media, b.octets
 	}
 	return req, nil
 }
@@ -154,9 +158,49 @@ func (n *notifying) notify(ctx context.Context, hops []resolver.Target, s watchS
 			}
 		}
 	}
+	if !n.pace(ctx, t) {
+		return adapters.Accepted()
+	}
 	st := n.send(ctx, t)
 	n.pass()
 	return st
+}
+
+// pace keeps two documents Limits.NotifyInterval apart: "A PA SHOULD NOT generate notifications for a single presentity at a rate of more
+// than once every five seconds" (RFC 3856 §6.10). What changes the state of the watch, and the answer to a SUBSCRIBE, wait for nothing.
+// While a document waits a newer one may take its place; goes is false then, and the turn has passed.
+func (n *notifying) pace(ctx context.Context, t *turn) (goes bool) {
+	n.mu.Lock()
+	wait := time.Until(n.told.Add(n.table.a.limits.NotifyInterval))
+	due := n.told.IsZero() || t.body == nil || t.urgent || wait <= 0
+	n.mu.Unlock()
+	if due {
+		return true
+	}
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	for {
+		select {
+		case <-over.C:
+			return true
+		case <-ctx.Done():
+			return true // its caller waits no longer, and send says so
+		case <-n.bump:
+		}
+		n.mu.Lock()
+		newer := n.next
+		if newer != nil {
+			if newer.body == nil && newer.state.state == adapters.WatchActive {
+				newer.body = t.body
+			}
+			close(newer.mine)
+			n.next = nil
+		}
+		n.mu.Unlock()
+		if newer != nil {
+			return false
+		}
+	}
 }
 
 // queue notes what s says of the watch and makes its turn; first tells that it may be sent at once. It returns nil when the watch is
@@ -172,6 +216,7 @@ func (n *notifying) queue(hops []resolver.Target, s watchState, b *body) (t *tur
 		n.hops = hops
 	}
 	now := time.Now()
+	before := n.d.State
 	switch {
 	case s.state == adapters.WatchTerminated:
 	case n.last:
@@ -198,7 +243,7 @@ func (n *notifying) queue(hops []resolver.Target, s watchState, b *body) (t *tur
 	if s.state == adapters.WatchPending {
 		b = nil
 	}
-	t = &turn{state: s, body: b, mine: make(chan struct{}), over: make(chan struct{})}
+	t = &turn{state: s, body: b, urgent: s.state != before || b == nil, mine: make(chan struct{}), over: make(chan struct{})}
 	if !n.sending {
 		n.sending = true
 		return t, true
@@ -207,9 +252,14 @@ func (n *notifying) queue(hops []resolver.Target, s watchState, b *body) (t *tur
 		if t.body == nil && s.state == adapters.WatchActive {
 			t.body = old.body
 		}
+		t.urgent = t.urgent || old.urgent
 		close(old.over)
 	}
 	n.next = t
+	select {
+	case n.bump <- struct{}{}:
+	default:
+	}
 	return t, false
 }
 
@@ -245,7 +295,11 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 		return adapters.Failed(adapters.ReasonNotFound, "The watch is over")
 	}
 	t.state.expires = time.Until(n.d.Expires)
-	req, err := writeNotify(&n.d, t.state, t.body)
+	b, err := n.form(t.body)
+	var req *wire.Request
+	if err == nil {
+		req, err = writeNotify(&n.d, t.state, b)
+	}
 	hops := a.dialogHops(&n.d, n.peer, n.hops)
 	n.mu.Unlock()
 	if err != nil {
@@ -260,10 +314,36 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 	// "If the NOTIFY request fails due to expiration of SIP Timer F (transaction timeout), the notifier SHOULD remove the subscription"; for some
 	// codes it "MUST remove the corresponding subscription" (RFC 6665 §4.2.2).
 	timeout := n.silent(began, r)
+	if b != nil && st.Outcome == adapters.Failure {
+		// The watcher may not have it: the next document is a whole one.
+		n.mu.Lock()
+		n.maker.Reset()
+		n.mu.Unlock()
+	}
 	if t.state.state == adapters.WatchTerminated || endsUsage(st.Code) || timeout {
 		n.end()
 	}
 	return st
+}
+
+// form writes a document as the watcher wants it. n.mu is held.
+func (n *notifying) form(b *body) (*body, error) {
+	if b == nil {
+		return nil, nil
+	}
+	n.told = time.Now()
+	if !n.d.Partial {
+		// "If the PA has used other than the 'application/pidf-diff+xml' content type ... the PA MUST deliver the full state" (RFC
+		// 5263 §4.4) when it comes back to it.
+		n.maker.Reset()
+		return b, nil
+	}
+	octets, err := n.maker.Append(nil, b.doc)
+	if err != nil {
+		return nil, err
+	}
+	n.d.PartialVersion = n.maker.Version()
+	return &body{octets, pidf.MediaTypeDiff, b.languages, b.doc}, nil
 }
 
 // silent tells whether the watcher has answered nothing for as long as Timer F, to a request that began then and to those before it:

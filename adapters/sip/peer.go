@@ -47,6 +47,8 @@ type Peer struct {
 	// OmitInstance leaves the "gr" parameter out of the From of requests to this peer, for user agents that compare the
 	// whole URI. RFC 7572 §4 demands it, so the default is to write it.
 	OmitInstance bool
+	// PartialPresence says that watches of this peer's users take partial documents (RFC 5263), if it makes them.
+	PartialPresence bool
 	// Dispositions says that this peer understands message/cpim and disposition notifications (RFC 5438): a message whose
 	// sender asked for notices is then sent as message/cpim, unless its recipient refused one with 415 within a day. Otherwise
 	// every message is sent as text/plain, but to those who sent message/cpim themselves, and notices can come from the

@@ -420,7 +420,7 @@ func writePublish(presentity cpim.Address, etag string, expires time.Duration, b
 		if b.languages != "" {
 			req.Headers = append(req.Headers, wire.Header{Name: "Content-Language", Value: b.languages})
 		}
-		req.ContentType, req.Body = acceptedPresence, b.octets
+		req.ContentType, req.Body = b.media, b.octets
 	}
 	return req, nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/pidf"
 )
 
 // Dialogs returns the state of all dialogs, for keeping across a restart. A dialog that the far side has not answered yet is not among
@@ -52,7 +53,7 @@ func (a *Adapter) restore(d Dialog) error {
 		if peer == nil {
 			return errNoPeer
 		}
-		n := &notifying{table: a.notifiers, peer: peer, d: d}
+		n := &notifying{table: a.notifiers, peer: peer, d: d, maker: pidf.ResumePartial(d.PartialVersion), bump: make(chan struct{}, 1)}
 		if ref := a.notifiers.add(n); ref != nil {
 			return ref
 		}

@@ -120,6 +120,11 @@ type notifying struct {
 	expiry, grace *time.Timer
 	sending       bool
 	next          *turn
+	// maker makes partial documents where d.Partial; told is when the last document was sent.
+	maker pidf.PartialMaker
+	told  time.Time
+	// bump wakes the turn that waits out the interval between two documents.
+	bump chan struct{}
 }
 
 // The waits for the core's own NOTIFY after a SUBSCRIBE was answered. "Upon successfully accepting or refreshing a subscription,
@@ -136,6 +141,7 @@ type subscribe struct {
 	event               event
 	contact             string
 	expires             time.Duration
+	form                form
 }
 
 // ReadSubscribe translates a SUBSCRIBE of the presence package: RFC 8048 §5.3 and §7.2. Expires 0 is a fetch outside of a dialog, the end
@@ -178,11 +184,13 @@ func readSubscribe(req *wire.Message, lim *Limits) (s subscribe, ref *Refusal) {
 		return s, refuse(WhyEvent, 489, phraseOf(489), wire.Header{Name: "Allow-Events", Value: eventPresence})
 	}
 	s.event = e
-	if !acceptsPresence(req) {
+	if s.form = acceptedForm(req); s.form == formNone {
 		return s, refuse(WhyAccept, 406, "Not Acceptable: only "+acceptedPresence+" is produced")
 	}
-	if len(req.Body()) > 0 {
-		// A filter (RFC 4660) that is not applied would give the watcher what it did not want; no format is accepted.
+	if len(req.Body()) > 0 && !optionalBody(req) {
+		// "a "415" response indicates that the MIME type 'application/simple-filter+xml' is not understood by the notifier" (RFC 4660
+		// §3.3.4). A filter that is not applied would give the watcher what it did not want. An empty Accept says that no format is
+		// taken (RFC 3261 §20.1).
 		return s, refuse(WhyContent, 415, phraseOf(415), wire.Header{Name: "Accept", Value: ""})
 	}
 	s.expires = lim.Expires
@@ -200,26 +208,6 @@ func readSubscribe(req *wire.Message, lim *Limits) (s subscribe, ref *Refusal) {
 		return s, refuse(WhySyntax, 400, "Bad Request: no usable Contact")
 	}
 	return s, nil
-}
-
-// acceptsPresence tells whether Accept, if there is one, has the type that we produce.
-func acceptsPresence(req *wire.Message) bool {
-	given := false
-	for v := range req.Headers("Accept") {
-		given = true
-		media, params := splitParams(v)
-		refused := false
-		for name, value := range params {
-			refused = refused || name == "q" && strings.Trim(value, "0.") == ""
-		}
-		switch strings.ToLower(media) {
-		case acceptedPresence, "application/*", "*/*":
-			if !refused {
-				return true
-			}
-		}
-	}
-	return !given
 }
 
 // take serves a SUBSCRIBE.
@@ -265,8 +253,9 @@ func (t *notifiers) establish(in *inbound, s subscribe) (*notifying, *Refusal) {
 	}
 	cseq, _ := req.CSeq()
 	tag := wire.NewTag()
-	return &notifying{table: t, peer: in.peer, last: s.expires == 0, d: Dialog{
-		Role: Notifier, CallID: strings.Clone(req.CallID()), LocalTag: tag, RemoteTag: strings.Clone(req.From().Tag()),
+	return &notifying{table: t, bump: make(chan struct{}, 1), peer: in.peer, last: s.expires == 0, d: Dialog{
+		Partial: s.form == formPartial,
+		Role:    Notifier, CallID: strings.Clone(req.CallID()), LocalTag: tag, RemoteTag: strings.Clone(req.From().Tag()),
 		LocalURI: strings.Clone(req.To().URI().String()), RemoteURI: strings.Clone(req.From().URI().String()),
 		RemoteCSeq: cseq, HasRemoteCSeq: true, RouteSet: routes, RemoteTarget: strings.Clone(s.contact), Contact: contact,
 		Event: s.event.String(), Peer: in.peer.Name, Source: in.src.Remote.String(), Transport: in.src.Transport.String(),
@@ -301,6 +290,11 @@ func (t *notifiers) refresh(in *inbound, s subscribe, tag string) *Refusal {
 	}
 	n.d.RemoteTarget = strings.Clone(s.contact)
 	n.d.Source, n.d.Transport = in.src.Remote.String(), in.src.Transport.String()
+	// "one of the types listed in the Accept header field in the most recent SUBSCRIBE request" (RFC 3856 §6.7); and the state in full
+	// (RFC 5263 §4.4), at once.
+	n.d.Partial = s.form == formPartial
+	n.maker.Reset()
+	n.told = time.Time{}
 	n.mu.Unlock()
 	s.watcher, s.presentity = from, adapters.Party{Address: n.d.Presentity}
 	verb := adapters.WatchOpen

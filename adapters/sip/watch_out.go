@@ -10,6 +10,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/pidf"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -134,6 +135,9 @@ type subscribing struct {
 	closing, left, ended bool
 	// owed tells that the refresh under way has brought no NOTIFY yet.
 	owed bool
+	// partial is what partial documents have made so far; gaps counts those that did not fit to it.
+	partial pidf.PartialCopy
+	gaps    int
 	// The times that the one timer waits for; zero is none. noticeBy is the end of Timer N.
 	refreshAt, noticeBy time.Time
 	timer               *time.Timer
@@ -185,11 +189,10 @@ func (a *Adapter) open(ctx context.Context, hops []resolver.Target, op *adapters
 	if !ok {
 		return failed(adapters.ReasonAddressMalformed)
 	}
+	peer := a.peers.toward(hops[0].Addr().Addr(), op.Watch.Presentity.Domain())
+	d.Partial = peer != nil && peer.PartialPresence && !fetch
 	create := func() *subscribing {
-		return &subscribing{
-			table: a.subscribers, watch: op.Watch, fetch: fetch, busy: make(chan struct{}, 1), d: d,
-			peer: a.peers.toward(hops[0].Addr().Addr(), op.Watch.Presentity.Domain()),
-		}
+		return &subscribing{table: a.subscribers, watch: op.Watch, fetch: fetch, busy: make(chan struct{}, 1), d: d, peer: peer}
 	}
 	for {
 		var s *subscribing
@@ -259,7 +262,11 @@ func WriteSubscribe(d *Dialog, expires time.Duration, maxForwards int) (*wire.Re
 		return nil, err
 	}
 	req.MaxForwards = min(max(maxForwards, 0), 255)
-	req.Headers = append(req.Headers, wire.Header{Name: "Accept", Value: acceptedPresence},
+	accept := acceptedPresence
+	if d.Partial {
+		accept = pidf.MediaTypeDiff + ", " + acceptedPresence + ";q=0.9"
+	}
+	req.Headers = append(req.Headers, wire.Header{Name: "Accept", Value: accept},
 		wire.Header{Name: "Expires", Value: itoa(seconds(expires))})
 	return req, nil
 }
@@ -436,7 +443,7 @@ func (s *subscribing) restart() bool {
 	}
 	from := s.d.LocalTag
 	s.d.renew(wire.NewCallID(""), wire.NewTag())
-	s.owed = false
+	s.owed, s.partial = false, pidf.PartialCopy{}
 	s.table.rename(s, from, s.d.LocalTag) // under the lock: who ends s meanwhile must find it by its tag
 	s.mu.Unlock()
 	return true

@@ -16,7 +16,8 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 		Limits: sip.Limits{
 			Watches: l.Watches.Int(), WatchesPerWatcher: l.WatchesPerWatcher.Int(), Refreshes: l.Refreshes.Int(),
 			Publications: l.Publications.Int(), PublicationsPerUser: l.PublicationsPerUser.Int(),
-			MinExpires: l.MinExpires.Std(), MaxExpires: l.MaxExpires.Std(), Expires: l.Expires.Std(),
+			NotifyInterval: l.NotifyInterval.Std(),
+			MinExpires:     l.MinExpires.Std(), MaxExpires: l.MaxExpires.Std(), Expires: l.Expires.Std(),
 		},
 		Wire: wire.Limits{
 			Message: l.Message.Octets(), HeaderLine: l.HeaderLine.Octets(), Headers: l.Headers.Int(), Body: l.Body.Octets(), URI: l.URI.Octets(),
@@ -58,6 +59,7 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 		peer := sip.Peer{
 			Name: string(p.Name), FoldCase: bool(p.FoldCase), IgnorePort: bool(p.IgnorePort), LargeMessages: bool(p.LargeMessages),
 			OmitInstance: bool(p.OmitInstance), Dispositions: bool(p.Dispositions), Composing: bool(p.Composing),
+			PartialPresence: bool(p.PartialPresence),
 		}
 		peer.Trusted, peer.Realm, peer.AllowMD5 = bool(p.Trusted), string(p.Realm), bool(p.AllowMD5)
 		for _, u := range p.Users {

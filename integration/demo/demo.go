@@ -99,6 +99,7 @@ routes:
   - {domain: example.net, via: sip} # its next hops are in the DNS zone
   - {domain: example.com, via: xmpp, next_hops: ["component:xmpp-server"]}
 log: {level: warn}
+limits: {sip: {notify_interval: 1ms}} # a demo is no crowd
 `
 
 // Run runs the demo and returns nil only if everything arrived.
