@@ -16,6 +16,11 @@ import (
 // SUBSCRIBE came from.
 func (a *Adapter) dialogHops(d *Dialog, peer *Peer, given []resolver.Target) []resolver.Target {
 	hops := make([]resolver.Target, 0, len(given)+1)
+	if t := transportNamed(d.Transport); t == resolver.WS || t == resolver.WSS {
+		// A WebSocket client is behind its own connection and nowhere else: its Contact is a name that does not exist (RFC 7118 §5, and
+		// the examples of §8).
+		return a.sourceHop(hops, d, peer)
+	}
 	if t, ok := a.ownHop(d, peer); ok {
 		hops = append(hops, t)
 	}
@@ -24,14 +29,28 @@ func (a *Adapter) dialogHops(d *Dialog, peer *Peer, given []resolver.Target) []r
 			hops = append(hops, t)
 		}
 	}
-	if len(hops) == 0 && d.Source != "" && peer != nil {
-		// The peer's networks may be others since the dialog was stored.
-		if addr, err := netip.ParseAddrPort(d.Source); err == nil && peer.covers(addr.Addr()) {
-			t, err := resolver.NewTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: transportNamed(d.Transport), Addr: addr})
-			if err == nil {
-				hops = append(hops, t)
-			}
+	if len(hops) == 0 {
+		hops = a.sourceHop(hops, d, peer)
+	}
+	return hops
+}
+
+// sourceHop appends where a Notifier's SUBSCRIBE came from, if that is known and the peer's: its networks may be others since the dialog
+// was stored. Over TLS the far side must prove what the peer's certificate proves.
+func (a *Adapter) sourceHop(hops []resolver.Target, d *Dialog, peer *Peer) []resolver.Target {
+	addr, err := netip.ParseAddrPort(d.Source)
+	if err != nil || peer == nil || !peer.covers(addr.Addr()) {
+		return hops
+	}
+	spec := resolver.TargetSpec{Protocol: resolver.SIP, Transport: transportNamed(d.Transport), Addr: addr}
+	if spec.Transport == resolver.TLS {
+		if len(peer.Certificates) == 0 {
+			return hops
 		}
+		spec.ServerName = peer.Certificates[0]
+	}
+	if t, err := resolver.NewTarget(spec); err == nil {
+		hops = append(hops, t)
 	}
 	return hops
 }
@@ -56,10 +75,6 @@ func (a *Adapter) ownHop(d *Dialog, peer *Peer) (resolver.Target, bool) {
 	if err != nil || !peer.covers(ip) {
 		return resolver.Target{}, false
 	}
-	port := u.Port()
-	if port == 0 {
-		port = 5060
-	}
 	// "if no transport protocol is specified, but the TARGET is a numeric IP address, the client SHOULD use UDP for a SIP URI"
 	// (RFC 3263 §4.1), unless the URI says
 	// otherwise, or the dialog already runs over a connection and we have no UDP.
@@ -71,7 +86,24 @@ func (a *Adapter) ownHop(d *Dialog, peer *Peer) (resolver.Target, bool) {
 	} else if _, _, via, ok := a.contactHost(resolver.UDP); ok && via != resolver.UDP {
 		t = via
 	}
-	target, err := resolver.NewTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: t, Addr: netip.AddrPortFrom(ip, port)})
+	spec := resolver.TargetSpec{Protocol: resolver.SIP, Transport: t}
+	port := u.Port()
+	switch {
+	case port != 0:
+	case t == resolver.TLS:
+		port = 5061
+	default:
+		port = 5060
+	}
+	if t == resolver.TLS {
+		// An address is no domain that a certificate could prove (RFC 5922 §7.1): it must be the peer's.
+		if len(peer.Certificates) == 0 {
+			return resolver.Target{}, false
+		}
+		spec.ServerName = peer.Certificates[0]
+	}
+	spec.Addr = netip.AddrPortFrom(ip, port)
+	target, err := resolver.NewTarget(spec)
 	return target, err == nil
 }
 
@@ -84,6 +116,10 @@ func transportNamed(name string) resolver.Transport {
 		return resolver.TCP
 	case "tls":
 		return resolver.TLS
+	case "ws":
+		return resolver.WS
+	case "wss":
+		return resolver.WSS
 	}
 	return 0
 }
@@ -98,7 +134,11 @@ func (a *Adapter) contact(user string, t resolver.Transport) (string, bool) {
 	}
 	spec := wire.URISpec{User: user, Host: host, Port: port}
 	if via != resolver.UDP {
-		spec.Params = []wire.Param{{Name: "transport", Value: via.String()}}
+		name := via.String()
+		if via == resolver.WSS {
+			name = resolver.WS.String() // RFC 7118 §5.2 has one value for both
+		}
+		spec.Params = []wire.Param{{Name: "transport", Value: name}}
 	}
 	b, err := wire.AppendURI(nil, spec)
 	return string(b), err == nil

@@ -40,6 +40,7 @@ type clientTx struct {
 	method string
 	sentBy string
 	target netip.AddrPort
+	name   string      // what the far side had to prove, over TLS
 	result chan Result // capacity 1
 
 	mu         sync.Mutex
@@ -194,6 +195,9 @@ func (l *Layer) doStream(ctx context.Context, target resolver.Target, req *wire.
 	}
 	l.metrics.requests[1][methodIndex(tx.method)].Inc()
 	l.tap(Outbound, *scratch)
+	if c.transport == resolver.TLS {
+		tx.name = target.ServerName()
+	}
 	tx.mu.Lock()
 	tx.deadline = time.Now().Add(l.transactionLife())
 	tx.conn = c
@@ -412,6 +416,11 @@ func (t *clientTable) response(l *Layer, m *wire.Message, o origin) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	if tx.done {
+		return
+	}
+	if tx.conn != o.conn && (tx.conn == nil || o.conn == nil || tx.conn.transport != o.conn.transport || tx.name != "" && !o.conn.proves(tx.name)) {
+		// Another transport than that of the request, or somebody who has not proven what its receiver had to.
+		l.metrics.drop(dropForeign)
 		return
 	}
 	if o, ok := via.Overload(); ok {

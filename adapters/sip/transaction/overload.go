@@ -100,7 +100,7 @@ func (t *overloadTable) drop(key overloadKey, inDialog bool) bool {
 	if e == nil {
 		return false
 	}
-	if now.After(e.until) || e.loss == 0 {
+	if !now.Before(e.until) || e.loss == 0 {
 		// RFC 7339 §5.7: the validity has expired. It is kept a while for its sequence number.
 		if now.After(e.until.Add(time.Minute)) {
 			delete(t.by, key)

@@ -96,8 +96,9 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 	}
 	var b []byte
 	var err error
+	room := true
 	if tx.route.conn == nil {
-		b, _, err = fit((*scratch)[:0], tx.req, r, opts.Spare, tx.route.size)
+		b, room, err = fit((*scratch)[:0], tx.req, r, opts.Spare, tx.route.size)
 	} else {
 		if len(opts.Spare) > 0 {
 			r.Headers = append(r.Headers[:len(r.Headers):len(r.Headers)], opts.Spare...)
@@ -111,9 +112,15 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 	if code >= 200 && tx.merges && tx.req.Method() == "MESSAGE" {
 		l.answers.put(tx.message, code, reason, opts.ToTag)
 	}
-	l.tap(Outbound, b)
-	err = tx.route.send(b)
-	l.metrics.responses[1][code/100].Inc()
+	if room {
+		l.tap(Outbound, b)
+		err = tx.route.send(b)
+		l.metrics.responses[1][code/100].Inc()
+	} else {
+		// A request so small that no answer fits is not one that a user agent sends (RFC 3261 §8.1.1): a forger's, perhaps.
+		l.metrics.drop(dropAmplify)
+		err = fmt.Errorf("%w: the response is too large for its request", ErrTransport)
+	}
 	if code < 200 {
 		if tx.route.conn == nil {
 			tx.response = bytes.Clone(b)
