@@ -14,6 +14,10 @@ type Management struct {
 	in, out, acked uint32
 }
 
+// ManagementAt returns the state of a stream on which in stanzas of the peer are handled, and acked of ours acknowledged: that of a
+// resumption after the process began anew.
+func ManagementAt(in, acked uint32) Management { return Management{in: in, out: acked, acked: acked} }
+
 // Handled counts a stanza of the peer as handled: from then on it is acknowledged.
 func (m *Management) Handled() { m.in++ }
 
