@@ -219,7 +219,9 @@ func (l *path) message(s *stanza.Stanza, via *arrival) {
 	switch {
 	case e != nil:
 		l.refused("message")
-		l.reply(s, e)
+		if !s.Quiet() {
+			l.reply(s, e)
+		}
 		return
 	case op == nil:
 		return

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -104,5 +105,79 @@ func FuzzStreamChunks(f *testing.F) {
 		f.Add(v.input, []byte{0, 1, 7})
 	}
 	f.Add([]byte(benchHeader+benchMessage+"\n"+benchRich+" "+benchPresence+"</stream:stream>"), []byte{100, 0, 3})
-	f.Fuzz(func(t *testing.T, doc, sizes []byte) { checkChunks(t, doc, sizes) })
+	f.Add([]byte("<s:s xmlns='a' xmlns:s='b'><a/><b>"+strings.Repeat("x", 300)+"</b><c/><d><d><d><d><d/></d></d></d></d><e/></s:s>"), []byte{9, 0})
+	f.Fuzz(func(t *testing.T, doc, sizes []byte) {
+		checkChunks(t, doc, sizes)
+		checkSkip(t, doc, sizes)
+	})
+}
+
+// skipLimits are so small that children of any size exceed them.
+var skipLimits = Limits{Bytes: 200, Depth: 4}
+
+// readSkipping reads a stream, passing over what exceeds a limit: the children that did not, the rule of each that did, and how it ends.
+func readSkipping(tb testing.TB, r io.Reader) (kept, all []string) {
+	tb.Helper()
+	s := NewStream(r, skipLimits)
+	if _, _, err := s.Header(); err != nil {
+		return nil, []string{ruleOf(err)}
+	}
+	for {
+		raw, err := s.Next()
+		if err == nil {
+			kept = append(kept, string(raw))
+			all = append(all, string(raw))
+			continue
+		}
+		all = append(all, ruleOf(err))
+		if raw == nil {
+			return kept, all
+		}
+		if _, again := s.Next(); again != err {
+			tb.Fatalf("%q is not passed over, but Next says %v", raw, again)
+		}
+		if err := s.Skip(1 << 12); err != nil {
+			return kept, append(all, "skipping", ruleOf(err))
+		}
+		if cap(s.buf) > 64<<10 {
+			tb.Fatalf("holds %d octets", cap(s.buf))
+		}
+	}
+}
+
+func ruleOf(err error) string {
+	var se *SyntaxError
+	if errors.As(err, &se) {
+		return se.Rule
+	}
+	return err.Error()
+}
+
+// checkSkip checks that what Skip passes over does not depend on the pieces a stream comes in, and that what is left is what a stream
+// without limits holds too, in its order.
+func checkSkip(tb testing.TB, doc, sizes []byte) {
+	tb.Helper()
+	kept, want := readSkipping(tb, bytes.NewReader(doc))
+	for _, sizes := range [][]byte{nil, sizes} {
+		if _, got := readSkipping(tb, &chunks{b: doc, sizes: sizes}); !slices.Equal(got, want) {
+			tb.Fatalf("%q in pieces %v\ngot  %q\nwant %q", doc, sizes, got, want)
+		}
+	}
+	s := NewStream(bytes.NewReader(doc), Limits{Depth: 1 << 12, Bytes: 1 << 24})
+	if _, _, err := s.Header(); err != nil {
+		return
+	}
+	for len(kept) > 0 {
+		raw, err := s.Next()
+		if err == io.EOF {
+			tb.Fatalf("%q\nhas no %q where it was read with limits", doc, kept)
+		}
+		if err != nil {
+			// The stream without limits looks at what the other one passed over.
+			return
+		}
+		if string(raw) == kept[0] {
+			kept = kept[1:]
+		}
+	}
 }

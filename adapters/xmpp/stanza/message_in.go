@@ -101,6 +101,12 @@ func ToMessage(s *Stanza) (*adapters.MessageOp, *Error) {
 	return op, nil
 }
 
+// Quiet tells whether nobody is told if s cannot be delivered: a message that is well-formed, and says nothing but a chat state or what
+// became of another one. An error would answer what is itself an answer, or a keystroke.
+func (s *Stanza) Quiet() bool {
+	return s.Kind == Message && s.Fault == nil && !s.HasBody && len(s.Subjects) == 0 && !s.Encrypted && !s.Reacts && len(s.Links) == 0
+}
+
 // inWords says in op's text what stands beside it in s.
 func inWords(op *adapters.MessageOp, s *Stanza) {
 	text := op.Content.Octets
