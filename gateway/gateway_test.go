@@ -397,6 +397,46 @@ func TestT_LP_06_LateOutcomes(t *testing.T) {
 	}
 }
 
+// T-FI-11: whose sender was told that the outcome is not known may hear of a delivery, once, and of no failure (I3).
+func TestT_FI_11_OutcomeUnknownThenDelivered(t *testing.T) {
+	const delivered, failed = adapters.ReportDelivered, adapters.ReportFailed
+	for _, c := range []struct {
+		name    string
+		answer  adapters.Status
+		reports []adapters.ReportKind
+		passed  string
+	}{
+		{"delivered after all", adapters.Failed(adapters.ReasonOutcomeUnknown, ""), []adapters.ReportKind{delivered, delivered}, "[delivered]"},
+		{"failed, which is no news", adapters.Failed(adapters.ReasonOutcomeUnknown, ""), []adapters.ReportKind{failed}, "[]"},
+		{"failed and then delivered", adapters.Failed(adapters.ReasonOutcomeUnknown, ""), []adapters.ReportKind{failed, delivered}, "[delivered]"},
+		{"a failure that is known stays one", adapters.Failed(adapters.ReasonNotFound, ""), []adapters.ReportKind{delivered}, "[]"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStrait(t, nil)
+				defer s.shutdown()
+				s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return c.answer }
+				op := message(romeo, juliet, "x")
+				op.Wants = adapters.WantDelivered
+				<-s.send(s.sip, op)
+				for _, k := range c.reports {
+					r := report(k, "t-x")
+					r.Sender.Instance = ""
+					s.xmpp.Handler().Report(t.Context(), r)
+					synctest.Wait()
+				}
+				got := []string{}
+				for _, r := range s.sip.Reports() {
+					got = append(got, r.Kind.String())
+				}
+				if fmt.Sprint(got) != c.passed {
+					t.Errorf("passed on %v, want %s", got, c.passed)
+				}
+			})
+		})
+	}
+}
+
 // T-ID-04: a late outcome is believed only for a message that went there, with its identifier and both its addresses.
 func TestT_ID_04_ForgedOutcomes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -141,7 +141,11 @@ func (d *delivery) deliver(ctx context.Context) (status adapters.Status) {
 	if status.Outcome == 0 {
 		status = adapters.Failed(adapters.ReasonInternal, "")
 	}
-	if late && status.Outcome == adapters.Failure {
+	switch {
+	case !late || status.Outcome != adapters.Failure:
+	case status.Reason == adapters.ReasonOutcomeUnknown:
+		g.origins.doubt(to, op)
+	default:
 		g.origins.forget(to, op)
 	}
 	return status

@@ -45,6 +45,7 @@ type origin struct {
 	sent              time.Time // when it was written, or came
 	ended             bool      // a terminal notice was passed on
 	displayed         bool      // a notice of display was passed on
+	doubted           bool      // its sender was told that the outcome is not known
 }
 
 func newOrigins(limit int, life time.Duration) *origins {
@@ -135,7 +136,7 @@ func (o *origins) settle(now time.Time, reporter *side, r *adapters.Report) *ori
 		}
 		entry.ended = true
 	case adapters.ReportFailed:
-		if entry.ended {
+		if entry.ended || entry.doubted {
 			return nil
 		}
 		entry.ended = true
@@ -160,6 +161,20 @@ func (o *origins) forget(to *side, op *adapters.MessageOp) {
 	delete(s.young, k)
 	delete(s.old, k)
 	s.mu.Unlock()
+}
+
+// doubt notes that the sender of a message was told that its outcome is not known. It may yet hear that it was delivered, but no second
+// time that something failed.
+func (o *origins) doubt(to *side, op *adapters.MessageOp) {
+	k := o.key(to, op.TransID, op.From, op.To)
+	s := &o.shards[k[0]%originShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, generation := range []map[originKey]*origin{s.young, s.old} {
+		if entry := generation[k]; entry != nil {
+			entry.doubted = true
+		}
+	}
 }
 
 // count returns the entries held and those that the limit cut short, for metrics.

@@ -212,3 +212,69 @@ func TestOddPeers(t *testing.T) {
 		c.quiet(t)
 	})
 }
+
+// T-FI-11: "late 200 turns "unknown" into delivered, never a second copy".
+func TestLateAnswer(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		transport resolver.Transport
+		code      int
+		wants     adapters.Dispositions
+		told      bool
+	}{
+		{"200 over UDP", resolver.UDP, 200, adapters.WantDelivered, true},
+		{"200 over TCP", resolver.TCP, 200, adapters.WantDelivered, true},
+		{"202 says no more", resolver.UDP, 202, adapters.WantDelivered, false},
+		{"404 says no more", resolver.UDP, 404, adapters.WantDelivered, false},
+		{"nobody asked", resolver.UDP, 200, 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, core := start(t, nil)
+			g := udpAgent(t, a)
+			hop := g.hop()
+			var accepted chan net.Conn
+			if c.transport == resolver.TCP {
+				l, err := net.Listen("tcp4", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Close()
+				accepted = make(chan net.Conn, 1)
+				go func() {
+					conn, err := l.Accept()
+					if err == nil {
+						accepted <- conn
+					}
+				}()
+				hop = resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.TCP, Addr: l.Addr().(*net.TCPAddr).AddrPort()})
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan adapters.Status, 1)
+			op := outgoing(func(op *adapters.MessageOp) { op.Wants = c.wants })
+			go func() { done <- a.Message(ctx, []resolver.Target{hop}, op) }()
+			if accepted != nil {
+				conn := next(t, accepted, "connection")
+				defer conn.Close()
+				g = &agent{t: t, conn: conn, sr: wire.NewStreamReader(conn, wire.Limits{})}
+			}
+			seen := map[string]bool{}
+			m := g.request("MESSAGE", seen)
+			cancel()
+			if s := next(t, done, "outcome"); s.Reason != adapters.ReasonOutcomeUnknown {
+				t.Fatalf("%+v", s)
+			}
+			g.answer(m, wire.Response{Code: c.code})
+			if c.told {
+				r := next(t, core.reports, "report")
+				if r.Kind != adapters.ReportDelivered || r.TransID != op.TransID || r.Sender != op.From || r.Recipient != op.To || r.Time.IsZero() {
+					t.Errorf("%+v", r)
+				}
+			}
+			g.answer(m, wire.Response{Code: c.code}) // again: nobody hears it
+			if m := g.readWithin(60 * time.Millisecond); m != nil && !seen[m.TopVia().Branch()] {
+				t.Errorf("a second copy:\n%s", m.Raw())
+			}
+			core.quiet(t)
+		})
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/cpim/iscomposing"
@@ -289,7 +290,27 @@ func (a *Adapter) sendMessage(ctx context.Context, hop resolver.Target, op *adap
 		}
 		return adapters.Failed(adapters.ReasonTooLarge, "Over 1300 octets as a SIP request"), false
 	}
+	if op.Wants&adapters.WantDelivered != 0 {
+		ctx = transaction.WithLate(ctx, a.lateOf(op))
+	}
 	return outcome(a.do(ctx, hop, req))
+}
+
+// lateOf hears of an answer that came after the core stopped waiting for it and called the outcome unknown: a 200 says that the message
+// was delivered after all (T-FI-11). Any other answer says no more than the sender was told.
+func (a *Adapter) lateOf(op *adapters.MessageOp) func(*wire.Message) {
+	r := adapters.Report{
+		Kind: adapters.ReportDelivered, Sender: op.From, Recipient: op.To, TransID: strings.Clone(op.TransID), Thread: strings.Clone(op.Thread),
+	}
+	r.Sender.Instance, r.Recipient.Instance = strings.Clone(op.From.Instance), strings.Clone(op.To.Instance)
+	return func(m *wire.Message) {
+		if statusOf(m).Outcome == adapters.Success {
+			a.spawn(func(ctx context.Context) {
+				r.Time = time.Now()
+				a.handler.Report(ctx, &r)
+			})
+		}
+	}
 }
 
 // unwritable is the Status of a message that WriteMessage refused.

@@ -54,6 +54,17 @@ type clientTx struct {
 	sends      int // datagrams that left
 	conn       *conn
 	queuedTo   uint64 // the request is complete on conn when so many octets were written
+	// late is set once the caller has gone; see WithLate.
+	late func(*wire.Message)
+}
+
+type lateKey struct{}
+
+// WithLate makes Do go on listening when ctx ends before the request was answered, until Timer F, if the request may have reached the
+// peer: Do returns as it would without (ErrTimeout, Sent), the request is not sent again, and late gets the final response that came
+// after all. It is called once at most, from a goroutine that reads a socket, perhaps before Do has returned, and must not block.
+func WithLate(ctx context.Context, late func(*wire.Message)) context.Context {
+	return context.WithValue(ctx, lateKey{}, late)
 }
 
 // Do sends req to target and waits for its final response, for 64*T1 (Timer F), or for the end of ctx. It blocks its caller only; any
@@ -247,16 +258,29 @@ func (tx *clientTx) wait(ctx context.Context, target resolver.Target) Result {
 	select {
 	case r = <-tx.result:
 	case <-ctx.Done():
-		tx.mu.Lock()
-		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTimeout, ctx.Err())})
-		tx.mu.Unlock()
-		r = <-tx.result
+		r = tx.leave(ctx)
 	case <-tx.layer.life.Done():
 		tx.fail(ErrClosed, false)
 		r = <-tx.result
 	}
 	r.Branch, r.Target = tx.branch, target
 	return r
+}
+
+// leave ends the wait for the result: with it ends the transaction, unless somebody wants to hear of a late response.
+func (tx *clientTx) leave(ctx context.Context) Result {
+	late, _ := ctx.Value(lateKey{}).(func(*wire.Message))
+	gone := Result{Err: fmt.Errorf("%w: %w", ErrTimeout, ctx.Err())}
+	tx.mu.Lock()
+	if late == nil || tx.done || tx.sends == 0 && (tx.conn == nil || !tx.conn.forget(tx)) {
+		tx.finish(gone)
+		tx.mu.Unlock()
+		return <-tx.result
+	}
+	defer tx.mu.Unlock()
+	tx.late, tx.octets = late, nil
+	gone.Sent, gone.Heard = true, tx.proceeding
+	return gone
 }
 
 // finish ends the transaction with r, whose Sent it sets. tx.mu is held.
@@ -277,6 +301,9 @@ func (tx *clientTx) finish(r Result) {
 	}
 	tx.octets = nil
 	tx.result <- r
+	if tx.late != nil && r.Response != nil {
+		tx.late(r.Response)
+	}
 }
 
 // fail ends the transaction because its transport did. bounced tells that the one datagram which an error message (ICMP) came back for
@@ -310,7 +337,7 @@ func (tx *clientTx) expire() {
 		tx.finish(Result{Err: ErrTimeout})
 		return
 	}
-	if tx.conn != nil {
+	if tx.conn != nil || tx.late != nil {
 		l.wheel.set(&tx.timer, left)
 		return
 	}
