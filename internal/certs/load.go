@@ -126,6 +126,12 @@ func readCertificates(f FileFault, most int) ([]*x509.Certificate, error) {
 	return found, nil
 }
 
+// ReadChain reads a file of certificates in PEM, at most 16, for credentials that are none of the gateway's own. It fails with a
+// *FileFault whose Name and Key are name and key.
+func ReadChain(name, key, file string) ([]*x509.Certificate, error) {
+	return readCertificates(FileFault{Name: name, Key: key, File: file}, maxChain)
+}
+
 // readKey reads the one private key of a file.
 func readKey(f FileFault) (crypto.Signer, error) {
 	octets, err := readFile(f, true)

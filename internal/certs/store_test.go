@@ -453,6 +453,20 @@ func TestOpenSaysEverything(t *testing.T) {
 	})
 }
 
+func TestReadChain(t *testing.T) {
+	ca := certstest.NewCA(t)
+	leaf := ca.Intermediate(certstest.Authority{}).Issue(certstest.Spec{DNS: []string{"example.net"}})
+	files := leaf.WriteFiles(t.TempDir())
+	chain, err := certs.ReadChain("signer", "certificate_file", files.Chain)
+	if err != nil || len(chain) != 2 || !chain[0].Equal(leaf.Certificate) {
+		t.Errorf("%d certificates, %v", len(chain), err)
+	}
+	_, err = certs.ReadChain("signer", "certificate_file", files.Key)
+	if found := certs.FileFaults(err); len(found) != 1 || found[0].Name != "signer" || found[0].Key != "certificate_file" {
+		t.Errorf("a key as chain: %v", err)
+	}
+}
+
 func fromFiles(f certstest.Files) certs.Source {
 	return certs.Source{ChainFile: f.Chain, KeyFile: f.Key}
 }
