@@ -145,3 +145,13 @@ func Accepted(trusting Trusting) certs.Verifier {
 		return err
 	}
 }
+
+// Identities are the SIP domains that a certificate names (RFC 5922 §7.1), for one that is trusted as it is: no path is judged, no clock
+// is asked. It fails with *certs.Error.
+func Identities(c *x509.Certificate) ([]string, error) {
+	names, err := certs.ParseNames(c)
+	if err != nil {
+		return nil, err
+	}
+	return identities(names), nil
+}
