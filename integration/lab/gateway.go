@@ -45,8 +45,8 @@ type GatewayConfig struct {
 	Peer string
 	// Port is its SIP port; 0 takes a free one.
 	Port int
-	// XMPP is appended to the XMPP side, indented by two spaces, Routes to the routes, Extra to the whole configuration.
-	XMPP, Routes, Extra string
+	// SIP is appended to the SIP side and XMPP to the XMPP side, indented by two spaces, Routes to the routes, Extra to the whole configuration.
+	SIP, XMPP, Routes, Extra string
 }
 
 const gatewayConfig = `sip:
@@ -55,7 +55,7 @@ const gatewayConfig = `sip:
     - {transport: tcp, address: "127.0.0.1:PORT"}
   peers:
     - {name: lab, networks: ["PEERS"], domains: [example.net]MORE}
-xmpp:
+SIPSIDExmpp:
 COMPONENTS  backoff_first: 100ms
   backoff_longest: 1s
 XMPPSIDEroutes:
@@ -116,7 +116,7 @@ func newGateway(t testing.TB, c GatewayConfig) *Gateway {
 	write(t, g.dir, "secret", c.Secret+"\n")
 	components, routes := c.components()
 	g.Config = write(t, g.dir, "isthmus.yaml", expand(gatewayConfig, "PORT", strconv.Itoa(g.Port), "ADMIN", strconv.Itoa(g.Admin),
-		"COMPONENTS", components, "XMPPSIDE", c.XMPP, "ROUTES", routes+c.Routes, "NEXTHOP", c.NextHop, "PEERS", c.Peers, "MORE", c.Peer,
+		"COMPONENTS", components, "SIPSIDE", c.SIP, "XMPPSIDE", c.XMPP, "ROUTES", routes+c.Routes, "NEXTHOP", c.NextHop, "PEERS", c.Peers, "MORE", c.Peer,
 		"EXTRA", c.Extra))
 	return g
 }
