@@ -135,7 +135,9 @@ func (g *Gateway) resolve(ctx context.Context, r *route, to cpim.Address) ([]res
 	if len(r.static) > 0 {
 		return hops, errors.Join(errs...)
 	}
-	found, err := g.lookup.Resolve(ctx, resolver.QueryFor(to))
+	q := resolver.QueryFor(to)
+	q.Only = r.side.caps.Protocol // the records of other protocols would take the place of the addresses that this one may use
+	found, err := g.lookup.Resolve(ctx, q)
 	for _, t := range found {
 		// The route says which side serves the domain; what its DNS offers for other protocols is not asked for.
 		if t.Protocol() == r.side.caps.Protocol {
