@@ -127,7 +127,7 @@ func (v *servers) answer(c net.Conn, pass *stream.Pass, addr netip.AddrPort, dir
 	}
 	s.log.Info().Bool("external", s.external).Bool("tls", s.secured).Bool("bidi", s.bidi).Msg("xmpp: a server opened a stream")
 	if p != nil && s.bidi {
-		p.attach(s)
+		p.attach(s, nil)
 	}
 	return s, nil
 }

@@ -174,7 +174,7 @@ func (s *session) authorize(d *stream.Dialback) error {
 			s.prove(remote)
 			say(stream.DialbackValid, "")
 			if s.bidi {
-				p.attach(s)
+				p.attach(s, nil)
 			}
 		case a.kind == stream.DialbackInvalid && s.nothingProven():
 			// "If no other valid domain pairs exist for this connection ..., the Receiving Server SHOULD send a result with type "invalid" and

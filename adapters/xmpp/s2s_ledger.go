@@ -191,7 +191,7 @@ func (g *ledger) silent(now time.Time) bool {
 }
 
 // leave is called when the stream ended. It returns false if the stream cannot be resumed, and what is on its way is lost.
-func (g *ledger) leave(s *session, pairs map[*pair]struct{}, why error) bool {
+func (g *ledger) leave(s *session, pairs map[*pair]*load, why error) bool {
 	resumed, kept := g.release(s, pairs, why)
 	if kept {
 		g.v.resumableNow(g)
@@ -200,7 +200,7 @@ func (g *ledger) leave(s *session, pairs map[*pair]struct{}, why error) bool {
 }
 
 // release decides what becomes of the ledger: resumed, if we resume the stream ourselves; kept, if the peer may.
-func (g *ledger) release(s *session, pairs map[*pair]struct{}, why error) (resumed, kept bool) {
+func (g *ledger) release(s *session, pairs map[*pair]*load, why error) (resumed, kept bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.on != s || g.ended {
@@ -226,12 +226,9 @@ func (g *ledger) release(s *session, pairs map[*pair]struct{}, why error) (resum
 		return false, true
 	}
 	for p := range pairs {
-		p.mu.Lock()
-		if p.out == s {
-			p.out, p.building = nil, true
+		if p.park(s, g) {
 			g.pairs = append(g.pairs, p)
 		}
-		p.mu.Unlock()
 	}
 	g.v.spawn(func() { g.v.resume(g, s) })
 	return true, false
@@ -259,7 +256,7 @@ func (g *ledger) abandon() {
 	g.mu.Unlock()
 	for _, p := range pairs {
 		p.undelivered(p.box.lost())
-		p.settleDown()
+		p.unpark(g)
 	}
 }
 
@@ -276,7 +273,7 @@ func (g *ledger) refuse(h uint32, hasH bool) {
 	g.mu.Unlock()
 	for _, p := range pairs {
 		p.box.resend()
-		p.settleDown()
+		p.unpark(g)
 	}
 }
 
@@ -327,14 +324,4 @@ func (g *ledger) takeOver(s *session, h uint32) ([]*pair, error) {
 		p.box.resend()
 	}
 	return pairs, nil
-}
-
-// settleDown ends the wait of a pair whose stream was not resumed: what waits gets another stream.
-func (p *pair) settleDown() {
-	p.mu.Lock()
-	p.building = false
-	p.mu.Unlock()
-	if n, _ := p.box.depth(); n > 0 && p.a.base.Err() == nil {
-		p.poke()
-	}
 }

@@ -105,6 +105,10 @@ func (v *servers) resumableNow(g *ledger) {
 func (v *servers) brokenStream(id, local, remote string) *ledger {
 	v.mu.Lock()
 	g := v.resumable[id]
+	if g != nil && !g.named(id, local, remote) {
+		v.mu.Unlock()
+		return nil // another's
+	}
 	delete(v.resumable, id)
 	var open *session
 	if g == nil {
@@ -267,12 +271,9 @@ func (v *servers) resumeOnce(ctx context.Context, g *ledger, old *session) error
 		return errNotResumed
 	}
 	for _, p := range pairs {
-		if !p.attach(s) {
-			p.settleDown()
+		if !p.attach(s, g) {
+			p.unpark(g)
 		}
-		p.mu.Lock()
-		p.building = false
-		p.mu.Unlock()
 	}
 	return nil
 }

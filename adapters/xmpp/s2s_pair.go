@@ -19,16 +19,14 @@ type pair struct {
 	local, remote *host
 	policy        *remotePolicy
 
-	// ready is whether the pair is in its stream's list of those with something to write; the stream's lock guards it.
-	ready bool
-	// probe is whether a ping is wanted without a stanza; the same lock guards it.
-	probe bool
 	// pins is how many streams may bring stanzas for the pair.
 	pins atomic.Int32
 
 	mu        sync.Mutex
 	out       *session // what carries our stanzas; nil while nothing does
-	building  bool     // a goroutine is at work to get one
+	building  bool     // a goroutine is at work to get one, or to resume the one that was
+	turn      int      // counts who builds: whose turn it is not any more touches nothing
+	parked    *ledger  // what resumes the stream that was; no other stream may carry the pair meanwhile
 	hops      []resolver.Target
 	hopsAt    time.Time
 	failures  int             // attempts in a row that failed
@@ -87,14 +85,23 @@ func (p *pair) poke() {
 	build := s == nil && !p.building
 	if build {
 		p.building = true
+		p.turn++
 	}
+	turn := p.turn
 	p.used = time.Now()
 	p.mu.Unlock()
 	switch {
 	case s != nil:
 		s.kick(p)
 	case build:
-		p.v.spawn(p.build)
+		p.v.spawn(func() { p.build(turn) })
+	}
+}
+
+// nudge is poke if anything waits.
+func (p *pair) nudge() {
+	if n, _ := p.box.depth(); n > 0 && p.a.base.Err() == nil {
+		p.poke()
 	}
 }
 
@@ -107,26 +114,33 @@ func (v *servers) spawn(f func()) {
 	}
 }
 
-// attach makes s what carries our stanzas. It returns false if another stream does already.
-func (p *pair) attach(s *session) bool {
+// attach makes s what carries our stanzas. It returns false if another stream does already, or is being resumed for it; g is what resumes
+// it, if s is that one.
+func (p *pair) attach(s *session, g *ledger) bool {
 	p.mu.Lock()
-	if p.out != nil && p.out != s {
+	if p.out != nil && p.out != s || p.parked != g {
 		p.mu.Unlock()
 		return false
 	}
+	turn := p.turn
 	p.out, p.failures, p.why, p.notBefore = s, 0, adapters.Status{}, time.Time{}
 	p.mu.Unlock()
 	p.box.bound(s.maxBytes)
-	if !s.carry(p) {
-		p.mu.Lock()
-		if p.out == s {
-			p.out = nil
-		}
-		p.mu.Unlock()
-		return false
+	carried := s.carry(p)
+	p.mu.Lock()
+	switch {
+	case !carried && p.out == s:
+		p.out = nil
+	case carried && p.turn == turn: // whoever was building need not any more
+		p.building, p.parked = false, nil
+		p.turn++
 	}
-	s.kick(p)
-	return true
+	p.mu.Unlock()
+	if carried {
+		s.kick(p)
+		p.nudge() // it may be over already
+	}
+	return carried
 }
 
 // detach ends what attach began. What waits gets another stream.
@@ -138,9 +152,30 @@ func (p *pair) detach(s *session) {
 	}
 	p.out = nil
 	p.mu.Unlock()
-	if n, _ := p.box.depth(); n > 0 && p.a.base.Err() == nil {
-		p.poke()
+	p.nudge()
+}
+
+// park keeps the pair for g, which resumes the stream s.
+func (p *pair) park(s *session, g *ledger) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.out != s {
+		return false
 	}
+	p.out, p.building, p.parked = nil, true, g
+	p.turn++
+	return true
+}
+
+// unpark ends that: what waits gets another stream.
+func (p *pair) unpark(g *ledger) {
+	p.mu.Lock()
+	if p.parked == g {
+		p.building, p.parked = false, nil
+		p.turn++
+	}
+	p.mu.Unlock()
+	p.nudge()
 }
 
 // unavailable tells an operation that cannot be served before its deadline why, so that it does not wait in vain.
@@ -166,25 +201,23 @@ func (p *pair) send(ctx context.Context, it *item, deadline time.Time) adapters.
 }
 
 // build gets the pair a stream, and waits before that as its failures demand. It ends when there is one, or nothing waits for it.
-func (p *pair) build() {
+func (p *pair) build(turn int) {
 	for {
 		p.mu.Lock()
-		wait := time.Until(p.notBefore)
+		mine, wait := p.turn == turn, time.Until(p.notBefore)
 		p.mu.Unlock()
-		if wait > 0 && !p.pause(wait) {
-			p.given()
+		if !mine || wait > 0 && !p.pause(wait) && p.given(turn) {
 			return
 		}
 		s, err := p.v.obtain(p.a.base, p)
-		if err == nil && p.attach(s) {
-			p.given()
+		if err == nil && p.attach(s, nil) {
 			return
 		}
 		if err == nil {
 			err = errClosed // it ended, or another stream came meanwhile
 		}
-		p.giveUp(err)
-		if p.given() {
+		p.giveUp(turn, err)
+		if p.given(turn) {
 			return
 		}
 	}
@@ -205,21 +238,28 @@ func (p *pair) pause(wait time.Duration) bool {
 }
 
 // given ends build, unless something waits that nobody would write otherwise.
-func (p *pair) given() bool {
+func (p *pair) given(turn int) bool {
 	n, _ := p.box.depth()
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	if p.turn != turn {
+		p.mu.Unlock()
+		return true
+	}
 	if n > 0 && p.out == nil && p.a.base.Err() == nil {
+		p.mu.Unlock()
 		return false
 	}
 	p.building = false
+	p.turn++
+	p.mu.Unlock()
+	p.nudge() // what came just now found somebody at work
 	return true
 }
 
 // giveUp settles what waits with the reason why no stream could be had. The next attempt is later.
-func (p *pair) giveUp(err error) {
+func (p *pair) giveUp(turn int, err error) {
 	p.mu.Lock()
-	if p.out != nil { // one was opened to us, and carries both ways
+	if p.out != nil || p.turn != turn { // one was opened to us, and carries both ways
 		p.mu.Unlock()
 		return
 	}

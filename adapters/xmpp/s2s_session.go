@@ -48,8 +48,8 @@ type session struct {
 	writing  bool
 	broken   error // a write failed; the reader may still learn why
 	over     bool
-	pairs    map[*pair]struct{} // whose stanzas we may write
-	inbound  map[pairKey]*pair  // whose stanzas may come
+	pairs    map[*pair]*load   // whose stanzas we may write
+	inbound  map[pairKey]*pair // whose stanzas may come
 	results  map[pairKey]chan dialbackAnswer
 	verifies map[verifyKey]chan dialbackAnswer
 	// verifying are the pairs whose keys are being verified for the peer.
@@ -59,7 +59,15 @@ type session struct {
 	sure chan managed
 	next *ledger
 
+	rest sync.Cond // of writing: whoever ends the stream waits for the write that is under way
+
 	done chan struct{} // closed when it is over
+}
+
+// load is what a stream knows of a pair that it carries.
+type load struct {
+	ready bool // it is in the list of those with something to write
+	probe bool // a ping is wanted without a stanza
 }
 
 // maxControl bounds the elements that wait to be written, in octets: a peer that asks and does not read is closed.
@@ -75,8 +83,9 @@ func (s *session) direction() string {
 func newSession(v *servers, conn *stream.Conn, raw net.Conn) *session {
 	s := &session{
 		v: v, conn: conn, raw: raw, idle: v.lim.Idle, done: make(chan struct{}),
-		pairs: map[*pair]struct{}{}, inbound: map[pairKey]*pair{},
+		pairs: map[*pair]*load{}, inbound: map[pairKey]*pair{},
 	}
+	s.rest.L = &s.mu
 	now := time.Now().UnixNano()
 	s.seen.Store(now)
 	s.carried.Store(now)
@@ -93,7 +102,9 @@ func (s *session) carry(p *pair) bool {
 	if s.over {
 		return false
 	}
-	s.pairs[p] = struct{}{}
+	if s.pairs[p] == nil {
+		s.pairs[p] = &load{}
+	}
 	return true
 }
 
@@ -325,6 +336,11 @@ func (s *session) endIf(err error, may func() bool) {
 	s.mu.Unlock()
 	s.v.ended(s, err)
 	s.conn.Close(stream.ConditionOf(err))
+	s.mu.Lock()
+	for s.writing { // it has taken stanzas that nobody else may count as lost yet
+		s.rest.Wait()
+	}
+	s.mu.Unlock()
 	for _, c := range results {
 		close(c)
 	}

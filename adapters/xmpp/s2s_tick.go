@@ -57,18 +57,23 @@ func (s *session) tick(now time.Time) {
 // force has a pair write a ping although it has no stanza.
 func (s *session) force(p *pair) {
 	s.mu.Lock()
-	p.probe = true
+	if l := s.pairs[p]; l != nil {
+		l.probe = true
+	}
 	s.mu.Unlock()
 	s.kick(p)
 }
 
 // forced tells, once, that a ping is wanted.
-func (p *pair) forced(s *session) bool {
+func (s *session) forced(p *pair) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := p.probe
-	p.probe = false
-	return f
+	l := s.pairs[p]
+	if l == nil || !l.probe {
+		return false
+	}
+	l.probe = false
+	return true
 }
 
 // unanswering tells whether the pair's pings have no answer for too long, so that the stream counts as dead (T-FI-27).

@@ -14,13 +14,11 @@ import (
 func (s *session) kick(p *pair) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over || p.ready {
+	l := s.pairs[p]
+	if s.over || l == nil || l.ready {
 		return
 	}
-	if _, ok := s.pairs[p]; !ok {
-		return
-	}
-	p.ready = true
+	l.ready = true
 	s.queue = append(s.queue, p)
 	s.write()
 }
@@ -82,6 +80,7 @@ func (s *session) pump() {
 		s.mu.Lock()
 		if s.over || len(s.control) == 0 && len(s.acks) == 0 && len(s.queue) == 0 {
 			s.writing = false
+			s.rest.Broadcast()
 			s.mu.Unlock()
 			return
 		}
@@ -94,7 +93,7 @@ func (s *session) pump() {
 		ready := slices.Clone(s.queue)
 		s.queue = s.queue[:0]
 		for _, p := range ready {
-			p.ready = false
+			s.pairs[p].ready = false
 		}
 		s.mu.Unlock()
 		now := time.Now()
@@ -112,7 +111,7 @@ func (s *session) pump() {
 				buf, b.items, b.n = p.box.takeCounted(buf, maxBatch, now)
 			} else {
 				var ping string
-				if buf, b.items, ping = p.box.take(buf, maxBatch, p.forced(s), now); ping != "" {
+				if buf, b.items, ping = p.box.take(buf, maxBatch, s.forced(p), now); ping != "" {
 					buf = stanza.AppendPing(buf, p.self, p.pinged, ping)
 				}
 			}
@@ -166,6 +165,7 @@ func (s *session) fault(err error, batches []batch, g *ledger, nothing bool) {
 	}
 	s.mu.Lock()
 	s.writing, s.broken = false, err
+	s.rest.Broadcast()
 	wait := !s.over && !s.unproven.Load()
 	s.mu.Unlock()
 	if wait && s.conn.SetReadDeadline(time.Now().Add(lastWords)) == nil {
