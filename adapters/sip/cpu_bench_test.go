@@ -309,16 +309,16 @@ func messagesBetween(t testing.TB, transport resolver.Transport, n int) (before 
 		calls.Go(func() { send(w, n/benchWindow) })
 	}
 	calls.Wait()
-	time.Sleep(64 * t1) // the last Timer J
-	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		took = time.Since(began)
-		if runtime.NumGoroutine() <= before {
-			return before, took
-		}
-		if took > time.Second {
+	<-time.After(64 * t1) // the last Timer J
+	began := time.Now()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for runtime.NumGoroutine() > before {
+		if now := <-look.C; now.Sub(began) > time.Second {
 			return before, -1
 		}
 	}
+	return before, time.Since(began)
 }
 
 // T-SK-01: when many messages have crossed, no goroutine is left of them a second after the last timer.
