@@ -80,7 +80,7 @@ type WatchOp struct {
 // WatchStatus answers a WatchOp.
 type WatchStatus struct {
 	Status
-	// State is the watch's state as far as the answer tells: SIP 202 says pending, SIP 200 says nothing yet.
+	// State is the watch's state as far as the answer tells: only a NOTIFY says more than neutral on SIP (RFC 6665 §8.3.1).
 	State WatchState
 	// End is EndRejected when the failure ends the authorization: "permanently cancelled" by SIP 403, 489 and 603
 	// (RFC 8048 §5.2.2). The reason alone does not tell, because RFC 7247 §7.2 maps these codes to three reasons.

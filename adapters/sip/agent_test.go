@@ -22,6 +22,7 @@ type core struct {
 	mu      sync.Mutex
 	message func(*adapters.MessageOp) adapters.Status
 	watch   func(*adapters.WatchOp) adapters.WatchStatus
+	held    chan<- func(adapters.WatchStatus) // set: takes what answers a watch operation, which is not answered then
 
 	messages chan *adapters.MessageOp
 	watches  chan *adapters.WatchOp
@@ -50,8 +51,12 @@ func (c *core) Message(_ context.Context, op *adapters.MessageOp, respond func(a
 
 func (c *core) Watch(_ context.Context, op *adapters.WatchOp, respond func(adapters.WatchStatus)) {
 	c.mu.Lock()
-	f := c.watch
+	f, held := c.watch, c.held
 	c.mu.Unlock()
+	if held != nil {
+		held <- respond
+		return
+	}
 	c.watches <- op
 	if f == nil {
 		respond(adapters.WatchStatus{Status: adapters.Succeeded(), State: adapters.WatchPending, Duration: op.Duration})

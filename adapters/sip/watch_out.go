@@ -382,10 +382,7 @@ func (s *subscribing) granted(r transaction.Result, st adapters.Status, want tim
 	}
 	s.schedule()
 	out.Duration = granted
-	out.State = s.d.State
-	if st.Code == 202 && out.State == adapters.WatchNeutral {
-		out.State = adapters.WatchPending // RFC 3856 §6.6.2
-	}
+	out.State = s.d.State // of the last NOTIFY; a 202 says no more than a 200 (RFC 6665 §8.3.1)
 	return out
 }
 
