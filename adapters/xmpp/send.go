@@ -92,7 +92,7 @@ func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapte
 	if l == nil {
 		return st
 	}
-	octets, n, err := stanza.AppendNotify(nil, op)
+	octets, n, err := stanza.AppendNotify(nil, op, time.Now())
 	if err != nil {
 		return refusal(err)
 	}

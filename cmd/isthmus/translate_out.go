@@ -139,7 +139,7 @@ func (t *translation) writeNotify(op *adapters.NotifyOp) ([]byte, error) {
 func (t *translation) writeStanzas(op operation) (out []byte, err error) {
 	switch {
 	case op.message != nil:
-		out, err = stanza.AppendMessage(nil, op.message, stanza.Envelope{Now: t.now})
+		out, err = stanza.AppendMessage(nil, op.message, stanza.Envelope{Now: t.now, Nick: true})
 	case op.reports != nil:
 		for _, r := range op.reports {
 			if out, err = stanza.AppendReport(out, asked(r), t.derived("id")); err != nil {
@@ -149,7 +149,7 @@ func (t *translation) writeStanzas(op operation) (out []byte, err error) {
 	case op.watch != nil:
 		out, err = stanza.AppendWatch(nil, op.watch, op.watch.TransID)
 	case op.notify != nil:
-		out, _, err = stanza.AppendNotify(nil, op.notify)
+		out, _, err = stanza.AppendNotify(nil, op.notify, t.now)
 	}
 	if err != nil || len(out) == 0 {
 		return nil, err

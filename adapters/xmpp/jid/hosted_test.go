@@ -73,6 +73,35 @@ func TestHosted(t *testing.T) {
 // TestHostedTID05: map(a) = map(b) means a = b, and back(map(a)) = a, or it is refused, over local parts rich in escapes.
 func TestHostedTID05(t *testing.T) {
 	h := hosted()
+	seen := map[jid.JID]cpim.Address{}
+	each := func(local string) {
+		for _, d := range []string{"example.net", "xn--bcher-kva.example"} {
+			a, err := cpim.NewAddress(cpim.IM, local, d)
+			if err != nil {
+				continue
+			}
+			j, ok := wire(h, a)
+			if !ok {
+				continue
+			}
+			if other, taken := seen[j]; taken && other != a {
+				t.Fatalf("%v and %v are both %v", other, a, j)
+			}
+			seen[j] = a
+			if back, err := unwire(h, j); err != nil || back != a {
+				t.Fatalf("%v is %v is %v, %v", a, j, back, err)
+			}
+		}
+	}
+	for x := range 0x7f {
+		each(string(rune(x)))
+		for y := range 0x7f {
+			each(string([]rune{rune(x), rune(y)}))
+		}
+	}
+	if len(seen) < 9000 {
+		t.Errorf("only %d addresses were tried", len(seen))
+	}
 	local := rapid.StringOfN(rapid.SampledFrom([]rune(`ab4025c\@ '"&/:<>é%.`)), 1, 12, -1)
 	domain := rapid.SampledFrom([]string{"example.net", "xn--bcher-kva.example"})
 	rapid.Check(t, func(t *rapid.T) {

@@ -123,6 +123,12 @@ func FuzzReadTFZ19(f *testing.F) {
 			}
 			return
 		}
+		// Who it is from, for whom and by which id is found in the start tag alone, too.
+		head := *s
+		if h, err := stanza.NewReader(stanza.SpaceComponent, strictxml.Limits{}).ReadHead(raw, componentScope(t)); err != nil || h.Kind != head.Kind || h.From != head.From || h.To != head.To ||
+			h.ID != head.ID || h.Type != head.Type || h.Kind != 0 && h.Fault == nil {
+			t.Fatalf("%q has the head %+v, %v", raw, h, err)
+		}
 		stanza.ToReport(s, time.Time{})
 		if answer := stanza.AppendAnswer(nil, s, stanza.About{Software: "Isthmus"}); len(answer) > 0 && !s.From.IsZero() && !s.To.IsZero() {
 			if a, err := stanza.NewReader(stanza.SpaceComponent, strictxml.Limits{Bytes: 1 << 22}).Read(answer, componentScope(t)); err != nil || a.From != s.To || a.To != s.From || a.ID != s.ID {

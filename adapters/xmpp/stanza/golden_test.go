@@ -277,7 +277,7 @@ func TestPresenceOut(t *testing.T) {
 			"<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang='en'>No such recipient</text></error></presence>"},
 	} {
 		c.op.Watch = adapters.WatchID{Watcher: julietP, Presentity: romeoP}
-		got, n, err := stanza.AppendNotify(nil, &c.op)
+		got, n, err := stanza.AppendNotify(nil, &c.op, time.Time{})
 		if err != nil || n != c.n || string(got) != c.want {
 			t.Errorf("%s: %d %s, %v", c.name, n, got, err)
 		}

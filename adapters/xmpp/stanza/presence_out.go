@@ -2,6 +2,7 @@ package stanza
 
 import (
 	"strings"
+	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
@@ -48,8 +49,9 @@ func AppendWatch(dst []byte, op *adapters.WatchOp, id string) ([]byte, error) {
 
 // AppendNotify appends the presence stanzas that tell op to its watcher and returns them with their number, which may be 0: "pending"
 // tells nothing (RFC 8048 §5.2.1: "refrain from sending any presence stanzas"). In this order: "subscribed" or "unsubscribed",
-// "unavailable" for each withdrawn tuple, one stanza per tuple (RFC 8048 §6.3, Table 2). The error is a *Refusal.
-func AppendNotify(dst []byte, op *adapters.NotifyOp) (out []byte, stanzas int, err error) {
+// "unavailable" for each withdrawn tuple, one stanza per tuple (RFC 8048 §6.3, Table 2), with a delay (XEP-0203)
+// if its status is older than a minute at the time now (zero: none has one). The error is a *Refusal.
+func AppendNotify(dst []byte, op *adapters.NotifyOp, now time.Time) (out []byte, stanzas int, err error) {
 	from, err := jid.FromAddress(op.Watch.Presentity, "")
 	if err != nil {
 		return dst, 0, unmappable("presentity")
@@ -96,7 +98,7 @@ func AppendNotify(dst []byte, op *adapters.NotifyOp) (out []byte, stanzas int, e
 	default:
 		for i := range p.Tuples {
 			if j, ok := deviceOf(from, p.Tuples[i].ID, op); ok {
-				out = appendTuple(out, op, &p.Tuples[i], j, to)
+				out = appendTuple(out, op, &p.Tuples[i], tell{from: j, to: to, now: now})
 				stanzas++
 			}
 		}
@@ -174,13 +176,19 @@ func closeTag(dst []byte, start int, name string) []byte {
 	return append(dst, '>')
 }
 
+// tell is how a tuple is told: whose device, to whom, and when.
+type tell struct {
+	from, to jid.JID
+	now      time.Time
+}
+
 // appendTuple appends the presence of one tuple.
-func appendTuple(dst []byte, op *adapters.NotifyOp, t *pidf.Tuple, from, to jid.JID) []byte {
+func appendTuple(dst []byte, op *adapters.NotifyOp, t *pidf.Tuple, how tell) []byte {
 	p, lang := op.Presence, op.Language
 	if !isTag(lang) {
 		lang = ""
 	}
-	dst = appendHead(dst, "presence", from, to, "")
+	dst = appendHead(dst, "presence", how.from, how.to, "")
 	show, _ := pidf.ReadShow(p, t)
 	// A status without <basic> tells of availability only through what else it shows.
 	available := t.Status.Basic == pidf.BasicOpen || t.Status.Basic == pidf.BasicAbsent && show != pidf.ShowNone
@@ -208,6 +216,11 @@ func appendTuple(dst []byte, op *adapters.NotifyOp, t *pidf.Tuple, from, to jid.
 			dst = append(dst, "<priority>"...)
 			dst = appendDecimal(dst, int(v))
 			dst = append(dst, "</priority>"...)
+		}
+	}
+	if !how.now.IsZero() && !t.Timestamp.IsZero() {
+		if at := t.Timestamp.Time(); how.now.Sub(at) > lateAfter {
+			dst = appendDelay(dst, at)
 		}
 	}
 	return closeTag(dst, start, "presence")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
+	"github.com/isthmus-gateway/isthmus/cpim/datetime"
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 	"github.com/isthmus-gateway/isthmus/pidf"
 )
@@ -25,9 +26,34 @@ func TestPresenceLanguage(t *testing.T) {
 		"cs":     "<presence from='romeo@example.net/a' to='juliet@example.com' xml:lang='cs'><status>ano</status><status xml:lang='en'>yes</status></presence>",
 		"cs, en": "<presence from='romeo@example.net/a' to='juliet@example.com'><status>ano</status><status xml:lang='CS'>twice</status><status xml:lang='en'>yes</status></presence>",
 	} {
-		got, _, err := stanza.AppendNotify(nil, &adapters.NotifyOp{Watch: adapters.WatchID{Watcher: julietP, Presentity: romeoP}, State: adapters.WatchActive, Presence: doc, Language: lang})
+		got, _, err := stanza.AppendNotify(nil, &adapters.NotifyOp{Watch: adapters.WatchID{Watcher: julietP, Presentity: romeoP}, State: adapters.WatchActive, Presence: doc, Language: lang}, time.Time{})
 		if err != nil || string(got) != want {
 			t.Errorf("%s, %v\nwant %s", got, err, want)
+		}
+	}
+}
+
+// TestPresenceDelay: a status that was said long ago is told as one (XEP-0203), a new one is not.
+func TestPresenceDelay(t *testing.T) {
+	at := datetime.FromTime(time.Date(2026, 1, 2, 3, 4, 5, 600e6, time.UTC))
+	doc := &pidf.Presence{Entity: pidf.MustParseURI("pres:romeo@example.net"), Tuples: []pidf.Tuple{{ID: pidf.MustParseID("a"), Status: pidf.Status{Basic: pidf.BasicOpen}, Timestamp: at}}}
+	op := &adapters.NotifyOp{Watch: adapters.WatchID{Watcher: julietP, Presentity: romeoP}, State: adapters.WatchActive, Presence: doc}
+	for _, c := range []struct {
+		name string
+		now  time.Time
+		want string
+	}{
+		{"an hour ago", at.Time().Add(time.Hour), "><delay xmlns='urn:xmpp:delay' stamp='2026-01-02T03:04:05Z'/></presence>"},
+		{"now", at.Time().Add(time.Second), "/>"},
+		{"in the future", at.Time().Add(-time.Hour), "/>"},
+		{"nobody knows", time.Time{}, "/>"},
+	} {
+		got, _, err := stanza.AppendNotify(nil, op, c.now)
+		if want := "<presence from='romeo@example.net/a' to='juliet@example.com'" + c.want; err != nil || string(got) != want {
+			t.Errorf("%s: %s, %v", c.name, got, err)
+		}
+		if s := read(t, string(got)); strings.Contains(c.want, "delay") && !s.Delay.Equal(at.Time().Truncate(time.Second)) {
+			t.Errorf("%s: read as %v", c.name, s.Delay)
 		}
 	}
 }
@@ -60,7 +86,7 @@ func resources(t *testing.T, ids, withdrawn []pidf.ID) []string {
 	}
 	out, n, err := stanza.AppendNotify(nil, &adapters.NotifyOp{
 		Watch: adapters.WatchID{Watcher: julietP, Presentity: romeoP}, State: adapters.WatchActive, Presence: doc, Withdrawn: withdrawn,
-	})
+	}, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
