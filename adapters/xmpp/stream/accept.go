@@ -103,8 +103,7 @@ func Accept(ctx context.Context, conn net.Conn, in Incoming) (s *Conn, claim *Cl
 			return nil, nil, err
 		}
 	}
-	found := r.claim // its own memory: who keeps it must not keep the negotiation
-	return n.s, &found, nil
+	return n.s, &r.claim, nil
 }
 
 // receiver is the negotiation from the side of Accept.

@@ -148,10 +148,12 @@ func ReadManagement(raw []byte, scope *strictxml.Scope, lim strictxml.Limits) (m
 	switch {
 	case len(m.ID) > maxManagementText || len(m.Location) > maxManagementText,
 		(m.Kind == Answer || m.Kind == Resume || m.Kind == Resumed) && !m.HasH,
-		(m.Kind == Resume || m.Kind == Resumed) && m.ID == "",
-		m.Kind == Enabled && m.Resumable && m.ID == "":
+		(m.Kind == Resume || m.Kind == Resumed) && m.ID == "":
 		return m, true, malformed
 	}
+	// COMPAT(Prosody, 0.12.3): it allows resumption between servers without the SM-ID that it MUST give then (XEP-0198 §5), and cannot
+	// resume such a stream. Without an SM-ID nothing can be resumed, and nothing is lost by going on without.
+	m.Resumable = m.Resumable && (m.Kind != Enabled || m.ID != "")
 	return m, true, nil
 }
 

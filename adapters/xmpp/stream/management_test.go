@@ -91,6 +91,7 @@ func TestManagementElements(t *testing.T) {
 		"<enabled xmlns='urn:xmpp:sm:3'/>":                                                                           {Kind: stream.Enabled},
 		"<enabled xmlns='urn:xmpp:sm:3' id='some-long-sm-id' resume='true'/>":                                        {Kind: stream.Enabled, ID: "some-long-sm-id", Resumable: true},
 		"<enabled xmlns='urn:xmpp:sm:3' id='x' location='[2001:41D0:1:A49b::1]:9222' resume='true'/>":                {Kind: stream.Enabled, ID: "x", Resumable: true, Location: "[2001:41D0:1:A49b::1]:9222"},
+		"<enabled xmlns='urn:xmpp:sm:3' resume='true'/>":                                                             {Kind: stream.Enabled},
 		"<enabled xmlns='urn:xmpp:sm:3' id='x' resume='false'/>":                                                     {Kind: stream.Enabled, ID: "x"},
 		"<r xmlns='urn:xmpp:sm:3'/>":                                                                                 {Kind: stream.Ask},
 		"<a xmlns='urn:xmpp:sm:3' h='0'/>":                                                                           {Kind: stream.Answer, HasH: true},
@@ -116,9 +117,8 @@ func TestManagementElements(t *testing.T) {
 		"h with a sign": "<a xmlns='urn:xmpp:sm:3' h='+1'/>", "h too large": "<a xmlns='urn:xmpp:sm:3' h='4294967296'/>", "empty h": "<a xmlns='urn:xmpp:sm:3' h=''/>",
 		"no previd": "<resume xmlns='urn:xmpp:sm:3' h='1'/>", "resumed without h": "<resumed xmlns='urn:xmpp:sm:3' previd='1'/>",
 		"resume of letters": "<enable xmlns='urn:xmpp:sm:3' resume='yes'/>", "max of letters": "<enable xmlns='urn:xmpp:sm:3' max='soon'/>",
-		"resumable without id": "<enabled xmlns='urn:xmpp:sm:3' resume='true'/>",
-		"a long id":            "<enabled xmlns='urn:xmpp:sm:3' id='" + strings.Repeat("x", 4097) + "'/>",
-		"unknown":              "<b xmlns='urn:xmpp:sm:3'/>",
+		"a long id": "<enabled xmlns='urn:xmpp:sm:3' id='" + strings.Repeat("x", 4097) + "'/>",
+		"unknown":   "<b xmlns='urn:xmpp:sm:3'/>",
 	} {
 		_, ok, err := stream.ReadManagement([]byte(raw), serverScope(), strictxml.Limits{})
 		if c := stream.ConditionOf(err); !ok || c != stream.BadFormat && c != stream.UnsupportedStanzaType {
