@@ -24,14 +24,14 @@ func serverKilledAndRestarted(t *testing.T, w way) {
 	}
 
 	s.server.Kill()
-	lab.Eventually(t, patience, "the gateway sees that the link is gone", func() bool { return !s.gateway.Ready() })
+	s.linkLost(t)
 	var meanwhile []*pending
 	for i := range 5 {
 		meanwhile = append(meanwhile, user.send(t, fmt.Sprintf("meanwhile %d", i)))
 	}
 	s.juliet.LogOut()
 	s.server.Start(t)
-	lab.Eventually(t, patience, "the gateway has its link again by itself", s.gateway.Ready)
+	s.linkBack(t)
 	s.juliet = lab.LogIn(t, "juliet@example.com/balcony", s.server.Client)
 
 	// Whoever was answered 202 has been delivered (or will be told, and no one was); whoever was not was told so.

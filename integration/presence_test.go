@@ -66,10 +66,9 @@ CONTENT
 }
 
 // RFC 8048 §5.3 and §6.2: Romeo (SIP) watches Juliet (XMPP).
-func TestSIPUserWatchesXMPPUser(t *testing.T) { withEach(t, sipUserWatchesXMPPUser) }
+func TestSIPUserWatchesXMPPUser(t *testing.T) { overEach(t, sipUserWatchesXMPPUser) }
 
-func sipUserWatchesXMPPUser(t *testing.T, w way) {
-	s := crossOn(t, w, overUDP, lab.GatewayConfig{})
+func sipUserWatchesXMPPUser(t *testing.T, s *strait) {
 	// Romeo sends: SUBSCRIBE. Romeo receives: pending, then empty and active, then Juliet's presence.
 	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: watchScenario(3), Port: s.agent, Target: s.gateway.Port, CallID: "watch-1"})
 	ask := s.juliet.Expect(t, patience, "the request", isPresence("subscribe"))
@@ -100,13 +99,13 @@ func sipUserWatchesXMPPUser(t *testing.T, w way) {
 			t.Errorf("document %d: %s", i, b)
 		}
 	}
+	s.juliet.Expect(t, patience, "that Romeo has stopped watching", isPresence("unavailable"))
 }
 
 // RFC 8048 §5.2 and §6.3: Juliet (XMPP) watches Romeo (SIP).
-func TestXMPPUserWatchesSIPUser(t *testing.T) { withEach(t, xmppUserWatchesSIPUser) }
+func TestXMPPUserWatchesSIPUser(t *testing.T) { overEach(t, xmppUserWatchesSIPUser) }
 
-func xmppUserWatchesSIPUser(t *testing.T, w way) {
-	s := crossOn(t, w, overUDP, lab.GatewayConfig{})
+func xmppUserWatchesSIPUser(t *testing.T, s *strait) {
 	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: isWatchedScenario(), Port: s.agent})
 	s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("subscribe")})
 	s.juliet.Expect(t, patience, "the approval", isPresence("subscribed"))
@@ -135,10 +134,9 @@ func xmppUserWatchesSIPUser(t *testing.T, w way) {
 }
 
 // T-PR-07: a refusal on the XMPP side reaches the SIP user.
-func TestT_PR_07_XMPPRefusal(t *testing.T) { withEach(t, xmppRefusal) }
+func TestT_PR_07_XMPPRefusal(t *testing.T) { overEach(t, xmppRefusal) }
 
-func xmppRefusal(t *testing.T, w way) {
-	s := crossOn(t, w, overUDP, lab.GatewayConfig{})
+func xmppRefusal(t *testing.T, s *strait) {
 	scenario := strings.Replace(sippWatches, "NOTIFIES\n", strings.Repeat(sippNotified, 2), 1)
 	scenario = scenario[:strings.LastIndex(scenario, `<send retrans="500">`)] + "</scenario>"
 	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: scenario, Port: s.agent, Target: s.gateway.Port})

@@ -26,7 +26,7 @@ func serverKilledMidLoad(t *testing.T, w way) {
 	}
 	load("before", 200)
 	s.server.Kill()
-	lab.Eventually(t, patience, "the gateway sees that the link is gone", func() bool { return !s.gateway.Ready() })
+	s.linkLost(t)
 	before := s.juliet
 	// Her client reads to the end what the server had written to her.
 	before.Expect(t, patience, "the end of her connection", func(m lab.Stanza) bool { return m.Event == "disconnected" })
@@ -34,7 +34,7 @@ func serverKilledMidLoad(t *testing.T, w way) {
 		l.offer(t, 1000, fmt.Sprintf("romeo%d", i%20), "juliet@example.com", fmt.Sprintf("meanwhile %d", i))
 	}
 	s.server.Start(t)
-	lab.Eventually(t, patience, "the gateway has its link again by itself", s.gateway.Ready)
+	s.linkBack(t)
 	s.juliet = s.server.LogIn(t, "juliet", "balcony")
 	load("after", 100)
 
@@ -78,11 +78,12 @@ const impatient = "  keep_alive: 1s\n  ping_timeout: 2s\n  connect_timeout: 1s\n
 func TestT_FI_27_HalfOpen(t *testing.T) { withEach(t, halfOpen) }
 
 func halfOpen(t *testing.T, w way) {
-	relay := lab.StartRelay(t, 0)
-	s := crossThrough(t, w, overUDP, lab.GatewayConfig{XMPP: impatient}, relay)
+	relays := between{lab.StartRelay(t, 0), lab.StartRelay(t, 0)}
+	s := crossThrough(t, w, overUDP, lab.GatewayConfig{XMPP: impatient}, relays)
 	l := &ledger{user: newTellingUser(t, s.gateway.Port)}
 	l.offer(t, 0, "romeo", "juliet@example.com", "before")
-	relay.Cut()
+	relays.toServer.Cut()
+	relays.toGateway.Cut()
 	began := time.Now()
 	l.offer(t, 10, "romeo", "juliet@example.com", "into the void")
 	code := l.offered[1].wait(t, patience)
@@ -92,9 +93,10 @@ func halfOpen(t *testing.T, w way) {
 	if took := time.Since(began); took > 6*time.Second {
 		t.Errorf("it took %v to find out, with keep_alive 1s and ping_timeout 2s", took)
 	}
-	lab.Eventually(t, patience, "the gateway sees that the link is gone", func() bool { return !s.gateway.Ready() })
+	s.linkLost(t)
 	l.offer(t, 10, "romeo", "juliet@example.com", "meanwhile")
-	relay.Restore()
+	relays.toServer.Restore()
+	relays.toGateway.Restore()
 	if code := l.offered[2].wait(t, 30*time.Second); code != 202 {
 		t.Errorf("what waited for the next connection was answered %d", code)
 	}
@@ -155,7 +157,7 @@ func frozenServer(t *testing.T, w way) {
 	neighbour.balance(t, s.gateway, copies(nurse))
 
 	s.server.Thaw(t)
-	lab.Eventually(t, 30*time.Second, "the gateway has its link again", s.gateway.Ready)
+	s.linkBack(t)
 	lab.Eventually(t, 30*time.Second, "messages get through again", func() bool {
 		return l.user.send(t, "after").wait(t, patience) == 202
 	})

@@ -68,3 +68,33 @@ func TestServersFederateInTheLab(t *testing.T) {
 		})
 	}
 }
+
+// Prosody knows stream management (XEP-0198) and streams for both directions (XEP-0288) between servers, and uses them with another
+// Prosody. (It does not resume such streams. ejabberd 23.01 offers neither to servers.)
+func TestProsodyAcknowledgesAndAnswersInTheLab(t *testing.T) {
+	ports := lab.FreePorts(t, 2)
+	dns := lab.StartDNS(t, map[string]string{"example.com": lab.ServerRecords(ports[0], 0), "example.org": lab.ServerRecords(ports[1], 0)})
+	ca := certstest.NewCA(t)
+	server := func(domain string, port int) *lab.XMPPServer {
+		return lab.StartXMPPServer(t, lab.XMPPServerConfig{
+			Software: lab.ProsodyServer, Domain: domain, Users: []string{"juliet"},
+			Federation: &lab.Federation{
+				DNS: dns, Port: port, Identity: ca.Issue(certstest.Spec{DNS: []string{domain}}), Trust: ca, Acknowledged: true, Bidirectional: true,
+			},
+		})
+	}
+	first, second := server("example.com", ports[0]), server("example.org", ports[1])
+	one, two := first.LogIn(t, "juliet", "balcony"), second.LogIn(t, "juliet", "balcony")
+	one.Send(t, lab.Stanza{Stanza: "message", To: p("juliet@example.org"), Body: p("to you")})
+	two.Expect(t, patience, "the message", hasBody("to you"))
+	two.Send(t, lab.Stanza{Stanza: "message", To: p("juliet@example.com"), Body: p("and back")})
+	one.Expect(t, patience, "the answer", hasBody("and back"))
+	for _, line := range []string{"Requesting bidirectional stream", "xmlns='urn:xmpp:sm:3'"} {
+		if !strings.Contains(first.Log(), line) {
+			t.Errorf("Prosody did not say %q", line)
+		}
+	}
+	if strings.Contains(first.Log(), "Incoming s2s connection example.org->example.com complete") {
+		t.Error("the answer came over a stream of its own")
+	}
+}

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
@@ -41,8 +42,9 @@ func readCPIM(op *adapters.MessageOp, body []byte, req *wire.Message, opts ReadO
 		return readNotices(m, op, opts)
 	}
 	op.Object = body
-	if op.Wants = dispositions(asks.Want); automatic(req) {
-		op.Wants = 0
+	op.Wants = dispositions(asks.Want)
+	if v, ok := req.Header(autoSubmitted); ok && !strings.EqualFold(v, "no") {
+		op.Wants = 0 // what a machine sent is answered by no other (G2)
 	}
 	op.OriginID = transIDOf(asks.MessageID)
 	if op.Wants != 0 {

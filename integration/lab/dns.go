@@ -39,9 +39,9 @@ func StartDNS(t testing.TB, zones map[string]string) *DNS {
 	d := &DNS{Port: FreePorts(t, 1)[0]}
 	dir := t.TempDir()
 	var conf strings.Builder
-	fmt.Fprintf(&conf, "server:\n  rundir: %s\n  listen: 127.0.0.1@%d\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n", dir, d.Port)
-	fmt.Fprintf(&conf, "log:\n  - target: stderr\n    any: info\ndatabase:\n  storage: %s\n", dir)
-	fmt.Fprintf(&conf, "template:\n  - id: default\n    storage: %s\n    file: \"%%s.zone\"\n    zonefile-sync: -1\n    journal-content: none\nzone:\n", dir)
+	fmt.Fprintf(&conf, "server:\n  rundir: %q\n  listen: 127.0.0.1@%d\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n", dir, d.Port)
+	fmt.Fprintf(&conf, "log:\n  - target: stderr\n    any: info\ndatabase:\n  storage: %q\n", dir)
+	fmt.Fprintf(&conf, "template:\n  - id: default\n    storage: %q\n    file: \"%%s.zone\"\n    zonefile-sync: -1\n    journal-content: none\nzone:\n", dir)
 	zones = maps.Clone(zones)
 	zones["localhost"] = "@ A 127.0.0.1\n"
 	var names []string

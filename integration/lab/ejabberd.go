@@ -77,7 +77,7 @@ func (s *XMPPServer) ejabberd(t testing.TB, c XMPPServerConfig) {
 	config := write(t, s.dir, "ejabberd.yml", expand(ejabberdConfig, "LEVEL", level, "DOMAIN", s.Domain, "CLIENT", number(s.Client),
 		"LISTENERS", listeners.String(), "FEDERATION", federation.String(), "MODULES", modules.String()))
 	inetrc := write(t, s.dir, "inetrc", names)
-	s.log, s.ready = filepath.Join(s.dir, "ejabberd.log"), filepath.Join(s.dir, "ready")
+	s.log, s.ready = filepath.Join(s.dir, string(s.Software)+".out"), filepath.Join(s.dir, "ready") // the file log is late
 
 	var users strings.Builder
 	for _, u := range c.Users {
@@ -88,7 +88,7 @@ func (s *XMPPServer) ejabberd(t testing.TB, c XMPPServerConfig) {
 			"-eval", users.String()+fmt.Sprintf("ok = file:write_file(%q, <<>>).", s.ready))
 		cmd.Dir = s.dir
 		cmd.Env = append(os.Environ(), "HOME="+s.dir, "ERL_LIBS="+filepath.Dir(libraries[0]), "ERL_INETRC="+inetrc,
-			"ERL_CRASH_DUMP="+filepath.Join(s.dir, "crash"), "EJABBERD_CONFIG_PATH="+config, "EJABBERD_LOG_PATH="+s.log)
+			"ERL_CRASH_DUMP="+filepath.Join(s.dir, "crash"), "EJABBERD_CONFIG_PATH="+config, "EJABBERD_LOG_PATH="+filepath.Join(s.dir, "ejabberd.log"))
 		return cmd
 	}
 }

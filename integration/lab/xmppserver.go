@@ -107,6 +107,13 @@ func StartXMPPServer(t testing.TB, c XMPPServerConfig) *XMPPServer {
 	default:
 		t.Fatalf("the lab has no XMPP server %q", c.Software)
 	}
+	if s.Software == ProsodyServer {
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("log of Prosody:\n%s", tail(s.log, 8192))
+			}
+		})
+	}
 	s.Start(t)
 	return s
 }

@@ -184,7 +184,9 @@ func TestResponseWhoseConnectionIsGone(t *testing.T) {
 	}
 	tx := <-held
 	nc.Close() //nolint:errcheck // a test
-	<-tx.route.conn.gone
+	for l.pool.inbound.Load() > 0 {
+		time.Sleep(time.Millisecond)
+	}
 	if err := tx.Respond(200, "", RespondOptions{}); err != nil {
 		t.Fatal(err)
 	}
