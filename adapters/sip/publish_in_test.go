@@ -134,8 +134,12 @@ func TestPublishLife(t *testing.T) {
 	if n := a.compositor.count(); n != 0 {
 		t.Errorf("%d publications are left", n)
 	}
-	if s := a.Watch(t.Context(), nil, &adapters.WatchOp{Verb: adapters.WatchCancel, Watch: julietsWatch}); s.State != adapters.WatchTerminated || len(a.compositor.users) != 0 {
-		t.Errorf("%+v, %d users are left", s, len(a.compositor.users))
+	s := a.Watch(t.Context(), nil, &adapters.WatchOp{Verb: adapters.WatchCancel, Watch: julietsWatch})
+	a.compositor.mu.Lock()
+	left := len(a.compositor.users)
+	a.compositor.mu.Unlock()
+	if s.State != adapters.WatchTerminated || left != 0 {
+		t.Errorf("%+v, %d users are left", s, left)
 	}
 	g.ask(publishAs(8, "600", "", doc("phone", "open", "")))
 	c.quiet(t)
