@@ -71,6 +71,13 @@ func (s *session) deliver(result, verify *stream.Dialback) error {
 	if c == nil {
 		return errUnsolicited
 	}
+	if result != nil && result.Type == stream.DialbackValid {
+		s.conn.Established()
+		if p := s.asking[pairKey{result.To, result.From}]; s.bidi && p != nil {
+			// What may come is the inverse of what may be written (XEP-0288 §2.2), and it may come at once.
+			s.acceptLocked(pairKey{result.To, result.From}, p)
+		}
+	}
 	c <- a // has room for one
 	return nil
 }
@@ -317,9 +324,9 @@ func (s *session) present(ctx context.Context, p *pair) error {
 		return errClosed
 	}
 	if s.results == nil {
-		s.results = map[pairKey]chan dialbackAnswer{}
+		s.results, s.asking = map[pairKey]chan dialbackAnswer{}, map[pairKey]*pair{}
 	}
-	s.results[k] = c
+	s.results[k], s.asking[k] = c, p
 	s.mu.Unlock()
 	s.say(stream.AppendDialback(nil, &stream.Dialback{
 		Kind: stream.DialbackResult, From: k.local, To: k.remote, Key: stream.DialbackKey(s.v.c.secret, k.remote, k.local, s.id),
@@ -331,11 +338,6 @@ func (s *session) present(ctx context.Context, p *pair) error {
 	s.v.a.m.dialback.WithLabelValues("presented", dialbackResult(a.kind)).Inc()
 	switch a.kind {
 	case stream.DialbackValid:
-		s.conn.Established()
-		if s.bidi {
-			// What may come is the inverse of what may be written (XEP-0288 §2.2).
-			s.accept(k, p)
-		}
 		return nil
 	case stream.DialbackInvalid:
 		return errNotValid

@@ -51,6 +51,7 @@ type session struct {
 	pairs    map[*pair]*load   // whose stanzas we may write
 	inbound  map[pairKey]*pair // whose stanzas may come
 	results  map[pairKey]chan dialbackAnswer
+	asking   map[pairKey]*pair // of each of results
 	verifies map[verifyKey]chan dialbackAnswer
 	// verifying are the pairs whose keys are being verified for the peer.
 	verifying map[pairKey]bool
@@ -112,6 +113,11 @@ func (s *session) carry(p *pair) bool {
 func (s *session) accept(k pairKey, p *pair) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.acceptLocked(k, p)
+}
+
+// acceptLocked is accept for a caller that holds the lock.
+func (s *session) acceptLocked(k pairKey, p *pair) bool {
 	if s.over || s.inbound[k] == nil && len(s.inbound) >= s.v.lim.PairsPerStream {
 		return false
 	}
