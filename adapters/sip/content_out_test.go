@@ -276,3 +276,34 @@ func TestComposingOut(t *testing.T) {
 		t.Errorf("%d %s", m.StatusCode(), m.ReasonPhrase())
 	}
 }
+
+// T-LP-06, G2: a machine that answers our notices by messages is answered by no notice, whatever becomes of its messages.
+func TestMachinesAreNotAnswered(t *testing.T) {
+	failed := &adapters.Report{
+		Kind: adapters.ReportFailed, Sender: adapters.Party{Address: im("romeo@example.net")}, Recipient: adapters.Party{Address: im("juliet@example.com")},
+		TransID: "z9hG4bK1", Status: adapters.Failed(adapters.ReasonNotFound, ""), Time: now,
+	}
+	for _, wants := range []adapters.Dispositions{0, adapters.WantFailed} {
+		failed.Wants = wants
+		req, err := WriteReport(failed, WriteOptions{CallID: "c", FromTag: "t", CSeq: 1, Now: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		header(t, parsed(t, req), "Auto-Submitted", "auto-generated")
+	}
+	for value, machine := range map[string]bool{"auto-replied": true, "auto-generated; owner=x": true, "AUTO-REPLIED": true, "no": false, "No ;x=y": false, "": false} {
+		text := rfc7572Example4
+		if value != "" {
+			text = strings.Replace(text, "Content-Type", "Auto-Submitted: "+value+"\nContent-Type", 1)
+		}
+		op := read(t, text)
+		if (op.TransID == "") != machine {
+			t.Errorf("%q: TransID %q", value, op.TransID)
+		}
+		r := *failed
+		r.TransID = op.TransID
+		if _, err := WriteReport(&r, WriteOptions{CallID: "c", FromTag: "t", CSeq: 1, Now: now}); (err == ErrNoNotice) != machine {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package sip
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
@@ -42,9 +41,8 @@ func readCPIM(op *adapters.MessageOp, body []byte, req *wire.Message, opts ReadO
 		return readNotices(m, op, opts)
 	}
 	op.Object = body
-	op.Wants = dispositions(asks.Want)
-	if v, ok := req.Header(autoSubmitted); ok && !strings.EqualFold(v, "no") {
-		op.Wants = 0 // what a machine sent is answered by no other (G2)
+	if op.Wants = dispositions(asks.Want); automatic(req) {
+		op.Wants = 0
 	}
 	op.OriginID = transIDOf(asks.MessageID)
 	if op.Wants != 0 {

@@ -124,8 +124,11 @@ func FuzzReadMessage(f *testing.F) {
 	for _, s := range []string{
 		rfc7572Example4, cpimMessage("From: <im:romeo@example.net>\nTo: <im:juliet@example.com>\n\nContent-Type: text/plain\n\nHello"),
 		cpimMessage(strings.Replace(cpimNotice, "KIND", "<display-notification><status><displayed/></status></display-notification>", 1)),
+		cpimMessage(aggregated), carrying("Content-Type: multipart/alternative;boundary=b", "--b\n\nx\n--b\nContent-Type: text/html;charset=koi8-r\n\n<b>x</b>\n--b--"),
+		carrying("Content-Type: application/im-iscomposing+xml", strings.Replace(composing, "STATE", "active", 1)),
+		carrying("Content-Type: text/plain;charset=utf-16\nContent-Disposition: render;handling=optional\nExpires: 0", "\xfe\xff\x00x"),
 	} {
-		f.Add([]byte(strings.ReplaceAll(strings.TrimPrefix(s, "\n"), "\n", "\r\n")))
+		f.Add([]byte(strings.ReplaceAll(strings.ReplaceAll(strings.TrimPrefix(s, "\n"), "\r\n", "\n"), "\n", "\r\n")))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := wire.Parse(b, wire.Limits{})

@@ -63,7 +63,13 @@ func ReadMessage(req *wire.Message, opts ReadOptions) (Incoming, *Refusal) {
 	op.Hops = hopsOf(req)
 	op.Thread = threadOf(req.CallID())
 	op.TransID = req.TopVia().Branch()
-	op.SenderName = displayName(req.From().Display())
+	if automatic(req) {
+		op.TransID = "" // nothing is reported of it
+	}
+	op.SenderName = displayName(opts.from(req).Display())
+	if op.SenderName == "" {
+		op.SenderName = displayName(req.From().Display())
+	}
 	op.Content.Language = languageOf(req)
 	if s, ok := req.Header("Subject"); ok {
 		if !utf8.ValidString(s) {

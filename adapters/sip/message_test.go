@@ -551,7 +551,7 @@ func TestNoticeIsSmall(t *testing.T) {
 	}
 	r := &adapters.Report{
 		Kind: adapters.ReportFailed, Sender: adapters.Party{Address: im("romeo@example.net")}, Recipient: adapters.Party{Address: im("juliet@example.com")},
-		Thread: "T1", Status: adapters.Failed(adapters.ReasonNotFound, strings.Repeat("é", 2000)), Time: now,
+		TransID: "z9hG4bK1", Thread: "T1", Status: adapters.Failed(adapters.ReasonNotFound, strings.Repeat("é", 2000)), Time: now,
 	}
 	done := send(r)
 	m := g.request("MESSAGE", map[string]bool{})

@@ -77,7 +77,8 @@ const maxNoticeText = 256
 
 // WriteReport translates a late outcome into a MESSAGE to the sender of the message that it is about: a disposition notification
 // (RFC 5438 §7.2.1) where that sender asked for it by r.Wants, else, for a failure, a text that says so: a message is delivered, or its
-// sender is told. Any other report that was not asked for is ErrNoNotice.
+// sender is told. Any other report that was not asked for is ErrNoNotice, and so is one without a TransID, about a message that no person
+// sent.
 //
 // The <datetime> element "carries the date and time the IM was sent (not the IMDN)" (RFC 5438 §11.1.2), r.Sent; the time of the report
 // stands there if r does not know it.
@@ -89,7 +90,7 @@ func WriteReport(r *adapters.Report, o WriteOptions) (*wire.Request, error) {
 	id := messageIDOf(r.TransID)
 	kind, status, want := noticeOf(r)
 	if id == "" || r.Wants&want == 0 {
-		if r.Kind != adapters.ReportFailed {
+		if r.Kind != adapters.ReportFailed || r.TransID == "" {
 			return nil, ErrNoNotice
 		}
 		req.ContentType = plainText

@@ -20,14 +20,16 @@ type user struct {
 	c         *gosrc.Client
 	messages  chan gosrcstanza.Message
 	presences chan gosrcstanza.Presence
+	requests  chan *gosrcstanza.IQ // and answers
 }
 
 func login(t *testing.T, addr string) *user {
 	t.Helper()
-	u := &user{messages: make(chan gosrcstanza.Message, 4096), presences: make(chan gosrcstanza.Presence, 4096)}
+	u := &user{messages: make(chan gosrcstanza.Message, 4096), presences: make(chan gosrcstanza.Presence, 4096), requests: make(chan *gosrcstanza.IQ, 4096)}
 	r := gosrc.NewRouter()
 	r.HandleFunc("message", func(_ gosrc.Sender, p gosrcstanza.Packet) { u.messages <- p.(gosrcstanza.Message) })
 	r.HandleFunc("presence", func(_ gosrc.Sender, p gosrcstanza.Packet) { u.presences <- p.(gosrcstanza.Presence) })
+	r.HandleFunc("iq", func(_ gosrc.Sender, p gosrcstanza.Packet) { u.requests <- p.(*gosrcstanza.IQ) })
 	c, err := gosrc.NewClient(&gosrc.Config{
 		TransportConfiguration: gosrc.TransportConfiguration{Address: addr, ConnectTimeout: 1}, Jid: "juliet@" + xmppDomain + "/balcony",
 		Credential: gosrc.Password("r0m30"), Insecure: true, ConnectTimeout: 1,

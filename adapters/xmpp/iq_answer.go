@@ -31,8 +31,8 @@ func (a *Adapter) capabilities(s *stanza.Stanza, op *adapters.NotifyOp) []byte {
 
 // Bounds of what is answered. Requests come from strangers, and the room for answers is that of everybody's messages.
 const (
-	answersPerSecond = 100 // to one domain
-	answersAtOnce    = 500 // to one domain that asked for none for a while
+	answersPerSecond = 500  // to one domain
+	answersAtOnce    = 2000 // to one domain that asked for none for a while
 	maxBraked        = 1024
 )
 

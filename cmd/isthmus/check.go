@@ -160,6 +160,9 @@ func summary(cfg *configs.Config) []finding {
 		for _, n := range peer.Networks {
 			f.From = append(f.From, n.String())
 		}
+		for _, c := range peer.Certificates {
+			f.From = append(f.From, "certificate of "+string(c))
+		}
 		for _, d := range peer.Domains {
 			f.As = append(f.As, string(d))
 		}

@@ -10,6 +10,7 @@
 //   - A subjectAltName with an octet that no name may have (NUL, blank, a control, not ASCII where ASCII is due) spoils the whole
 //     certificate, not that one name.
 //   - An empty subject is taken, although RFC 6120 §13.7.1.1 forbids it: public CAs issue such certificates since 2025.
+//   - A certificate that is itself among the trust anchors needs no path: the operator has put it there.
 //   - Extended key usages bind all certificates of a path, the anchor included, as in every browser.
 //   - TLS is 1.2 with forward secrecy and AEAD, or 1.3 (RFC 7590 §3 with RFC 7525 §4.2). The suite that RFC 3261 §26.2.1 and RFC
 //     6120 §13.8 once made mandatory, TLS_RSA_WITH_AES_128_CBC_SHA, has neither and is not offered.

@@ -1,9 +1,6 @@
 package certs
 
-import (
-	"strconv"
-	"strings"
-)
+import "strconv"
 
 // Error says why a certificate is not taken: which rule, and where it is written. Its text holds nothing that the far side sent,
 // except in quotes and cut.
@@ -35,16 +32,17 @@ func Fault(rule, section, detail string) *Error {
 	return &Error{Rule: rule, Section: section, Detail: detail, Offset: -1}
 }
 
-// Quote is foreign text for an Error or a log: in quotes, ASCII, and cut at 256 octets.
+// Quote is foreign text for an Error or a log: in quotes, ASCII, and cut so that the whole has at most 260 octets.
 func Quote(s string) string {
 	const most = 256
-	q := strconv.QuoteToASCII(s[:min(len(s), most)])
-	if len(q) > most {
-		// Never in the middle of an escape, and with the quote that ends it.
-		q = q[:strings.LastIndexByte(q[:most-5], '\\')+1]
-		q = strings.TrimRight(q, `\`) + `…"`
-	} else if len(s) > most {
-		q = q[:len(q)-1] + `…"`
+	for n := min(len(s), most); ; n -= 8 {
+		q := strconv.QuoteToASCII(s[:n])
+		switch {
+		case len(q) > most:
+		case n < len(s):
+			return q[:len(q)-1] + `…"`
+		default:
+			return q
+		}
 	}
-	return q
 }

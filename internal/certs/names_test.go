@@ -134,6 +134,24 @@ func TestTwoSANs(t *testing.T) {
 	}
 }
 
+// T-AD-06: what is quoted is one line of ASCII, whole if it is short, and never long.
+func TestQuote_T_AD_06(t *testing.T) {
+	for name, c := range map[string]struct{ in, want string }{
+		"empty":            {"", `""`},
+		"plain":            {"example.net", `"example.net"`},
+		"line break":       {"a\r\nb", `"a\r\nb"`},
+		"escape":           {"\x1b[1m\u202e", `"\x1b[1m\u202e"`},
+		"254 octets":       {strings.Repeat("a", 254), `"` + strings.Repeat("a", 254) + `"`},
+		"too long":         {strings.Repeat("a", 1000), `"` + strings.Repeat("a", 248) + `…"`},
+		"not UTF-8":        {"\xff", `"\xff"`},
+		"long and strange": {strings.Repeat("\x00", 1000), `"` + strings.Repeat(`\x00`, 56) + `…"`},
+	} {
+		if got := certs.Quote(c.in); got != c.want || len(got) > 260 {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
 // FuzzParseSAN: what is read has no octet that a name must not have, is written and read to the same, and is what crypto/x509 sees too
 // where that takes it.
 func FuzzParseSAN(f *testing.F) {

@@ -1,5 +1,7 @@
 package strictxml
 
+import "strings"
+
 // The two namespace names that are bound without a declaration (Namespaces in
 // XML 1.0 §3).
 const (
@@ -51,6 +53,28 @@ func (s *Scope) Lookup(prefix string) (uri string, ok bool) {
 		return XMLNamespace, true
 	}
 	return "", false
+}
+
+// detached returns the same declarations in memory of their own. Those of a
+// parsed tree keep all of the tree, which is much for what lives as long as a
+// stream.
+func (s *Scope) detached() *Scope {
+	n := 0
+	for t := s; t != nil; t = t.outer {
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	links := make([]Scope, n)
+	for i := range links {
+		links[i].prefix, links[i].uri = strings.Clone(s.prefix), strings.Clone(s.uri)
+		if i > 0 {
+			links[i-1].outer = &links[i]
+		}
+		s = s.outer
+	}
+	return &links[0]
 }
 
 // hides tells whether a declaration between s and the older scope outer,

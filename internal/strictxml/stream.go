@@ -11,12 +11,18 @@ import (
 // Stream.Skip when there is nothing to skip. It is a fault of the caller.
 var ErrStreamOrder = errors.New("strictxml: the stream's header is read first, and once, and a child is skipped to its end")
 
-// Sizes of a Stream's buffer. It begins small, and returns to that size when
-// a large element has been consumed, so that an idle connection holds little.
+// Sizes of a Stream's buffer. It begins small, grows when a read fills it, and
+// returns to less when a large element has been consumed, or when little has
+// come for some reads, so that an idle connection holds little.
 const (
-	bufferSize = 4 << 10
-	bufferKeep = 16 << 10 // up to this it does not shrink
+	bufferSmall = 1 << 10
+	bufferSize  = 4 << 10
+	bufferKeep  = 16 << 10 // up to this it does not shrink at once
 )
+
+// calmReads is how many reads in a row bring less than half a small buffer
+// until the Stream returns to it: one allocation for so many reads at most.
+const calmReads = 16
 
 // maxEmptyReads is how many reads in a row may return neither octets nor an
 // error.
@@ -45,6 +51,8 @@ type Stream struct {
 	frame   framer
 	root    []byte // qualified name of the root
 	large   bool   // err is that of a child that Skip may pass over
+	full    bool   // the last read filled the buffer
+	calm    uint8  // reads in a row that brought little
 	err     error  // for good
 	readErr error  // came with octets that are still to be looked at
 }
@@ -236,7 +244,7 @@ func (s *Stream) endHeader(w []byte) (*Element, *Scope, error) {
 	if closed {
 		s.err = io.EOF
 	}
-	return root, root.scope, nil
+	return root, root.scope.detached(), nil
 }
 
 // Next returns the octets of the next child of the root element, which are
@@ -426,7 +434,9 @@ func (s *Stream) fill() error {
 	}
 	held := s.end - s.start
 	switch {
-	case s.buf == nil, len(s.buf) > bufferKeep && held <= bufferSize/2:
+	case s.buf == nil, held == 0 && s.calm >= calmReads && len(s.buf) > bufferSmall:
+		s.move(make([]byte, bufferSmall))
+	case len(s.buf) > bufferKeep && held <= bufferSize/2, s.full && len(s.buf) < bufferSize:
 		s.move(make([]byte, bufferSize))
 	case held == 0 || s.end == len(s.buf) && s.start > 0:
 		s.move(s.buf)
@@ -436,6 +446,12 @@ func (s *Stream) fill() error {
 	for range maxEmptyReads {
 		n, err := s.r.Read(s.buf[s.end:])
 		s.end += n
+		s.full = s.end == len(s.buf)
+		if n > bufferSmall/2 {
+			s.calm = 0
+		} else if s.calm < calmReads {
+			s.calm++
+		}
 		if n > 0 {
 			s.readErr = err
 			return nil

@@ -197,6 +197,62 @@ func TestStreamBufferShrinks(t *testing.T) {
 	}
 }
 
+// A stream on which little comes holds little, whatever came before; one on
+// which much comes does not read it in small pieces.
+func TestStreamBufferFollowsTheFlow(t *testing.T) {
+	r, w := io.Pipe()
+	write := make(chan string)
+	go func() {
+		for part := range write {
+			_, _ = w.Write([]byte(part))
+		}
+		w.Close()
+	}()
+	defer close(write)
+	s := NewStream(r, Limits{})
+	next := func(part string, want int) {
+		t.Helper()
+		write <- part
+		if _, err := s.Next(); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.buf) != want {
+			t.Errorf("buffer of %d octets, want %d", len(s.buf), want)
+		}
+	}
+	write <- "<s>"
+	if _, _, err := s.Header(); err != nil {
+		t.Fatal(err)
+	}
+	next("<a/>", bufferSmall)
+	next("<a>"+strings.Repeat("x", 3*bufferSmall)+"</a>", bufferSize)
+	for range calmReads {
+		next("<a/>", bufferSize)
+	}
+	next("<a/>", bufferSmall)
+	next("<a>"+strings.Repeat("x", 20*bufferSize)+"</a>", 32*bufferSize)
+	next("<a/>", bufferSize)
+}
+
+// What lives as long as a stream keeps nothing of the header's tree.
+func TestStreamScopeIsDetached(t *testing.T) {
+	root, scope, err := NewStream(strings.NewReader("<s:s xmlns='' xmlns:s='u' xmlns:t='v'>"), Limits{}).Header()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if scope == root.Scope() {
+		t.Error("the scope is that of the tree")
+	}
+	for a, b := scope, root.Scope(); a != nil || b != nil; a, b = a.outer, b.outer {
+		if a == nil || b == nil || a.prefix != b.prefix || a.uri != b.uri {
+			t.Fatalf("%+v, want %+v", a, b)
+		}
+	}
+	if _, scope, _ := NewStream(strings.NewReader("<s>"), Limits{}).Header(); scope != nil {
+		t.Errorf("%+v of no declarations", scope)
+	}
+}
+
 // failing delivers its parts, with an error after each.
 type failing struct {
 	parts []string

@@ -184,9 +184,7 @@ func TestResponseWhoseConnectionIsGone(t *testing.T) {
 	}
 	tx := <-held
 	nc.Close() //nolint:errcheck // a test
-	for l.pool.inbound.Load() > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	<-tx.route.conn.gone
 	if err := tx.Respond(200, "", RespondOptions{}); err != nil {
 		t.Fatal(err)
 	}

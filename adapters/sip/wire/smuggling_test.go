@@ -294,3 +294,40 @@ func manyParams(n int) string {
 	}
 	return b.String()
 }
+
+// THREATS S4, RFC 3261 §7.3.1: each header field that is no list stands once; a second one is refused, under whatever name.
+func TestDuplicatesOfSingleHeaders(t *testing.T) {
+	t.Parallel()
+	values := map[headerID]string{
+		hCallID: "a@b", hContentDisposition: "render", hContentLength: "5", hContentType: "text/plain", hCSeq: "986759 MESSAGE", hFrom: "<sip:a@b>;tag=1",
+		hMaxForwards: "70", hTo: "<sip:a@b>", hExpires: "3600", hDate: "Sat, 13 Nov 2010 23:29:00 GMT",
+	}
+	n := 0
+	for id := hOther + 1; id < hCount; id++ {
+		spec := headerSpecs[id]
+		if !spec.single {
+			continue
+		}
+		n++
+		value := values[id]
+		if value == "" {
+			value = "presence"
+		}
+		line := spec.name + ": " + value + "\r\n"
+		second := strings.ToUpper(spec.name) + " : " + value + "\r\n"
+		if spec.compact != 0 {
+			second = string(spec.compact) + ": " + value + "\r\n"
+		}
+		base := mutantBase
+		if !strings.Contains(base, "\r\n"+spec.name+":") {
+			base = strings.Replace(base, "Subject: balcony\r\n", line, 1)
+		}
+		m, err := Parse([]byte(strings.Replace(base, "Max-Forwards:", second+"Max-Forwards:", 1)), Limits{})
+		if got, want := outcome(m, err), "Bad Request: two "+spec.name+" headers"; got != want {
+			t.Errorf("%s: %q, should be %q", spec.name, got, want)
+		}
+	}
+	if n < 20 {
+		t.Errorf("%d header fields that stand once", n)
+	}
+}

@@ -103,7 +103,8 @@ func Accept(ctx context.Context, conn net.Conn, in Incoming) (s *Conn, claim *Cl
 			return nil, nil, err
 		}
 	}
-	return n.s, &r.claim, nil
+	found := r.claim // its own memory: who keeps it must not keep the negotiation
+	return n.s, &found, nil
 }
 
 // receiver is the negotiation from the side of Accept.

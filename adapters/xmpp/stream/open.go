@@ -96,7 +96,8 @@ func Open(ctx context.Context, conn net.Conn, o Outgoing) (s *Conn, offer *Offer
 	if m := n.s.meter; m != nil {
 		m.left = -1 // the peer whom we asked for verdicts may give many
 	}
-	return n.s, &i.offer, nil
+	found := i.offer // its own memory: who keeps it must not keep the negotiation
+	return n.s, &found, nil
 }
 
 // initiator is the negotiation from the side of Open.
