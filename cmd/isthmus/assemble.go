@@ -61,7 +61,7 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 	if len(cfg.SIP.Listeners) > 0 {
 		c := sipConfig(cfg, with)
 		c.Certificates = a.certs
-		c.Reached = a.reached
+		c.Reached, c.Load = a.reached, a.load
 		if a.sip, err = sip.New(c); err != nil {
 			return err
 		}
@@ -166,6 +166,14 @@ func (a *assembly) reached(t resolver.Target, ok bool) {
 	default:
 		a.names.Failed(t)
 	}
+}
+
+// load is how much of what comes in is too much for the gateway, which was made after the adapter.
+func (a *assembly) load() int {
+	if !a.started.Load() {
+		return 0
+	}
+	return a.gateway.Load()
 }
 
 // routesOf converts the routes; byName tells whether any of them needs a resolver.

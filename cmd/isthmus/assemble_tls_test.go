@@ -68,6 +68,42 @@ func TestCheckCertificates(t *testing.T) {
 	}
 }
 
+// A SIP side over TLS and WebSocket alone, with a peer that is known by its certificate, is a whole configuration.
+func TestCheckSecureSIP(t *testing.T) {
+	b, err := os.ReadFile("../../configs/two-domains.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	ca := certstest.NewCA(t)
+	ca.Issue(certstest.Spec{DNS: []string{"example.com"}}).WriteTo(certstest.Files{Chain: filepath.Join(folder, "one.crt"), Key: filepath.Join(folder, "one.key")})
+	text := string(b) + "tls:\n  certificates: [{name: one, chain_file: one.crt, key_file: one.key}]\n"
+	for _, v := range []struct{ old, with string }{
+		{"transport: udp, address", "transport: tls, address"},
+		{`transport: tcp, address: "127.0.0.1:5060"`, `transport: wss, address: "[::1]:5443", origins: ["https://chat.example.net"]`},
+		{"networks: [127.0.0.1/32]", "certificates: [proxy.example.net]\n      keep_alive: 90s\n      overload_control: true"},
+		{"sip:127.0.0.1:5070;transport=udp", "sip:127.0.0.1:5061;transport=tls;name=proxy.example.net"},
+	} {
+		if !strings.Contains(text, v.old) {
+			t.Fatalf("nothing to replace: %q", v.old)
+		}
+		text = strings.Replace(text, v.old, v.with, 1)
+	}
+	file := filepath.Join(folder, "c.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := isthmus(t, "", map[string]string{"ISTHMUS_PROSODY_SECRET": "x"}, "check", "-c", file)
+	for _, want := range []string{"listens on   sip/tls 127.0.0.1:5060", "listens on   sip/wss [::1]:5443", "from certificate of proxy.example.net", "transport=tls"} {
+		if !strings.Contains(got.out, want) {
+			t.Errorf("no %q in\n%s", want, got.out)
+		}
+	}
+	if got.code != 0 {
+		t.Errorf("exit code %d: %s", got.code, got.err)
+	}
+}
+
 // T-FI-17: SIGHUP takes what is new on disk and ends nothing; other signals go on to who ends the gateway.
 func TestHangup_T_FI_17(t *testing.T) {
 	ca := certstest.NewCA(t)
