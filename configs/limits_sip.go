@@ -31,8 +31,9 @@ type SIPLimits struct {
 	Dial Duration `yaml:"dial" default:"5s" min:"100ms" max:"30s"`
 	// The time for one write. Then the connection is closed.
 	Write Duration `yaml:"write" default:"10s" min:"100ms" max:"1m"`
-	// The TLS handshakes of connections to the gateway under way at once. More wait for their turn.
-	Handshakes Count `yaml:"handshakes" default:"64" min:"1" max:"10000"`
+	// The TLS handshakes under way at once with addresses outside of every peer's networks. More wait for their turn; one address
+	// may have an eighth, and its next connection is closed.
+	Handshakes Count `yaml:"handshakes" default:"256" min:"1" max:"10000"`
 	// The time for a TLS handshake, the wait for its turn included. Then the connection is closed.
 	Handshake Duration `yaml:"handshake" default:"10s" min:"1s" max:"1m"`
 	// The answers to MESSAGE requests that are remembered, so that one which is sent again, by a client that gave up waiting, is

@@ -57,24 +57,31 @@ func (l *secureLayer) Request(_ *wire.Message, src transaction.Source, tx *trans
 	tx.Respond(200, "", transaction.RespondOptions{}) //nolint:errcheck // the other side sees it
 }
 
-// opened is how many connections are open that this side opened.
-func (l *secureLayer) opened(t *testing.T) float64 {
+// value is that of a metric with one label.
+func (l *secureLayer) value(t *testing.T, name, label string) float64 {
 	t.Helper()
 	families, err := l.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == "isthmus_sip_connections" {
-			for _, m := range f.GetMetric() {
-				if m.GetLabel()[0].GetValue() == "here" {
-					return m.GetGauge().GetValue()
-				}
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if m.GetLabel()[0].GetValue() == label {
+				return m.GetGauge().GetValue() + m.GetCounter().GetValue()
 			}
 		}
 	}
-	t.Fatal("no metric of connections")
+	t.Fatalf("no metric %s of %q", name, label)
 	return 0
+}
+
+// opened is how many connections are open that this side opened.
+func (l *secureLayer) opened(t *testing.T) float64 {
+	t.Helper()
+	return l.value(t, "isthmus_sip_connections", "here")
 }
 
 func startSecure(t *testing.T, address, host string, store *certs.Store, change func(*transaction.Config)) *secureLayer {
@@ -220,10 +227,11 @@ func TestHandshakeEnds(t *testing.T) {
 	ca := certstest.NewCA(t)
 	l := startSecure(t, "127.0.0.1:0", "", storeFor(t, ca, []string{"example.net"}), func(c *transaction.Config) {
 		c.Listeners = append(c.Listeners, transaction.Listener{Transport: resolver.WS, Address: "127.0.0.1:0"})
-		c.Bounds.HandshakeTimeout, c.Bounds.UpgradeTimeout, c.Bounds.Handshakes = 200*time.Millisecond, 200*time.Millisecond, 1
+		c.Bounds.HandshakeTimeout, c.Bounds.UpgradeTimeout, c.Bounds.Handshakes = 200*time.Millisecond, 200*time.Millisecond, 24
+		c.Admit = func(src transaction.Source) bool { return len(src.Domains) > 0 }
 	})
 	for i, first := range []string{"\x16\x03\x01", "GET / HTTP/1.1\r\nHost: "} {
-		for range 3 { // the second and third wait for their turn at TLS
+		for range 3 {
 			nc, err := net.Dial("tcp", l.Addrs()[i].Address.String())
 			if err != nil {
 				t.Fatal(err)
@@ -237,6 +245,24 @@ func TestHandshakeEnds(t *testing.T) {
 				t.Errorf("listener %d: still open", i)
 			}
 		}
+	}
+	// One address cannot take every turn: over an eighth of them its connections are closed at once.
+	for n := range 5 {
+		nc, err := net.Dial("tcp", l.Addrs()[0].Address.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close() //nolint:errcheck // a test
+		if n < 3 {
+			continue
+		}
+		nc.SetDeadline(time.Now().Add(5 * time.Second)) //nolint:errcheck // the read fails then
+		if _, err := nc.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("connection %d is open", n)
+		}
+	}
+	if n := l.value(t, "isthmus_sip_dropped_total", "per address"); n != 2 {
+		t.Errorf("%g connections refused because of their address, should be 2", n)
 	}
 }
 

@@ -59,8 +59,8 @@ type Bounds struct {
 	WriteTimeout time.Duration
 	// Datagram is the largest request that goes over UDP, in octets; larger ones go over TCP (RFC 3261 §18.1.1). Default 1300.
 	Datagram int
-	// Handshakes is how many TLS handshakes of connections to us may be under way at once. More wait for their turn, and for no longer
-	// than HandshakeTimeout. Default 64.
+	// Handshakes is how many TLS handshakes may be under way at once with those whom Config.Admit does not know by address. More wait for
+	// their turn, and for no longer than HandshakeTimeout; one address may have an eighth, its next connection is closed. Default 256.
 	Handshakes int
 	// HandshakeTimeout bounds a TLS handshake, either side's, with the wait for its turn. Default 10 s.
 	HandshakeTimeout time.Duration
@@ -96,7 +96,7 @@ func (b Bounds) orDefault() Bounds {
 	d(&b.DialTimeout, 5*time.Second)
 	d(&b.WriteTimeout, 10*time.Second)
 	n(&b.Datagram, 1300)
-	n(&b.Handshakes, 64)
+	n(&b.Handshakes, 256)
 	d(&b.HandshakeTimeout, 10*time.Second)
 	d(&b.UpgradeTimeout, 5*time.Second)
 	n(&b.Answers, 1<<17)

@@ -27,6 +27,7 @@ type conn struct {
 	key       poolKey
 	inbound   bool
 	stranger  bool // opened by somebody whom Config.Admit does not admit; the pool's mutex guards it
+	shaking   bool // it began as a stranger's TLS handshake; set before anybody else has the connection
 
 	// What TLS proved; written by the handshake, before anybody else has the connection.
 	domains   []string         // of the far side; see identities
@@ -295,6 +296,7 @@ func (c *conn) close(err error) {
 // serve is the reader goroutine of a connection that was opened to us: it completes the handshakes first.
 func (c *conn) serve(origins []string) {
 	err := c.handshake(c.layer.life)
+	c.layer.pool.shook(c)
 	if err == nil && isWebSocket(c.transport) {
 		err = c.upgrade(origins)
 	}

@@ -34,6 +34,7 @@ type pool struct {
 	closed     bool
 	opening    int // connections that are being opened, which count as open
 	strangers  int
+	shaking    map[netip.Addr]int // strangers' TLS handshakes under way
 	all        map[*conn]struct{}
 	perAddress map[netip.Addr]int // inbound
 	by         map[poolKey]*pooled
@@ -56,6 +57,7 @@ func (p *pool) init(l *Layer) {
 	p.layer = l
 	p.all = map[*conn]struct{}{}
 	p.perAddress = map[netip.Addr]int{}
+	p.shaking = map[netip.Addr]int{}
 	p.by = map[poolKey]*pooled{}
 	p.proven = map[netip.AddrPort][]*conn{}
 }
@@ -196,6 +198,8 @@ func (p *pool) accept(nc net.Conn, s *streamListener) {
 	address := remote.Addr()
 	b := p.layer.cfg.Bounds
 	c.stranger = p.layer.cfg.Admit != nil && !p.layer.cfg.Admit(c.source())
+	_, encrypted := nc.(*tls.Conn)
+	c.shaking = encrypted && c.stranger
 	p.mu.Lock()
 	rule := ""
 	switch {
@@ -203,7 +207,7 @@ func (p *pool) accept(nc net.Conn, s *streamListener) {
 		rule = dropClosing
 	case len(p.all)+p.opening >= b.Connections, c.stranger && p.strangers >= max(1, b.Connections/8):
 		rule = dropConnections
-	case p.perAddress[address] >= b.ConnectionsPerAddress:
+	case p.perAddress[address] >= b.ConnectionsPerAddress, c.shaking && p.shaking[address] >= max(1, b.Handshakes/8):
 		rule = dropPerAddress
 	}
 	if rule != "" {
@@ -218,8 +222,24 @@ func (p *pool) accept(nc net.Conn, s *streamListener) {
 	if c.stranger {
 		p.strangers++
 	}
+	if c.shaking {
+		p.shaking[address]++
+	}
 	p.mu.Unlock()
 	p.layer.tasks.Go(func() { c.serve(s.origins) })
+}
+
+// shook counts the end of a stranger's handshake, however it ended.
+func (p *pool) shook(c *conn) {
+	if !c.shaking {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	address := c.remote.Addr()
+	if p.shaking[address]--; p.shaking[address] <= 0 {
+		delete(p.shaking, address)
+	}
 }
 
 // ready makes a connection that a peer opened usable for requests to it, when its handshakes are done. False says that the pool is

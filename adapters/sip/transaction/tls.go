@@ -40,8 +40,9 @@ func (t *TLS) local(domain string) string {
 	return t.Local(domain)
 }
 
-// handshake is the TLS handshake of either side: within Bounds.HandshakeTimeout, and for connections that are opened to us not more of
-// them at once than Bounds.Handshakes, because each costs the processor far more than it costs who asks for it (THREATS X6).
+// handshake is the TLS handshake of either side: within Bounds.HandshakeTimeout, and for connections that strangers open to us not more
+// of them at once than Bounds.Handshakes, because each costs the processor far more than it costs who asks for it (THREATS X6). Who is
+// known by address does not wait behind them.
 func (c *conn) handshake(ctx context.Context) error {
 	nc, ok := c.nc.(*tls.Conn)
 	if !ok {
@@ -50,7 +51,7 @@ func (c *conn) handshake(ctx context.Context) error {
 	l := c.layer
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Bounds.HandshakeTimeout)
 	defer cancel()
-	if c.inbound {
+	if c.shaking {
 		select {
 		case l.handshakes <- struct{}{}:
 			defer func() { <-l.handshakes }()
