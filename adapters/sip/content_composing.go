@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,4 +142,12 @@ func (a *Adapter) sendActivity(ctx context.Context, hops []resolver.Target, op *
 		return s
 	}
 	return adapters.Failed(adapters.ReasonDomainNotFound, "")
+}
+
+// ceaseComposing answers an activity that the other side has no way to tell: "The composer MUST cease transmitting status messages if the
+// receiver returned a 415 status code" (RFC 3994 §4). What this recipient accepts is then everything else.
+func ceaseComposing() answer {
+	return answer{code: 415, phrase: phraseOf(415), headers: []wire.Header{
+		{Name: "Accept", Value: strings.Replace(acceptedContent, iscomposing.MediaType+", ", "", 1)},
+	}}
 }

@@ -55,12 +55,16 @@ const (
 
 func newLearned() *learned { return &learned{facts: make(map[userAgent]fact)} }
 
-// note keeps that a user agent takes something, or refused it.
+// note keeps that a user agent takes something, or refused it. A refusal holds for its time, also of one who sends what it refuses.
 func (l *learned) note(a userAgent, takes bool) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, known := l.facts[a]; !known && len(l.facts) >= learnedLimit {
+	old, known := l.facts[a]
+	if known && takes && !old.takes && now.Before(old.until) {
+		return
+	}
+	if !known && len(l.facts) >= learnedLimit {
 		for k, f := range l.facts {
 			if !now.Before(f.until) {
 				delete(l.facts, k)

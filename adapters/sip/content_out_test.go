@@ -172,6 +172,9 @@ func TestLearntIsBoundedAndEnds(t *testing.T) {
 		if l.takes(one, true) || !l.takes(userAgent{"p", im("c@b.example"), featureCPIM}, true) || !l.takes(userAgent{"p", one.user, featureComposing}, true) {
 			t.Error("what one refused is not told apart")
 		}
+		if l.note(one, true); l.takes(one, true) {
+			t.Error("who sends what it refused is sent it again")
+		}
 		time.Sleep(learnedLife)
 		if !l.takes(one, true) {
 			t.Error("it is never forgotten")
@@ -272,8 +275,9 @@ func TestComposingOut(t *testing.T) {
 	text := strings.Replace(carrying("Content-Type: application/im-iscomposing+xml", strings.Replace(composing, "STATE", "active", 1)),
 		"Via: SIP/2.0/TCP s2x.example.net;branch=z9hG4bKeskdgs677\n", "", 1)
 	c.answer(adapters.Failed(adapters.ReasonNotImplemented, ""))
-	if m := g.ask(text); m.StatusCode() != 415 {
-		t.Errorf("%d %s", m.StatusCode(), m.ReasonPhrase())
+	m := g.ask(text)
+	if accept, _ := m.Header("Accept"); m.StatusCode() != 415 || !strings.HasPrefix(accept, "text/plain, ") || strings.Contains(accept, "iscomposing") {
+		t.Errorf("%d %s, Accept %s", m.StatusCode(), m.ReasonPhrase(), accept)
 	}
 }
 

@@ -179,8 +179,8 @@ func (a *Adapter) takeMessage(in *inbound) *Refusal {
 	to, activity := op.To, op.Activity != adapters.ActivityNone
 	a.handler.Message(a.base, op, func(s adapters.Status) {
 		if activity && s.Reason == adapters.ReasonNotImplemented {
-			// "The composer MUST cease transmitting status messages if the receiver returned a 415" (RFC 3994 §4).
-			s.Reason = adapters.ReasonUnsupportedContent
+			a.respond(in, ceaseComposing(), "")
+			return
 		}
 		a.respond(in, answerFor(s, to, "MESSAGE"), "")
 	})
