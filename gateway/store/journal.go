@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ID names an entry. IDs sort by the order of acceptance on one node.
+type ID string
+
+// Kind is what an entry is.
+type Kind uint8
+
+// The kinds.
+const (
+	KindMessage Kind = iota + 1 // a message on its way to its recipient
+	KindNotice                  // a report on its way to the sender of a message
+)
+
+// Entry is what was accepted. It never changes.
+type Entry struct {
+	ID   ID
+	Kind Kind
+	// Order names what must stay in order: entries with the same Order are delivered in the order of their IDs.
+	Order string
+	// Accepted is when the gateway answered for it, Expires the end of its life.
+	Accepted, Expires time.Time
+	// Octets are the operation, encoded by package gateway.
+	Octets []byte
+}
+
+// Progress is what became of an entry so far.
+type Progress struct {
+	// Attempts have been begun; Next is when the next one is due.
+	Attempts int
+	Next     time.Time
+	// Delayed tells that the sender has been told that it takes long.
+	Delayed bool
+	// Crashes is how many attempts ended in a panic, or were never ended because the process died.
+	Crashes int
+	// Dead says why the entry is a dead letter since when, "" while it is alive. A dead letter is kept until an operator drops it, or its
+	// time in the journal ends.
+	Dead  string
+	Since time.Time
+}
+
+// Errors of a Journal and of Facts; test with errors.Is.
+var (
+	// ErrFull says that the journal has no room, or its disk has none: nothing was taken.
+	ErrFull = errors.New("store: full")
+	// ErrUnavailable says that the store cannot take anything now: a disk that fails, a cluster without a quorum. Nothing was taken, as
+	// far as is known.
+	ErrUnavailable = errors.New("store: unavailable")
+	// ErrNotFound says that there is no such entry or fact.
+	ErrNotFound = errors.New("store: not found")
+	// ErrExists says that a fact is there already, or has changed since it was read.
+	ErrExists = errors.New("store: exists")
+)
+
+// Journal holds entries until they are removed. Safe for use from many goroutines: calls that come together are synced together.
+type Journal interface {
+	// NewID makes the ID of an entry that is accepted now.
+	NewID() ID
+	// Append adds entries, all or none. When it returns nil they survive a crash of the machine.
+	Append(ctx context.Context, entries ...Entry) error
+	// Mark writes what became of an entry. When it returns nil it survives a crash.
+	Mark(ctx context.Context, id ID, p Progress) error
+	// Remove forgets entries that have come to their end. After a crash within a second of it an entry may be there again.
+	Remove(ctx context.Context, ids ...ID) error
+	// Replay calls f for each entry, in the order of IDs, with its progress, until f fails. An entry that cannot be read is passed to
+	// corrupt and kept: nothing is ever deleted because it cannot be read.
+	Replay(ctx context.Context, f func(Entry, Progress) error, corrupt func(ID, error)) error
+	// Read returns one entry.
+	Read(ctx context.Context, id ID) (Entry, Progress, error)
+	// Usage is how much of the journal's room is taken.
+	Usage() Usage
+}
+
+// Usage is how much of a journal's room is taken, and how much there is.
+type Usage struct {
+	Entries, MaxEntries int
+	Octets, MaxOctets   int64
+}
