@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/gateway/store"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -37,6 +38,9 @@ type Config struct {
 	Limits   Limits
 	// Logger gets one line at the end of each operation.
 	Logger zerolog.Logger
+	// Journal holds the messages that the gateway has answered for and not handed over. nil: there are none, and a message that cannot
+	// be handed over while its sender waits is refused.
+	Journal store.Journal
 	// Registerer takes the gateway's metrics; nil means none are kept.
 	Registerer prometheus.Registerer
 	// Observe sees each operation as it is handed on: the canonical form in the middle, for the demo. nil costs nothing.
@@ -62,6 +66,12 @@ type Limits struct {
 	LaneMessages int
 	// Messages is how many messages may be under way in all. Default 20,000. The next is refused: overloaded.
 	Messages int
+	// Life is how long a stored message is tried, unless its sender set a shorter one (SIP Expires). Default 24 h. Then its sender is told.
+	Life time.Duration
+	// DelayedAfter is when the sender of a stored message is told that it takes long, if that was asked for. Default 5 min.
+	DelayedAfter time.Duration
+	// NoticeLife is how long the notice of a message's end is tried. Default 24 h. Then it is a dead letter.
+	NoticeLife time.Duration
 	// Origins is how many answered messages are remembered, so that a late outcome finds its sender. Default 100,000;
 	// when full the oldest are forgotten, and a late outcome of theirs is counted and dropped.
 	Origins int
@@ -109,6 +119,9 @@ func (l *Limits) setDefaults() error {
 	}{
 		{"DirectWait", &l.DirectWait, 25 * time.Second},
 		{"OriginLife", &l.OriginLife, time.Hour},
+		{"Life", &l.Life, 24 * time.Hour},
+		{"DelayedAfter", &l.DelayedAfter, 5 * time.Minute},
+		{"NoticeLife", &l.NoticeLife, 24 * time.Hour},
 		{"WatchDuration", &l.WatchDuration, time.Hour},
 		{"FetchWait", &l.FetchWait, 2 * time.Second},
 	} {
@@ -140,6 +153,7 @@ type Gateway struct {
 	lanes   *lanes
 	origins *origins
 	watches *watches
+	journal *journal // nil without one
 
 	draining atomic.Bool
 	stopped  chan struct{}
@@ -188,16 +202,26 @@ func New(cfg Config) (*Gateway, error) {
 	g.origins = newOrigins(limits.Origins, limits.OriginLife)
 	g.lanes = newLanes(limits.LaneMessages, limits.Messages)
 	g.watches = newWatches(g)
+	if cfg.Journal != nil {
+		g.journal = newJournal(g, cfg.Journal)
+	}
 	return g, nil
 }
 
 // Start starts the adapters in order. If one fails, those already started are shut down again, and the error says which.
 func (g *Gateway) Start(ctx context.Context) error {
+	if g.journal != nil {
+		// Before anything comes, so that what comes goes behind what is there.
+		if err := g.journal.start(ctx); err != nil {
+			return err
+		}
+	}
 	g.watches.start()
 	for i, s := range g.order {
 		if err := s.adapter.Start(ctx, &handler{gateway: g, side: s}); err != nil {
 			// What came in meanwhile is answered as in Shutdown.
 			g.draining.Store(true)
+			g.journal.stop()
 			err = errors.Join(err, g.lanes.drain(ctx))
 			for j := i - 1; j >= 0; j-- {
 				err = errors.Join(err, g.order[j].adapter.Shutdown(ctx))
@@ -205,6 +229,9 @@ func (g *Gateway) Start(ctx context.Context) error {
 			g.watches.stop()
 			return fmt.Errorf("start adapter %s: %w", s.name, err)
 		}
+	}
+	if g.journal != nil {
+		g.journal.begin()
 	}
 	for _, s := range g.order {
 		go func() {
@@ -236,6 +263,7 @@ func (g *Gateway) Wait() error {
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	g.draining.Store(true)
 	g.stop(nil)
+	g.journal.stop()
 	errs := []error{g.lanes.drain(ctx)}
 	for i := len(g.order) - 1; i >= 0; i-- {
 		if err := g.order[i].adapter.Shutdown(ctx); err != nil {

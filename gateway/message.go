@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
 // handler is what the gateway is to one adapter.
@@ -26,17 +27,23 @@ func (h *handler) Message(_ context.Context, op *adapters.MessageOp, respond fun
 		d.end(refused)
 		return
 	}
-	key := laneKey{kind: laneMessages, side: d.route.side.index, to: op.To.Address}
-	if !d.route.side.caps.OnePerRecipient {
-		key.from = op.From.Address
-	}
+	d.lane = g.messageLane(d.route, op)
 	add := g.lanes.add
 	if op.Activity != adapters.ActivityNone {
 		add = g.lanes.addNewest
 	}
-	if !add(key, d) {
+	if !add(d.lane, d) {
 		d.end(adapters.Failed(adapters.ReasonOverloaded, "Too many messages are under way"))
 	}
+}
+
+// messageLane is the lane of a message.
+func (g *Gateway) messageLane(r *route, op *adapters.MessageOp) laneKey {
+	key := laneKey{kind: laneMessages, side: r.side.index, to: op.To.Address}
+	if !r.side.caps.OnePerRecipient {
+		key.from = op.From.Address
+	}
+	return key
 }
 
 // admitMessage finds the route of a message, or the reason to refuse it. It may be called from any goroutine.
@@ -73,6 +80,7 @@ type delivery struct {
 	op      *adapters.MessageOp
 	respond func(adapters.Status)
 	began   time.Time
+	lane    laneKey
 }
 
 // activityLife is for how long it is worth telling that somebody is composing.
@@ -121,23 +129,39 @@ func (d *delivery) deliver(ctx context.Context) (status adapters.Status) {
 		}
 		return adapters.Failed(adapters.ReasonDomainTimeout, "")
 	}
-	hops, failed := g.nextHops(ctx, d.route, op.To.Address, op.Deadline)
-	if failed.Outcome != 0 {
-		return failed
-	}
 	given := op.TransID
 	if op.TransID == "" {
 		op.TransID = g.ids.transaction()
 	}
+	stored := g.journal != nil && op.Activity == adapters.ActivityNone
+	if stored && g.journal.behind(d.lane) {
+		return g.journal.keep(d, d.lane, given, adapters.Status{})
+	}
+	hops, status := g.nextHops(ctx, d.route, op.To.Address, op.Deadline)
+	if status.Outcome == 0 {
+		status = g.hand(ctx, d.from, to, hops, op, given)
+	}
+	switch {
+	case !stored:
+	case passes(status):
+		status = g.journal.keep(d, d.lane, given, status)
+	default:
+		g.journal.heard(place{to.index, op.To.Address.Domain()})
+	}
+	return status
+}
+
+// hand gives a message to the adapter of its recipient, and remembers where a late outcome belongs. given is what its sender calls it.
+func (g *Gateway) hand(ctx context.Context, from, to *side, hops []resolver.Target, op *adapters.MessageOp, given string) adapters.Status {
 	// Kept before the message leaves: a late outcome may overtake the adapter's own answer.
 	late := (op.Wants != 0 || !to.caps.PositiveAnswer) && op.Activity == adapters.ActivityNone
-	if late {
-		g.origins.remember(now, d.from, to, op, given)
+	if late = late && from != nil; late {
+		g.origins.remember(time.Now(), from, to, op, given)
 	}
-	if g.observe != nil {
-		g.observe(Observation{From: d.from.name, To: to.name, Message: op})
+	if g.observe != nil && from != nil {
+		g.observe(Observation{From: from.name, To: to.name, Message: op})
 	}
-	status = to.adapter.Message(ctx, hops, op)
+	status := to.adapter.Message(ctx, hops, op)
 	if status.Outcome == 0 {
 		status = adapters.Failed(adapters.ReasonInternal, "")
 	}
@@ -186,10 +210,15 @@ func (h *handler) Report(_ context.Context, r *adapters.Report) {
 	out.Wants, out.Sent = o.wants, o.sent
 	res.to = o.side
 	t := &reporting{gateway: g, to: o.side, report: &out, result: res}
-	if !g.lanes.add(laneKey{kind: laneReports, side: o.side.index, from: o.recipient.Address, to: o.sender.Address}, t) {
+	if !g.lanes.add(reportLane(o.side, &out), t) {
 		t.result.status = adapters.Failed(adapters.ReasonOverloaded, "")
 		g.finish(&t.result)
 	}
+}
+
+// reportLane is the lane of a report to side.
+func reportLane(to *side, r *adapters.Report) laneKey {
+	return laneKey{kind: laneReports, side: to.index, from: r.Recipient.Address, to: r.Sender.Address}
 }
 
 // reporting is one Report on its way to the sender of its message.
@@ -215,11 +244,16 @@ func (t *reporting) run(ctx context.Context) {
 	}
 	hops, failed := g.nextHops(ctx, r, t.report.Sender.Address, time.Now().Add(g.limits.DirectWait))
 	if failed.Outcome != 0 {
-		t.result.status = failed
+		if t.result.status = failed; g.journal != nil && passes(failed) && t.report.Kind != adapters.ReportDelayed {
+			g.journal.keepNotice(g.journal.disk.NewID(), t.result.id, t.to, t.report)
+		}
 		return
 	}
 	if g.observe != nil {
 		g.observe(Observation{From: t.result.from.name, To: t.to.name, Report: t.report})
 	}
 	t.result.status = t.to.adapter.Report(ctx, hops, t.report)
+	if g.journal != nil && passes(t.result.status) && t.report.Kind != adapters.ReportDelayed {
+		g.journal.keepNotice(g.journal.disk.NewID(), t.result.id, t.to, t.report)
+	}
 }

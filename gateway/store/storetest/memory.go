@@ -15,17 +15,13 @@ import (
 
 // Memory implements store.Journal and store.Facts. The zero value is ready.
 type Memory struct {
-	// Fail, if it is not nil, is asked before each write, with the name of the method: an error is what the method returns, and nothing
-	// is written. Set it before use.
-	Fail func(method string) error
-	// MaxEntries bounds the journal; 0: no bound.
-	MaxEntries int
-
-	mu      sync.Mutex
-	last    uint64
-	entries map[store.ID]record
-	facts   map[[2]string]fact
-	writes  map[string]int
+	mu         sync.Mutex
+	fail       func(method string) error
+	maxEntries int
+	last       uint64
+	entries    map[store.ID]record
+	facts      map[[2]string]fact
+	writes     map[string]int
 }
 
 type record struct {
@@ -44,6 +40,21 @@ var (
 	_ store.Facts   = (*Memory)(nil)
 )
 
+// FailWith has f asked before each write, with the name of the method: an error is what the method returns, and nothing is written. nil
+// ends it.
+func (m *Memory) FailWith(f func(method string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = f
+}
+
+// Bound sets how many entries the journal takes; 0: no bound.
+func (m *Memory) Bound(entries int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.maxEntries = entries
+}
+
 // Writes returns how often each method has written, for tests of what costs nothing.
 func (m *Memory) Writes() map[string]int {
 	m.mu.Lock()
@@ -53,8 +64,8 @@ func (m *Memory) Writes() map[string]int {
 
 // begin counts a write, and fails as Fail says. The caller holds the lock.
 func (m *Memory) begin(method string) error {
-	if m.Fail != nil {
-		if err := m.Fail(method); err != nil {
+	if m.fail != nil {
+		if err := m.fail(method); err != nil {
 			return err
 		}
 	}
@@ -80,7 +91,7 @@ func (m *Memory) Append(_ context.Context, entries ...store.Entry) error {
 	if err := m.begin("Append"); err != nil {
 		return err
 	}
-	if m.MaxEntries > 0 && len(m.entries)+len(entries) > m.MaxEntries {
+	if m.maxEntries > 0 && len(m.entries)+len(entries) > m.maxEntries {
 		return store.ErrFull
 	}
 	for _, e := range entries {
@@ -147,7 +158,7 @@ func (m *Memory) Read(_ context.Context, id store.ID) (store.Entry, store.Progre
 func (m *Memory) Usage() store.Usage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	u := store.Usage{Entries: len(m.entries), MaxEntries: m.MaxEntries}
+	u := store.Usage{Entries: len(m.entries), MaxEntries: m.maxEntries}
 	for _, r := range m.entries {
 		u.Octets += int64(len(r.entry.Octets))
 	}

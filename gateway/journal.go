@@ -1,0 +1,374 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/gateway/store"
+)
+
+// journal keeps what the gateway has answered for and not handed over: it stores, tries again, and tells the sender how it ended.
+//
+// A message comes here when its direct attempt failed for a reason that passes, or behind one of its lane that did. All work on a
+// backlog is done in its lane, so that stored and direct messages keep their order, and there is one attempt at a time.
+type journal struct {
+	gateway *Gateway
+	disk    store.Journal
+	limits  *Limits
+
+	mu       sync.Mutex
+	backlogs map[laneKey]*backlog
+	places   map[place]*destination
+	dead     map[store.ID]*entry
+	// held tells that nothing is tried: a crash loop has been seen (T-FI-28).
+	held    bool
+	stopped bool
+	// troubled is how many places there are: a direct message that got through looks here first, without the lock.
+	troubled atomic.Int64
+	sweeper  *time.Timer
+}
+
+func newJournal(g *Gateway, disk store.Journal) *journal {
+	return &journal{
+		gateway: g, disk: disk, limits: &g.limits,
+		backlogs: map[laneKey]*backlog{}, places: map[place]*destination{}, dead: map[store.ID]*entry{},
+	}
+}
+
+// The patience with the disk. A message whose sender waits is refused rather than kept waiting for a disk that hangs.
+const (
+	appendWait = 4 * time.Second
+	markWait   = 10 * time.Second
+)
+
+// sweepEvery is how often entries are looked through for those whose life has ended, and for senders to be told of a delay.
+const sweepEvery = time.Minute
+
+// passes tells whether a failure may pass by itself and surely delivered nothing: nobody answered (a remote code would say that
+// somebody did), or a server said that it cannot now.
+func passes(s adapters.Status) bool {
+	if s.Outcome != adapters.Failure {
+		return false
+	}
+	switch s.Reason {
+	case adapters.ReasonDomainTimeout, adapters.ReasonOverloaded:
+		return s.Code == 0 || s.Code == 503
+	}
+	return s.Code == 503
+}
+
+// behind tells whether entries of this lane wait: a message that comes now goes behind them. It is called in the lane.
+func (j *journal) behind(key laneKey) bool {
+	if j == nil {
+		return false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.backlogs[key] != nil
+}
+
+// keep stores a message that its sender waits for and answers it: accepted, or failed when the journal does not take it. It is called in
+// the message's lane.
+func (j *journal) keep(d *delivery, key laneKey, given string, failed adapters.Status) adapters.Status {
+	op := d.op
+	now := time.Now()
+	e := &entry{id: j.disk.NewID(), kind: store.KindMessage, accepted: d.began, expires: now.Add(j.limits.Life)}
+	if !op.Expires.IsZero() && op.Expires.Before(e.expires) {
+		e.expires = op.Expires
+	}
+	octets, err := encodeMessage(op, d.from.name, given, nil)
+	if err == nil {
+		err = j.append(e, key, octets)
+	}
+	if err != nil {
+		j.gateway.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a message could not be stored: it is refused")
+		if failed.Outcome != adapters.Failure {
+			failed = adapters.Failed(adapters.ReasonOverloaded, "The gateway cannot store messages now")
+		}
+		return failed
+	}
+	e.progress.Next = now
+	j.add(key, op.To.Address.Domain(), e)
+	return adapters.Accepted()
+}
+
+// append writes one entry.
+func (j *journal) append(e *entry, key laneKey, octets []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), appendWait)
+	defer cancel()
+	return j.disk.Append(ctx, store.Entry{ID: e.id, Kind: e.kind, Order: j.order(key), Accepted: e.accepted, Expires: e.expires, Octets: octets})
+}
+
+// order is the text of a lane's key, for store.Entry.Order.
+func (j *journal) order(key laneKey) string {
+	return fmt.Sprintf("%d %s %s %s", key.kind, j.gateway.order[key.side].name, key.from.String(), key.to.String())
+}
+
+// add puts an entry that has just been stored behind the others of its lane.
+func (j *journal) add(key laneKey, domain string, e *entry) {
+	j.mu.Lock()
+	b, first := j.enlist(key, domain, e)
+	if first && b.at.failures == 0 {
+		b.at.silent(time.Now()) // its direct attempt has just failed
+	}
+	j.mu.Unlock()
+	j.release(b.at)
+}
+
+// release gives the backlogs of a place that may be tried to their lanes.
+func (j *journal) release(at *destination) {
+	now := time.Now()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.stopped || j.held {
+		return
+	}
+	take, again := at.due(now)
+	for _, b := range take {
+		if !j.gateway.lanes.add(b.key, &retry{journal: j, backlog: b}) {
+			at.back(b)
+			again = now.Add(time.Second) // the lanes are full, or draining
+		}
+	}
+	if at.timer != nil {
+		at.timer.Stop()
+		at.timer = nil
+	}
+	if !again.IsZero() && len(at.waiting) > 0 {
+		at.timer = time.AfterFunc(max(again.Sub(now), time.Millisecond), func() { j.release(at) })
+	}
+}
+
+// done returns a backlog from its lane.
+func (j *journal) done(b *backlog) {
+	j.mu.Lock()
+	b.at.back(b)
+	if len(b.entries) == 0 {
+		delete(j.backlogs, b.key)
+		if at := b.at; at.out == 0 && len(at.waiting) == 0 && at.timer == nil && at.failures == 0 {
+			delete(j.places, at.place)
+			j.troubled.Store(int64(len(j.places)))
+		}
+	}
+	j.mu.Unlock()
+	j.release(b.at)
+}
+
+// mark writes an entry's progress. A failure is logged: the disk is at fault, and the entry is tried all the same.
+func (j *journal) mark(e *entry) error {
+	ctx, cancel := context.WithTimeout(context.Background(), markWait)
+	defer cancel()
+	err := j.disk.Mark(ctx, e.id, e.progress)
+	if err != nil {
+		j.gateway.log.Error().Str("entry", string(e.id)).Str("fault", clip(err.Error())).Msg("the journal does not take what became of an entry")
+	}
+	return err
+}
+
+// remove forgets an entry that has come to its end.
+func (j *journal) remove(e *entry) {
+	ctx, cancel := context.WithTimeout(context.Background(), markWait)
+	defer cancel()
+	if err := j.disk.Remove(ctx, e.id); err != nil {
+		j.gateway.log.Error().Str("entry", string(e.id)).Str("fault", clip(err.Error())).Msg("the journal does not forget an entry: after a restart it is tried again")
+	}
+}
+
+// drop takes an entry out of its backlog, after it has come to its end.
+func (j *journal) drop(b *backlog, e *entry) {
+	j.mu.Lock()
+	b.drop(e)
+	j.mu.Unlock()
+}
+
+// bury makes a dead letter of an entry: it stays in the journal until an operator decides.
+func (j *journal) bury(b *backlog, e *entry, why string) {
+	e.progress.Dead, e.progress.Since = why, time.Now()
+	j.mark(e) //nolint:errcheck // logged; after a restart it is tried, and buried, again
+	j.mu.Lock()
+	if b != nil {
+		b.drop(e)
+	}
+	j.dead[e.id] = e
+	j.mu.Unlock()
+	j.gateway.log.Error().Str("entry", string(e.id)).Str("why", why).Msg("a dead letter")
+}
+
+// start reads the journal and begins to try. Entries that are there before the adapters take anything stay before what comes.
+func (j *journal) start(ctx context.Context) error {
+	began := time.Now()
+	type seen struct {
+		e     *entry
+		entry store.Entry
+	}
+	var all []seen
+	ids := map[store.ID]bool{}
+	corrupt := 0
+	err := j.disk.Replay(ctx, func(se store.Entry, p store.Progress) error {
+		e := &entry{id: se.ID, kind: se.Kind, accepted: se.Accepted, expires: se.Expires, progress: p}
+		ids[se.ID] = true
+		all = append(all, seen{e, se})
+		return nil
+	}, func(id store.ID, err error) {
+		corrupt++
+		j.gateway.log.Error().Str("entry", string(id)).Str("fault", clip(err.Error())).Msg("an entry of the journal cannot be read: it is kept and not touched")
+	})
+	if err != nil {
+		return fmt.Errorf("gateway: read the journal: %w", err)
+	}
+	waiting := 0
+	for _, s := range all {
+		e := s.e
+		if e.kind == store.KindMessage && ids[noticeOf(e.id)] {
+			j.remove(e) // its end is being told: the process died between the two
+			continue
+		}
+		if e.progress.Dead != "" {
+			j.dead[e.id] = e
+			continue
+		}
+		key, domain, err := j.laneOf(s.entry)
+		switch {
+		case errors.Is(err, errVersion):
+			j.gateway.log.Error().Str("entry", string(e.id)).Msg("an entry of another version: it is kept and not touched")
+			continue
+		case err != nil:
+			j.bury(nil, e, clip(err.Error()))
+			continue
+		}
+		waiting++
+		j.mu.Lock()
+		j.enlist(key, domain, e)
+		j.mu.Unlock()
+	}
+	if len(all)+corrupt > 0 {
+		j.gateway.log.Info().Int("waiting", waiting).Int("dead", len(j.dead)).Int("unreadable", corrupt).
+			Float64("ms", float64(time.Since(began).Microseconds())/1000).Msg("the journal was read")
+	}
+	return nil
+}
+
+// enlist puts an entry behind the others of its lane; first tells that there were none. The caller holds the lock.
+func (j *journal) enlist(key laneKey, domain string, e *entry) (b *backlog, first bool) {
+	if b = j.backlogs[key]; b == nil {
+		at := j.places[place{key.side, domain}]
+		if at == nil {
+			at = &destination{place: place{key.side, domain}}
+			j.places[at.place] = at
+			j.troubled.Store(int64(len(j.places)))
+		}
+		b, first = &backlog{key: key, at: at}, true
+		j.backlogs[key] = b
+		at.waiting = append(at.waiting, b)
+	}
+	b.entries = append(b.entries, e)
+	return b, first
+}
+
+// laneOf is the lane of an entry that was read, as the routes are now.
+func (j *journal) laneOf(se store.Entry) (laneKey, string, error) {
+	g := j.gateway
+	switch se.Kind {
+	case store.KindMessage:
+		_, op, err := decodeMessage(se.Octets)
+		if err != nil {
+			return laneKey{}, "", err
+		}
+		r := g.routeOf(op.To.Address.Domain())
+		if r == nil {
+			return laneKey{}, "", errors.New("no route leads to the recipient's domain any more")
+		}
+		return g.messageLane(r, op), op.To.Address.Domain(), nil
+	case store.KindNotice:
+		n, r, err := decodeNotice(se.Octets)
+		if err != nil {
+			return laneKey{}, "", err
+		}
+		s := g.sides[n.Side]
+		if s == nil {
+			return laneKey{}, "", errors.New("there is no adapter for the sender any more")
+		}
+		return reportLane(s, r), r.Sender.Address.Domain(), nil
+	}
+	return laneKey{}, "", errors.New("an entry of no kind that is known")
+}
+
+// begin tries what was read, once the adapters are there.
+func (j *journal) begin() {
+	j.mu.Lock()
+	var all []*destination
+	for _, at := range j.places {
+		all = append(all, at)
+	}
+	j.sweeper = time.AfterFunc(sweepEvery, j.sweep)
+	j.mu.Unlock()
+	for _, at := range all {
+		j.release(at)
+	}
+}
+
+// sweep has each lane look through its backlog that has not been tried for a while.
+func (j *journal) sweep() {
+	now := time.Now()
+	j.mu.Lock()
+	if j.stopped {
+		j.mu.Unlock()
+		return
+	}
+	j.sweeper = time.AfterFunc(sweepEvery, j.sweep)
+	var old []*backlog
+	for _, b := range j.backlogs {
+		if b.out {
+			continue
+		}
+		for _, e := range b.entries {
+			if !now.Before(e.expires) || !e.progress.Delayed && now.Sub(e.accepted) >= j.limits.DelayedAfter {
+				old = append(old, b)
+				break
+			}
+		}
+	}
+	j.mu.Unlock()
+	for _, b := range old {
+		j.gateway.lanes.add(b.key, &retry{journal: j, backlog: b, look: true})
+	}
+}
+
+// stop ends the timers. What is in the journal stays there.
+func (j *journal) stop() {
+	if j == nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stopped = true
+	if j.sweeper != nil {
+		j.sweeper.Stop()
+	}
+	for _, at := range j.places {
+		if at.timer != nil {
+			at.timer.Stop()
+		}
+	}
+}
+
+// heard notes that something answers at a place, for what waits to go there.
+func (j *journal) heard(p place) {
+	if j.troubled.Load() == 0 {
+		return
+	}
+	j.mu.Lock()
+	at := j.places[p]
+	if at == nil || at.failures == 0 {
+		j.mu.Unlock()
+		return
+	}
+	at.answered()
+	j.mu.Unlock()
+	j.release(at)
+}

@@ -1,0 +1,472 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/gateway"
+	"github.com/isthmus-gateway/isthmus/gateway/store"
+	"github.com/isthmus-gateway/isthmus/gateway/store/storetest"
+)
+
+// durable is a strait with a journal.
+func durable(t *testing.T, disk *storetest.Memory, change func(*gateway.Config)) *strait {
+	t.Helper()
+	return newStrait(t, func(c *gateway.Config) {
+		c.Journal = disk
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
+// user is a party without a device.
+func user(uri string) adapters.Party { return adapters.Party{Address: cpim.MustParseAddress(uri)} }
+
+// unreachable is the status of a hop that nobody answers at.
+var unreachable = adapters.Failed(adapters.ReasonDomainTimeout, "")
+
+// until makes the far side answer down, and up from the time it has been asked so often.
+func until(n int, down adapters.Status) func(context.Context, *adapters.MessageOp) adapters.Status {
+	asked := 0
+	return func(context.Context, *adapters.MessageOp) adapters.Status {
+		if asked++; asked <= n {
+			return down
+		}
+		return adapters.Accepted()
+	}
+}
+
+func bodies(ops []*adapters.MessageOp) (list []string) {
+	for _, op := range ops {
+		list = append(list, string(op.Content.Octets))
+	}
+	return list
+}
+
+// empty fails the test if the journal has entries.
+func empty(t *testing.T, disk *storetest.Memory) {
+	t.Helper()
+	if u := disk.Usage(); u.Entries != 0 {
+		t.Errorf("%d entries are left in the journal", u.Entries)
+	}
+}
+
+// The direct path costs nothing: while the sender waits, nothing is written.
+func TestWhatIsHandedOverIsNotWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		s := durable(t, disk, nil)
+		defer s.shutdown()
+		for i := range 100 {
+			<-s.send(s.sip, message(romeo, juliet, fmt.Sprint(i)))
+		}
+		s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status {
+			return adapters.Failed(adapters.ReasonNotFound, "")
+		}
+		<-s.send(s.sip, message(romeo, juliet, "refused"))
+		if w := disk.Writes(); len(w) != 0 {
+			t.Errorf("writes: %v", w)
+		}
+	})
+}
+
+// What cannot be handed over now is stored before its sender is answered, and delivered when it can be, once.
+func TestWhatCannotBeHandedOverIsStored(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		status adapters.Status
+		stored bool
+	}{
+		{"nobody answers", unreachable, true},
+		{"a server is overloaded", adapters.Status{Outcome: adapters.Failure, Reason: adapters.ReasonInternal, Code: 503}, true},
+		{"a link's queue is full", adapters.Failed(adapters.ReasonOverloaded, ""), true},
+		{"no such user", adapters.Failed(adapters.ReasonNotFound, ""), false},
+		{"somebody behind the hop had no answer", adapters.Status{Outcome: adapters.Failure, Reason: adapters.ReasonDomainTimeout, Code: 504}, false},
+		{"it may have been taken", adapters.Failed(adapters.ReasonOutcomeUnknown, ""), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := &storetest.Memory{}
+				s := durable(t, disk, nil)
+				defer s.shutdown()
+				s.xmpp.OnMessage = until(1, c.status)
+				answer := <-s.send(s.sip, message(romeo, juliet, "hello"))
+				if !c.stored {
+					if answer != c.status || disk.Usage().Entries != 0 {
+						t.Errorf("answer %+v, %d stored", answer, disk.Usage().Entries)
+					}
+					return
+				}
+				if answer.Outcome != adapters.Indeterminate || disk.Usage().Entries != 1 {
+					t.Fatalf("answer %+v, %d stored", answer, disk.Usage().Entries)
+				}
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				got := s.xmpp.Messages()
+				if len(got) != 2 || got[0].TransID != got[1].TransID || string(got[1].Content.Octets) != "hello" || got[1].From != romeo || got[1].To != juliet {
+					t.Errorf("handed over: %+v", got)
+				}
+				empty(t, disk)
+				time.Sleep(time.Hour)
+				if n := len(s.xmpp.Messages()) + len(s.sip.Reports()); n != 2 {
+					t.Errorf("%d more operations", n-2)
+				}
+			})
+		})
+	}
+}
+
+// I4: first deliveries of one pair come in the order of acceptance, also when some were stored and some were not.
+func TestStoredMessagesKeepTheirOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		s := durable(t, disk, nil)
+		defer s.shutdown()
+		var up atomic.Bool
+		var got []string
+		s.xmpp.OnMessage = func(_ context.Context, op *adapters.MessageOp) adapters.Status {
+			if !up.Load() {
+				return unreachable
+			}
+			got = append(got, string(op.Content.Octets))
+			return adapters.Accepted()
+		}
+		for i := range 40 {
+			if i == 30 {
+				up.Store(true) // the later ones come while the earlier ones are delivered
+				time.Sleep(3 * time.Minute)
+			}
+			if a := <-s.send(s.sip, message(romeo, juliet, fmt.Sprintf("%02d", i))); a.Outcome != adapters.Indeterminate {
+				t.Fatalf("%d: %+v", i, a)
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if len(got) != 40 {
+			t.Fatalf("%d delivered: %q", len(got), got)
+		}
+		for i, b := range got {
+			if b != fmt.Sprintf("%02d", i) {
+				t.Fatalf("out of order: %q", got)
+			}
+		}
+		empty(t, disk)
+	})
+}
+
+// I3: exactly one notice for a message that was answered and could not be delivered, whatever its end.
+func TestOneNoticeOfTheEnd(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		then   adapters.Status
+		expire time.Duration
+		reason adapters.Reason
+		after  time.Duration
+	}{
+		{"refused", adapters.Failed(adapters.ReasonForbidden, "no"), 0, adapters.ReasonForbidden, 10 * time.Second},
+		{"perhaps taken", adapters.Failed(adapters.ReasonOutcomeUnknown, ""), 0, adapters.ReasonOutcomeUnknown, 10 * time.Second},
+		{"its sender's life ended", unreachable, 10 * time.Minute, adapters.ReasonExpired, 12 * time.Minute},
+		{"the configured life ended", unreachable, 0, adapters.ReasonExpired, 25 * time.Hour},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := &storetest.Memory{}
+				s := durable(t, disk, nil)
+				defer s.shutdown()
+				first := true
+				s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status {
+					if first {
+						first = false
+						return unreachable
+					}
+					return c.then
+				}
+				op := message(romeo, juliet, "x")
+				op.Thread, op.TransID = "call-1", "branch-1"
+				if c.expire > 0 {
+					op.Expires = time.Now().Add(c.expire)
+				}
+				<-s.send(s.sip, op)
+				time.Sleep(c.after)
+				synctest.Wait()
+				var ends []*adapters.Report
+				for _, r := range s.sip.Reports() {
+					if r.Kind == adapters.ReportFailed {
+						ends = append(ends, r)
+					}
+				}
+				if len(ends) != 1 {
+					t.Fatalf("%d notices", len(ends))
+				}
+				if r := ends[0]; r.Status.Reason != c.reason || r.Sender != romeo || r.Recipient != juliet || r.TransID != "branch-1" || r.Thread != "call-1" {
+					t.Errorf("%+v", r)
+				}
+				empty(t, disk)
+				n := len(s.xmpp.Messages())
+				time.Sleep(48 * time.Hour)
+				if len(s.xmpp.Messages()) != n {
+					t.Error("tried after its end had been told")
+				}
+			})
+		})
+	}
+}
+
+// T-FI-01 in small: what was stored is there after a restart, and so is what waits behind it.
+func TestARestartForgetsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		s := durable(t, disk, nil)
+		s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return unreachable }
+		full := message(romeo, juliet, "first")
+		full.Subjects = []adapters.LangText{{Lang: "en", Text: "s"}}
+		full.Alternatives = []adapters.LangText{{Lang: "cs", Text: "a"}}
+		full.Links = []adapters.Link{{URL: "https://example.net/f", Size: 7}}
+		full.Wants, full.SenderName, full.OriginID, full.NoStore = adapters.WantDelivered|adapters.WantDisplayed, "Romeo", "o-1", true
+		full.Peer = adapters.Peer{Adapter: "sip", Name: "trunk"}
+		full.Object, full.Sent = []byte("object"), time.Now().Truncate(time.Second)
+		<-s.send(s.sip, full)
+		<-s.send(s.sip, message(romeo, juliet, "second"))
+		before := *s.xmpp.Messages()[0]
+		s.shutdown()
+
+		s = durable(t, disk, nil)
+		defer s.shutdown()
+		third := s.send(s.sip, message(romeo, juliet, "third"))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		got := s.xmpp.Messages()
+		if list := bodies(got); len(list) != 3 || list[0] != "first" || list[1] != "second" || list[2] != "third" {
+			t.Fatalf("delivered %q", list)
+		}
+		if a := <-third; a.Outcome != adapters.Indeterminate {
+			t.Errorf("%+v", a)
+		}
+		after := *got[0]
+		after.Deadline, before.Deadline = time.Time{}, time.Time{}
+		if fmt.Sprintf("%+v", after) != fmt.Sprintf("%+v", before) {
+			t.Errorf("came back as\n%+v\nwas\n%+v", after, before)
+		}
+		empty(t, disk)
+		// A late outcome finds the sender.
+		s.xmpp.Handler().Report(t.Context(), &adapters.Report{Kind: adapters.ReportDelivered, Sender: romeo, Recipient: juliet, TransID: after.TransID, Time: time.Now()})
+		synctest.Wait()
+		if r := s.sip.Reports(); len(r) != 1 || r[0].TransID != "t-first" {
+			t.Errorf("reports %+v", r)
+		}
+	})
+}
+
+// A process that dies between the notice of an end and the end itself tells once.
+func TestANoticeIsNotToldTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		s := durable(t, disk, nil)
+		first := true
+		s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status {
+			if first {
+				first = false
+				return unreachable
+			}
+			return adapters.Failed(adapters.ReasonForbidden, "")
+		}
+		s.sip.OnReport = func(context.Context, *adapters.Report) adapters.Status { return unreachable }
+		<-s.send(s.sip, message(romeo, juliet, "x"))
+		disk.FailWith(func(method string) error {
+			if method == "Remove" {
+				return store.ErrUnavailable
+			}
+			return nil
+		})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		s.shutdown()
+		if disk.Usage().Entries != 2 {
+			t.Fatalf("%d entries, want the message and its notice", disk.Usage().Entries)
+		}
+		disk.FailWith(nil)
+		s = durable(t, disk, nil)
+		defer s.shutdown()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(s.xmpp.Messages()) != 0 || len(s.sip.Reports()) != 1 {
+			t.Errorf("%d deliveries, %d notices", len(s.xmpp.Messages()), len(s.sip.Reports()))
+		}
+		empty(t, disk)
+	})
+}
+
+// T-FI-05: a journal that is full or fails refuses before anything is accepted, and the sender hears why the message did not get through.
+func TestT_FI_05_AFullJournalRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		disk.Bound(1)
+		s := durable(t, disk, nil)
+		defer s.shutdown()
+		s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return unreachable }
+		if a := <-s.send(s.sip, message(romeo, juliet, "1")); a.Outcome != adapters.Indeterminate {
+			t.Fatalf("%+v", a)
+		}
+		if a := <-s.send(s.sip, message(romeo, juliet, "2")); a.Outcome != adapters.Failure || a.Reason != adapters.ReasonOverloaded {
+			t.Errorf("%+v", a)
+		}
+		disk.Bound(0)
+		disk.FailWith(func(string) error { return errors.New("no space left on device") })
+		if a := <-s.send(s.sip, message(user("im:benvolio@example.net"), juliet, "3")); a.Outcome != adapters.Failure {
+			t.Errorf("%+v", a)
+		}
+		disk.FailWith(nil)
+		if a := <-s.send(s.sip, message(romeo, juliet, "4")); a.Outcome != adapters.Indeterminate {
+			t.Errorf("after the fault: %+v", a)
+		}
+	})
+}
+
+// T-FI-23: a message that makes the gateway panic twice is a dead letter, and those behind it go on.
+func TestT_FI_23_APoisonedMessageIsADeadLetter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		s := durable(t, disk, nil)
+		var up atomic.Bool
+		s.xmpp.OnMessage = func(_ context.Context, op *adapters.MessageOp) adapters.Status {
+			if !up.Load() {
+				return unreachable
+			}
+			if string(op.Content.Octets) == "poison" {
+				panic("a defect of a translator")
+			}
+			return adapters.Accepted()
+		}
+		for _, b := range []string{"poison", "behind"} {
+			<-s.send(s.sip, message(romeo, juliet, b))
+		}
+		up.Store(true)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if !strings.Contains(strings.Join(bodies(s.xmpp.Messages()), " "), "behind") {
+			t.Errorf("delivered %q", bodies(s.xmpp.Messages()))
+		}
+		if disk.Usage().Entries != 1 {
+			t.Errorf("%d entries", disk.Usage().Entries)
+		}
+		s.shutdown()
+		// It stays one after a restart.
+		s = durable(t, disk, nil)
+		defer s.shutdown()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := len(s.xmpp.Messages()); n != 0 || disk.Usage().Entries != 1 {
+			t.Errorf("%d attempts after the restart, %d entries", n, disk.Usage().Entries)
+		}
+	})
+}
+
+// A notice that cannot be told now is stored and told later; nothing answers it (T-LP-06), and one that nobody takes in its life is a dead letter.
+func TestNoticesAreTriedToo(t *testing.T) {
+	for _, up := range []bool{true, false} {
+		t.Run(fmt.Sprint(up), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := &storetest.Memory{}
+				s := durable(t, disk, nil)
+				defer s.shutdown()
+				fails := 3
+				s.sip.OnReport = func(context.Context, *adapters.Report) adapters.Status {
+					if fails--; fails >= 0 || !up {
+						return unreachable
+					}
+					return adapters.Succeeded()
+				}
+				<-s.send(s.sip, message(romeo, juliet, "x"))
+				id := s.xmpp.Messages()[0].TransID
+				s.xmpp.Handler().Report(t.Context(), &adapters.Report{
+					Kind: adapters.ReportFailed, Sender: romeo, Recipient: juliet, TransID: id, Time: time.Now(), Status: adapters.Failed(adapters.ReasonNotFound, "gone"),
+				})
+				time.Sleep(26 * time.Hour)
+				synctest.Wait()
+				got := s.sip.Reports()
+				if last := got[len(got)-1]; last.Kind != adapters.ReportFailed || last.Status.Reason != adapters.ReasonNotFound || last.Status.Text != "gone" || last.TransID != "t-x" {
+					t.Errorf("%+v", last)
+				}
+				if up {
+					if len(got) != 4 {
+						t.Errorf("told %d times", len(got))
+					}
+					empty(t, disk)
+				} else if disk.Usage().Entries != 1 || len(got) < 40 {
+					t.Errorf("%d entries, %d attempts", disk.Usage().Entries, len(got))
+				}
+			})
+		})
+	}
+}
+
+// The sender is told once that it takes long.
+func TestTheSenderIsToldOfADelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		s := durable(t, disk, nil)
+		defer s.shutdown()
+		s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return unreachable }
+		<-s.send(s.sip, message(romeo, juliet, "x"))
+		time.Sleep(4 * time.Minute)
+		synctest.Wait()
+		if n := len(s.sip.Reports()); n != 0 {
+			t.Fatalf("%d reports too early", n)
+		}
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		if r := s.sip.Reports(); len(r) != 1 || r[0].Kind != adapters.ReportDelayed || r[0].TransID != "t-x" {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// A place that nothing answers at is tried once for all that waits to go there, further and further apart; when it is back, all of it
+// goes, and other places never notice (T-OV-08).
+func TestADeadPlaceIsTriedOnceForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		s := durable(t, disk, func(c *gateway.Config) {
+			c.Routes = append(c.Routes, gateway.Route{Domain: "other.example", Adapter: "xmpp", NextHops: hops(t, "component:127.0.0.1:5347")})
+		})
+		defer s.shutdown()
+		var down atomic.Bool
+		down.Store(true)
+		var attempts atomic.Int64
+		s.xmpp.OnMessage = func(_ context.Context, op *adapters.MessageOp) adapters.Status {
+			if down.Load() && op.To.Address.Domain() == "example.com" {
+				attempts.Add(1)
+				return unreachable
+			}
+			return adapters.Accepted()
+		}
+		const pairs = 200
+		for i := range pairs {
+			<-s.send(s.sip, message(user(fmt.Sprintf("im:u%d@example.net", i)), user(fmt.Sprintf("im:v%d@example.com", i)), "x"))
+		}
+		attempts.Store(0)
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if n := attempts.Load(); n < 6 || n > 12 {
+			t.Errorf("%d attempts in two hours for %d backlogs", n, pairs)
+		}
+		if a := <-s.send(s.sip, message(romeo, user("im:w@other.example"), "y")); a.Outcome != adapters.Indeterminate || disk.Usage().Entries != pairs {
+			t.Errorf("%+v, %d entries", a, disk.Usage().Entries)
+		}
+		down.Store(false)
+		// A direct message that gets through tells that the place is back.
+		<-s.send(s.sip, message(romeo, user("im:direct@example.com"), "z"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		empty(t, disk)
+	})
+}
