@@ -203,51 +203,50 @@ func (j *journal) bury(b *backlog, e *entry, why string) {
 func (j *journal) start(ctx context.Context) error {
 	began := time.Now()
 	type seen struct {
-		e     *entry
-		entry store.Entry
+		*entry
+		key    laneKey
+		domain string
+		fault  error // why it is in no lane
 	}
 	var all []seen
 	ids := map[store.ID]bool{}
-	corrupt := 0
+	unreadable := 0
 	err := j.disk.Replay(ctx, func(se store.Entry, p store.Progress) error {
-		e := &entry{id: se.ID, kind: se.Kind, accepted: se.Accepted, expires: se.Expires, progress: p}
+		x := seen{entry: &entry{id: se.ID, kind: se.Kind, accepted: se.Accepted, expires: se.Expires, progress: p}}
+		if p.Dead == "" {
+			x.key, x.domain, x.fault = j.laneOf(se)
+		}
 		ids[se.ID] = true
-		all = append(all, seen{e, se})
+		all = append(all, x)
 		return nil
 	}, func(id store.ID, err error) {
-		corrupt++
+		unreadable++
 		j.gateway.log.Error().Str("entry", string(id)).Str("fault", clip(err.Error())).Msg("an entry of the journal cannot be read: it is kept and not touched")
 	})
 	if err != nil {
 		return fmt.Errorf("gateway: read the journal: %w", err)
 	}
 	waiting := 0
-	for _, s := range all {
-		e := s.e
-		if e.kind == store.KindMessage && ids[noticeOf(e.id)] {
-			j.remove(e) // its end is being told: the process died between the two
-			continue
-		}
-		if e.progress.Dead != "" {
-			j.dead[e.id] = e
-			continue
-		}
-		key, domain, err := j.laneOf(s.entry)
+	for _, x := range all {
 		switch {
-		case errors.Is(err, errVersion):
-			j.gateway.log.Error().Str("entry", string(e.id)).Msg("an entry of another version: it is kept and not touched")
-			continue
-		case err != nil:
-			j.bury(nil, e, clip(err.Error()))
-			continue
+		case x.kind == store.KindMessage && ids[noticeOf(x.id)]:
+			j.remove(x.entry) // its end is being told: the process died between the two
+		case x.progress.Dead != "":
+			j.dead[x.id] = x.entry
+		case errors.Is(x.fault, errVersion):
+			unreadable++
+			j.gateway.log.Error().Str("entry", string(x.id)).Msg("an entry of another version of the journal: it is kept and not touched")
+		case x.fault != nil:
+			j.bury(nil, x.entry, clip(x.fault.Error()))
+		default:
+			waiting++
+			j.mu.Lock()
+			j.enlist(x.key, x.domain, x.entry)
+			j.mu.Unlock()
 		}
-		waiting++
-		j.mu.Lock()
-		j.enlist(key, domain, e)
-		j.mu.Unlock()
 	}
-	if len(all)+corrupt > 0 {
-		j.gateway.log.Info().Int("waiting", waiting).Int("dead", len(j.dead)).Int("unreadable", corrupt).
+	if len(all)+unreadable > 0 {
+		j.gateway.log.Info().Int("waiting", waiting).Int("dead", len(j.dead)).Int("unreadable", unreadable).
 			Float64("ms", float64(time.Since(began).Microseconds())/1000).Msg("the journal was read")
 	}
 	return nil

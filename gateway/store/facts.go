@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"time"
 )
 
@@ -20,4 +22,23 @@ type Facts interface {
 	Delete(ctx context.Context, bucket, key string) error
 	// Each calls f for each value of a bucket, in no order, until f fails.
 	Each(ctx context.Context, bucket string, f func(key string, value []byte, revision uint64) error) error
+}
+
+// CheckFact tells what is wrong with a bucket and a key; every implementation refuses what it refuses.
+func CheckFact(bucket, key string) error {
+	for _, s := range [...]string{bucket, key} {
+		if s == "" || len(s) > 128 {
+			return errors.New("store: a bucket and a key of 1 to 128 octets are needed")
+		}
+		for i := range len(s) {
+			if c := s[i]; c-'0' >= 10 && (c|0x20)-'a' >= 26 && strings.IndexByte("-_=./", c) < 0 {
+				return errors.New("store: buckets and keys are letters, digits, - _ = . and /")
+			}
+		}
+	}
+	// A dot stands between bucket and key on the engine, and parts must not be empty.
+	if strings.ContainsRune(bucket, '.') || strings.HasPrefix(key, ".") || strings.HasSuffix(key, ".") || strings.Contains(key, "..") {
+		return errors.New("store: a dot stands inside a key alone")
+	}
+	return nil
 }

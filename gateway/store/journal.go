@@ -68,7 +68,7 @@ type Journal interface {
 	Mark(ctx context.Context, id ID, p Progress) error
 	// Remove forgets entries that have come to their end. After a crash within a second of it an entry may be there again.
 	Remove(ctx context.Context, ids ...ID) error
-	// Replay calls f for each entry, in the order of IDs, with its progress, until f fails. An entry that cannot be read is passed to
+	// Replay calls f for each entry, in the order in which they were appended, with its progress, until f fails. An entry that cannot be read is passed to
 	// corrupt and kept: nothing is ever deleted because it cannot be read.
 	Replay(ctx context.Context, f func(Entry, Progress) error, corrupt func(ID, error)) error
 	// Read returns one entry.

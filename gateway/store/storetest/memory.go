@@ -4,6 +4,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -188,7 +189,7 @@ func (m *Memory) put(k [2]string, value []byte, life time.Duration) {
 func (m *Memory) Put(_ context.Context, bucket, key string, value []byte, life time.Duration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.begin("Put"); err != nil {
+	if err := errors.Join(store.CheckFact(bucket, key), m.begin("Put")); err != nil {
 		return err
 	}
 	m.put([2]string{bucket, key}, value, life)
@@ -199,7 +200,7 @@ func (m *Memory) Put(_ context.Context, bucket, key string, value []byte, life t
 func (m *Memory) Create(_ context.Context, bucket, key string, value []byte, life time.Duration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.begin("Create"); err != nil {
+	if err := errors.Join(store.CheckFact(bucket, key), m.begin("Create")); err != nil {
 		return err
 	}
 	if _, ok := m.alive([2]string{bucket, key}); ok {
@@ -213,7 +214,7 @@ func (m *Memory) Create(_ context.Context, bucket, key string, value []byte, lif
 func (m *Memory) Replace(_ context.Context, bucket, key string, value []byte, revision uint64, life time.Duration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.begin("Replace"); err != nil {
+	if err := errors.Join(store.CheckFact(bucket, key), m.begin("Replace")); err != nil {
 		return err
 	}
 	if f, ok := m.alive([2]string{bucket, key}); !ok || f.revision != revision {

@@ -1,0 +1,205 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+)
+
+// Config is what Open needs.
+type Config struct {
+	// Directory holds the store. It is made with mode 0700 if it is missing. One process at a time may use it.
+	Directory string
+	// MaxEntries and MaxOctets bound the journal. Defaults 1,000,000 and 4 GiB. When either is reached, Append fails with ErrFull.
+	MaxEntries int
+	MaxOctets  int64
+	// MaxEntry is the largest entry, in octets. Default 4 MiB.
+	MaxEntry int
+	// Logger gets the engine's warnings.
+	Logger zerolog.Logger
+}
+
+// Store is a Journal and Facts on an engine in this process: a directory on disk, no port, nothing to install. Every write that has
+// returned was synced. Make it with Open.
+type Store struct {
+	cfg    Config
+	lock   *os.File
+	engine *server.Server
+	conn   *nats.Conn
+	js     jetstream.JetStream
+
+	journal jetstream.Stream
+	facts   jetstream.KeyValue
+	commits *committer
+	ids     ids
+	room    room
+
+	closing sync.Once
+}
+
+var (
+	_ Journal = (*Store)(nil)
+	_ Facts   = (*Store)(nil)
+)
+
+// ErrLocked says that another process uses the directory (T-FI-26).
+var ErrLocked = errors.New("store: another process uses the directory")
+
+// The stream of the journal and the bucket of facts on the engine. An entry and its progress are messages of two subjects, of which the
+// engine keeps the last: what is removed is replaced by a mark that it is gone, which ends by itself. So everything that happens to
+// entries is a publish, and is synced together with what else happens.
+const (
+	journalStream  = "JOURNAL"
+	entrySubject   = "e."
+	progressPrefix = "p."
+	factsBucket    = "facts"
+)
+
+// openWait bounds how long the engine may take to start, its own recovery included.
+const openWait = 2 * time.Minute
+
+// Open opens the store of a directory, and makes it if there is none. ctx bounds it.
+func Open(ctx context.Context, c Config) (_ *Store, err error) {
+	if c.MaxEntries <= 0 {
+		c.MaxEntries = 1_000_000
+	}
+	if c.MaxOctets <= 0 {
+		c.MaxOctets = 4 << 30
+	}
+	if c.MaxEntry <= 0 {
+		c.MaxEntry = 4 << 20
+	}
+	if !filepath.IsAbs(c.Directory) {
+		return nil, fmt.Errorf("store: directory %q is not an absolute path", c.Directory)
+	}
+	if err := os.MkdirAll(c.Directory, 0o700); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	s := &Store{cfg: c}
+	if s.lock, err = lockDirectory(c.Directory); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if err := s.startEngine(); err != nil {
+		return nil, err
+	}
+	if s.conn, err = nats.Connect("", nats.InProcessServer(s.engine), nats.Name("isthmus"), nats.NoReconnect()); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	if s.js, err = jetstream.New(s.conn); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, openWait)
+	defer cancel()
+	if err := s.openStreams(ctx); err != nil {
+		return nil, err
+	}
+	s.commits = newCommitter(s.conn, s.js)
+	return s, s.survey(ctx)
+}
+
+// startEngine starts the engine in this process, on no port.
+func (s *Store) startEngine() error {
+	opts := &server.Options{
+		ServerName: "isthmus", DontListen: true, NoSigs: true, NoLog: false, JetStream: true, DisableJetStreamBanner: true,
+		StoreDir: s.cfg.Directory,
+		// "Acknowledged means synced; there is no faster default" (promise P2). The engine's own default is to sync every two minutes.
+		SyncAlways:         true,
+		JetStreamMaxMemory: 64 << 20,
+		// Room for the journal, its progress, what is being forgotten, and the facts.
+		JetStreamMaxStore: 2*s.cfg.MaxOctets + 1<<30,
+		MaxPayload:        int32(s.cfg.MaxEntry + 64<<10),
+		MaxPending:        256 << 20,
+	}
+	engine, err := server.NewServer(opts)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	engine.SetLoggerV2(&engineLog{s.cfg.Logger}, false, false, false)
+	s.engine = engine
+	go engine.Start()
+	if !engine.ReadyForConnections(openWait) {
+		return fmt.Errorf("store: the engine did not start within %v", openWait)
+	}
+	return nil
+}
+
+func (s *Store) openStreams(ctx context.Context) (err error) {
+	// Config.MaxEntries and MaxOctets are kept by room, not by the engine: a journal that is full must still take what becomes of its
+	// entries.
+	s.journal, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: journalStream, Subjects: []string{entrySubject + "*", progressPrefix + "*"}, Storage: jetstream.FileStorage, Replicas: 1,
+		Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1, MaxMsgSize: int32(s.cfg.MaxEntry + 64<<10), AllowDirect: true,
+		AllowAtomicPublish: true, AllowMsgTTL: true,
+	})
+	if err != nil {
+		return fmt.Errorf("store: the journal: %w", err)
+	}
+	s.facts, err = s.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: factsBucket, Storage: jetstream.FileStorage, Replicas: 1, History: 1, LimitMarkerTTL: time.Second,
+	})
+	if err != nil {
+		return fmt.Errorf("store: the facts: %w", err)
+	}
+	return nil
+}
+
+// Close ends the engine. What a call was waiting for is unknown; what has returned is on disk. Idempotent.
+func (s *Store) Close() {
+	s.closing.Do(func() {
+		if s.commits != nil {
+			s.commits.close()
+		}
+		if s.conn != nil {
+			s.conn.Close()
+		}
+		if s.engine != nil {
+			s.engine.Shutdown()
+			s.engine.WaitForShutdown()
+		}
+		if s.lock != nil {
+			s.lock.Close()
+		}
+	})
+}
+
+// engineLog passes the engine's warnings and errors on; what it tells of itself otherwise is nobody's business.
+type engineLog struct{ log zerolog.Logger }
+
+// Noticef implements server.Logger.
+func (l *engineLog) Noticef(string, ...any) {}
+
+// Warnf implements server.Logger.
+func (l *engineLog) Warnf(format string, v ...any) {
+	l.log.Warn().Str("engine", clip(fmt.Sprintf(format, v...))).Msg("store")
+}
+
+// Fatalf implements server.Logger.
+func (l *engineLog) Fatalf(format string, v ...any) { l.Errorf(format, v...) }
+
+// Errorf implements server.Logger.
+func (l *engineLog) Errorf(format string, v ...any) {
+	l.log.Error().Str("engine", clip(fmt.Sprintf(format, v...))).Msg("store")
+}
+
+// Debugf implements server.Logger.
+func (l *engineLog) Debugf(string, ...any) {}
+
+// Tracef implements server.Logger.
+func (l *engineLog) Tracef(string, ...any) {}
+
+// clip bounds what goes into a log line.
+func clip(s string) string { return s[:min(len(s), 256)] }
