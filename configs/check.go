@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -48,6 +49,9 @@ func (c *Config) check() Faults {
 	k.xmpp()
 	k.tls()
 	k.routes()
+	if d := string(k.Store.Directory); d != "" && !filepath.IsAbs(d) {
+		k.fault("store.directory", quoted(d)+" is no absolute path", "write as in /var/lib/isthmus")
+	}
 	if l := c.Limits.SIP; l.MaxExpires < l.MinExpires {
 		k.fault("limits.sip.max_expires", "less than min_expires", "write at least "+l.MinExpires.String())
 	}

@@ -15,6 +15,8 @@ type Config struct {
 	// Which domain is reached through which side. A domain that is not listed cannot be reached: messages to it are
 	// refused (SIP 404, XMPP remote-server-not-found).
 	Routes []Route `yaml:"routes" required:"true"`
+	// What survives a crash: the messages that the gateway has answered for and could not hand over yet.
+	Store Store `yaml:"store"`
 	// How names are looked up. It is used for next hops that are names, and for routes without next hops.
 	DNS DNS `yaml:"dns"`
 	// The gateway's certificates and the authorities that it trusts. SIGHUP reads these files anew, for the connections that are
@@ -49,6 +51,18 @@ func (r Route) Protocol() resolver.Protocol {
 		return resolver.SIP
 	}
 	return resolver.XMPP
+}
+
+// Store is what survives a crash.
+type Store struct {
+	// The directory that holds it, an absolute path, for one process alone; it is made with mode 0700. Without it nothing is stored: a message that
+	// cannot be handed over while its sender waits is refused, and its sender told. What is stored has been synced to the disk before
+	// its sender is answered.
+	Directory Path `yaml:"directory" shown:"true" example:"/var/lib/isthmus"`
+	// The messages and notices that it holds at most. The next message is refused as if there were no store.
+	Entries Count `yaml:"entries" default:"1000000" min:"100" max:"100000000"`
+	// The same in octets.
+	Size Size `yaml:"size" default:"4GiB" min:"16MiB" max:"1024GiB"`
 }
 
 // DNS says how names are looked up.

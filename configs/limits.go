@@ -20,6 +20,12 @@ type MessageLimits struct {
 	// How long a message may wait for its outcome while its sender holds it. Then it is answered as failed: no answer in time
 	// (SIP 504, XMPP remote-server-timeout). It must leave time within the 32s of a SIP transaction (RFC 3261 §17.1.2.2).
 	DirectWait Duration `yaml:"direct_wait" default:"25s" min:"1s" max:"30s"`
+	// How long a stored message is tried, unless its sender set a shorter life (SIP Expires). Then its sender is told that it expired.
+	Life Duration `yaml:"life" default:"24h" min:"1m" max:"720h"`
+	// When the sender of a stored message is told that it takes long, if it asked to be told.
+	DelayedAfter Duration `yaml:"delayed_after" default:"5m" min:"10s" max:"24h"`
+	// How long the notice of a message's end is tried. Then it is a dead letter.
+	NoticeLife Duration `yaml:"notice_life" default:"24h" min:"1m" max:"720h"`
 	// The messages that may wait in one lane, that is behind a slow recipient. The next is refused: overloaded (SIP 503,
 	// XMPP resource-constraint).
 	Lane Count `yaml:"lane" default:"100" min:"1" max:"100000"`

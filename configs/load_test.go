@@ -279,7 +279,7 @@ func TestParseFaults(t *testing.T) {
 		}},
 		{"empty file", right, "", []string{`f:1:1: routes: missing; write routes: and below it at least one entry, after a hyphen`}},
 		{"a word for a file", right, "hello", []string{
-			`f:1:1: keys are expected here, not one value; write the keys on lines of their own, indented: sip, xmpp, routes, dns, tls, admin, log, limits`,
+			`f:1:1: keys are expected here, not one value; write the keys on lines of their own, indented: sip, xmpp, routes, store, dns, tls, admin, log, limits`,
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

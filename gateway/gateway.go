@@ -38,9 +38,9 @@ type Config struct {
 	Limits   Limits
 	// Logger gets one line at the end of each operation.
 	Logger zerolog.Logger
-	// Journal holds the messages that the gateway has answered for and not handed over. nil: there are none, and a message that cannot
-	// be handed over while its sender waits is refused.
-	Journal store.Journal
+	// OpenJournal opens what holds the messages that the gateway has answered for and not handed over; Start calls it, once. Who opened
+	// it closes it, after Shutdown. nil: there is none, and a message that cannot be handed over while its sender waits is refused.
+	OpenJournal func(ctx context.Context) (store.Journal, error)
 	// Registerer takes the gateway's metrics; nil means none are kept.
 	Registerer prometheus.Registerer
 	// Observe sees each operation as it is handed on: the canonical form in the middle, for the demo. nil costs nothing.
@@ -155,6 +155,8 @@ type Gateway struct {
 	watches *watches
 	journal *journal // nil without one
 
+	openJournal func(context.Context) (store.Journal, error)
+
 	draining atomic.Bool
 	stopped  chan struct{}
 	fault    error
@@ -202,8 +204,8 @@ func New(cfg Config) (*Gateway, error) {
 	g.origins = newOrigins(limits.Origins, limits.OriginLife)
 	g.lanes = newLanes(limits.LaneMessages, limits.Messages)
 	g.watches = newWatches(g)
-	if cfg.Journal != nil {
-		g.journal = newJournal(g, cfg.Journal)
+	if cfg.OpenJournal != nil {
+		g.journal, g.openJournal = newJournal(g), cfg.OpenJournal
 	}
 	return g, nil
 }
@@ -212,7 +214,11 @@ func New(cfg Config) (*Gateway, error) {
 func (g *Gateway) Start(ctx context.Context) error {
 	if g.journal != nil {
 		// Before anything comes, so that what comes goes behind what is there.
-		if err := g.journal.start(ctx); err != nil {
+		disk, err := g.openJournal(ctx)
+		if err != nil {
+			return err
+		}
+		if err := g.journal.start(ctx, disk); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ import (
 // backlog is done in its lane, so that stored and direct messages keep their order, and there is one attempt at a time.
 type journal struct {
 	gateway *Gateway
-	disk    store.Journal
+	disk    store.Journal // set by start, before anything comes
 	limits  *Limits
 
 	mu       sync.Mutex
@@ -33,9 +33,9 @@ type journal struct {
 	sweeper  *time.Timer
 }
 
-func newJournal(g *Gateway, disk store.Journal) *journal {
+func newJournal(g *Gateway) *journal {
 	return &journal{
-		gateway: g, disk: disk, limits: &g.limits,
+		gateway: g, limits: &g.limits,
 		backlogs: map[laneKey]*backlog{}, places: map[place]*destination{}, dead: map[store.ID]*entry{},
 	}
 }
@@ -200,7 +200,8 @@ func (j *journal) bury(b *backlog, e *entry, why string) {
 }
 
 // start reads the journal and begins to try. Entries that are there before the adapters take anything stay before what comes.
-func (j *journal) start(ctx context.Context) error {
+func (j *journal) start(ctx context.Context, disk store.Journal) error {
+	j.disk = disk
 	began := time.Now()
 	type seen struct {
 		*entry

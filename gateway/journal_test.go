@@ -21,7 +21,7 @@ import (
 func durable(t *testing.T, disk *storetest.Memory, change func(*gateway.Config)) *strait {
 	t.Helper()
 	return newStrait(t, func(c *gateway.Config) {
-		c.Journal = disk
+		c.OpenJournal = func(context.Context) (store.Journal, error) { return disk, nil }
 		if change != nil {
 			change(c)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
 	"github.com/isthmus-gateway/isthmus/configs"
 	"github.com/isthmus-gateway/isthmus/gateway"
+	"github.com/isthmus-gateway/isthmus/gateway/store"
 	"github.com/isthmus-gateway/isthmus/internal/admin"
 	"github.com/isthmus-gateway/isthmus/internal/certs"
 	"github.com/isthmus-gateway/isthmus/resolver"
@@ -26,6 +27,7 @@ type assembly struct {
 	names     *resolver.Resolver
 	certs     *certs.Store // nil where the configuration says nothing of TLS
 	listeners []admin.Link // of SIP, as configured
+	store     *store.Store // nil without one, and before the start
 	started   atomic.Bool
 }
 
@@ -102,6 +104,9 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 		}
 		g.Resolver = a.names
 	}
+	if cfg.Store.Directory != "" {
+		g.OpenJournal = a.openStore(cfg, with.part("store"))
+	}
 	if a.gateway, err = gateway.New(g); err != nil {
 		return errors.Join(err, a.close())
 	}
@@ -123,7 +128,24 @@ func (a *assembly) wait() error { return a.gateway.Wait() }
 
 func (a *assembly) shutdown(ctx context.Context) error {
 	a.started.Store(false)
-	return a.gateway.Shutdown(ctx)
+	err := a.gateway.Shutdown(ctx)
+	if a.store != nil {
+		a.store.Close()
+	}
+	return err
+}
+
+// openStore returns what opens the store when the gateway starts: before that nothing is.
+func (a *assembly) openStore(cfg *configs.Config, log zerolog.Logger) func(context.Context) (store.Journal, error) {
+	return func(ctx context.Context) (_ store.Journal, err error) {
+		a.store, err = store.Open(ctx, store.Config{
+			Directory: string(cfg.Store.Directory), MaxEntries: cfg.Store.Entries.Int(), MaxOctets: int64(cfg.Store.Size.Octets()), Logger: log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return a.store, nil
+	}
 }
 
 func (a *assembly) close() error {
@@ -203,7 +225,7 @@ func routesOf(cfg *configs.Config) (routes []gateway.Route, byName bool, err err
 func gatewayLimits(cfg *configs.Config) gateway.Limits {
 	m, w := cfg.Limits.Messages, cfg.Limits.Watches
 	return gateway.Limits{
-		DirectWait: m.DirectWait.Std(), LaneMessages: m.Lane.Int(), Messages: m.Total.Int(), Origins: m.Origins.Int(), OriginLife: m.OriginLife.Std(),
+		DirectWait: m.DirectWait.Std(), Life: m.Life.Std(), DelayedAfter: m.DelayedAfter.Std(), NoticeLife: m.NoticeLife.Std(), LaneMessages: m.Lane.Int(), Messages: m.Total.Int(), Origins: m.Origins.Int(), OriginLife: m.OriginLife.Std(),
 		Watches: w.Pairs.Int(), WatchSessions: w.Sessions.Int(), Devices: w.Devices.Int(), WatchDuration: w.Duration.Std(), FetchWait: w.FetchWait.Std(),
 	}
 }
