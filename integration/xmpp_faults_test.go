@@ -11,7 +11,7 @@ import (
 
 // T-FI-08: the XMPP server is killed while messages go both ways, and comes back. Each message from SIP has exactly one outcome, and it
 // is true; none arrives twice in either direction.
-func TestT_FI_08_ServerKilledMidLoad(t *testing.T) { withEach(t, serverKilledMidLoad) }
+func TestT_FI_08_ServerKilledMidLoad(t *testing.T) { withWays(t, faultyWays(), serverKilledMidLoad) }
 
 func serverKilledMidLoad(t *testing.T, w way) {
 	s := crossOn(t, w, overUDP, lab.GatewayConfig{})
@@ -75,7 +75,7 @@ const impatient = "  keep_alive: 1s\n  ping_timeout: 2s\n  connect_timeout: 1s\n
 
 // T-FI-27: the XMPP server vanishes without closing its connection. The gateway finds out by itself, tells the senders of what was
 // under way, and sends what waited over the next connection.
-func TestT_FI_27_HalfOpen(t *testing.T) { withEach(t, halfOpen) }
+func TestT_FI_27_HalfOpen(t *testing.T) { withWays(t, faultyWays(), halfOpen) }
 
 func halfOpen(t *testing.T, w way) {
 	relays := between{lab.StartRelay(t, 0), lab.StartRelay(t, 0)}
@@ -111,7 +111,7 @@ func halfOpen(t *testing.T, w way) {
 
 // T-FI-09: one XMPP server stops reading and keeps its connections. What waits for it is bounded, each sender is told, the users of
 // another server notice nothing, and when it goes on so does the traffic.
-func TestT_FI_09_FrozenServer(t *testing.T) { withEach(t, frozenServer) }
+func TestT_FI_09_FrozenServer(t *testing.T) { withWays(t, faultyWays(), frozenServer) }
 
 func frozenServer(t *testing.T, w way) {
 	c := lab.GatewayConfig{XMPP: impatient, Extra: "limits: {messages: {direct_wait: 3s}}\n"}

@@ -64,6 +64,13 @@ func federations() []way {
 	}
 }
 
+// faultyWays are those that are tried with faults: each link, and streams between servers with and without acknowledgement.
+func faultyWays() []way {
+	return append(components(),
+		way{software: lab.ProsodyServer, servers: true, acknowledged: true, bidirectional: true},
+		way{software: lab.EjabberdServer, servers: true})
+}
+
 // withEach runs a scenario over the component link of each XMPP server.
 func withEach(t *testing.T, scenario func(t *testing.T, w way)) {
 	t.Helper()
