@@ -66,7 +66,8 @@ func (c *conversations) heard(op *adapters.MessageOp, state adapters.Activity) {
 // tell decides how a message of one of our users goes out: whether it does at all, which only an activity may not, and with what beside it.
 //
 // A chat state that stands alone goes to clients that have shown them, and never twice in a row (XEP-0085 §5.3). A message has <active/>
-// (§5.1) if our user's device tells chat states and the client has not replied without them.
+// (§5.1) if our user's device tells chat states and the client has not replied without them; also one that is not of type "chat", which
+// §5.4 advises against, because RFC 7572 §5 lets no message from SIP be one, and clients would else never learn that they may.
 func (c *conversations) tell(op *adapters.MessageOp) (env stanza.Envelope, send bool) {
 	p := talkers{ours: op.From.Address, theirs: op.To.Address}
 	c.mu.Lock()

@@ -74,7 +74,8 @@ func (a *Adapter) host(e *endpoint) {
 func (a *Adapter) hosting(ours, theirs cpim.Address) hosting {
 	for _, l := range a.links {
 		if l.end.serves[theirs.Domain()] {
-			if names := a.hosts[l.end.self.Domain()]; names.Hosts(ours.Domain()) {
+			// The host itself has no users: names refuses one.
+			if names := a.hosts[l.end.self.Domain()]; names.Hosts(ours.Domain()) || names != nil && l.end.domain == ours.Domain() {
 				return hosting{names}
 			}
 		}

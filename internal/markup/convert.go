@@ -20,12 +20,6 @@ type Result struct {
 	Links []string
 }
 
-// Plain returns the plain text of an HTML text. The error is a *SyntaxError.
-func Plain(source string, lim Limits) (string, error) {
-	r, err := Convert(source, lim)
-	return r.Text, err
-}
-
 // Convert makes plain text and XHTML-IM of an HTML text, which need not be well-formed. The error is a *SyntaxError, and then there
 // is no Result.
 //
