@@ -13,11 +13,9 @@ type Result struct {
 	// Text is the plain text: UTF-8, lines end with LF, no control characters but TAB and LF. What was a link has
 	// its address behind it in angle brackets, a list its bullets, a quotation "> ".
 	Text string
-	// XHTML holds the children of XHTML-IM's <body/> (XEP-0071 §4): well-formed elements without a prefix or a namespace
+	// XHTML holds the children of XHTML-IM's <body/> (XEP-0071 §5): well-formed elements without a prefix or a namespace
 	// declaration, which stand in the namespace http://www.w3.org/1999/xhtml. "" if the text has no markup, or too much.
 	XHTML string
-	// Links are the addresses that Text names, in their order, each once.
-	Links []string
 }
 
 // Convert makes plain text and XHTML-IM of an HTML text, which need not be well-formed. The error is a *SyntaxError, and then there
@@ -48,7 +46,7 @@ func Convert(source string, lim Limits) (Result, error) {
 	for len(c.anchors) > 0 {
 		c.endAnchor()
 	}
-	r := Result{Text: c.text.finish(), Links: c.links}
+	r := Result{Text: c.text.finish()}
 	if x := c.xhtml.finish(); c.marked && !c.xhtml.over && r.Text != "" {
 		r.XHTML = x
 	}
@@ -57,9 +55,6 @@ func Convert(source string, lim Limits) (Result, error) {
 	}
 	return r, nil
 }
-
-// maxLinks is how many distinct addresses a Result lists.
-const maxLinks = 64
 
 // converter is the state of one conversion.
 type converter struct {
@@ -70,7 +65,6 @@ type converter struct {
 	skipped int    // how many of it are open
 	lists   []int  // of each open list the number of its last item; -1 for one without numbers
 	anchors []anchor
-	links   []string
 	marked  bool // there is something that plain text does not say as well
 }
 
@@ -305,7 +299,6 @@ func (c *converter) endAnchor() {
 		c.text.write(" <" + a.url + ">")
 	}
 	c.xhtml.close("a")
-	c.link(a.url)
 }
 
 // sameAddress tells whether a link's text is its address, which then need not be said again. It is if it differs by what people leave
@@ -317,18 +310,6 @@ func sameAddress(said, url string) bool {
 		}
 	}
 	return false
-}
-
-func (c *converter) link(url string) {
-	if len(c.links) == maxLinks {
-		return
-	}
-	for _, l := range c.links {
-		if l == url {
-			return
-		}
-	}
-	c.links = append(c.links, url)
 }
 
 // image writes an image's words, and, if it stands in no link, a link to it.
