@@ -374,6 +374,8 @@ func (c *conn) Read(p []byte) (int, error) {
 		if t := c.partial.Add(c.layer.transactionLife()); t.Before(deadline) {
 			deadline = t
 		}
+	} else {
+		c.partial = time.Time{}
 	}
 	if err := c.nc.SetReadDeadline(deadline); err != nil {
 		return 0, err
@@ -387,9 +389,12 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // isIdle reports whether nothing waits for this connection and nothing was written for a while.
 func (c *conn) isIdle() bool {
+	if c.ping.kept() {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.waiting) == 0 && !c.ping.kept() && time.Since(time.Unix(0, c.lastWrite.Load())) >= c.layer.cfg.Bounds.IdleTimeout
+	return len(c.waiting) == 0 && time.Since(time.Unix(0, c.lastWrite.Load())) >= c.layer.cfg.Bounds.IdleTimeout
 }
 
 // refuseFrame answers the head of a message whose end is not known.

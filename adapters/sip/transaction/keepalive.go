@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters/sip/websocket"
 )
 
 const (
@@ -19,7 +21,8 @@ const (
 	keepLife = 25 * time.Hour
 )
 
-// keepAliver sends double CRLFs on a connection that was opened here, and ends it if none is answered (RFC 5626 §4.4.1).
+// keepAliver sends double CRLFs on a connection that was opened here, and Ping frames on a WebSocket, whose client is reached in no other
+// way (RFC 7118 §6), and ends the connection if one is not answered (RFC 5626 §4.4.1).
 type keepAliver struct {
 	conn *conn
 
@@ -106,8 +109,13 @@ func (k *keepAliver) expire() {
 		k.interval, k.until = 0, time.Time{}
 		return
 	}
-	k.conn.frames.ExpectPong()
-	if k.conn.enqueueFrame([]byte("\r\n\r\n")) != nil {
+	ping := []byte("\r\n\r\n")
+	if isWebSocket(k.conn.transport) {
+		ping = websocket.AppendFrame(nil, websocket.Ping, nil)
+	} else {
+		k.conn.frames.ExpectPong()
+	}
+	if k.conn.enqueueFrame(ping) != nil {
 		k.arm() // the connection ends, or has so much to write that it needs no ping
 		return
 	}

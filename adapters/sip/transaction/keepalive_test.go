@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
 // piped is a connection without a network whose far end a test plays.
@@ -198,4 +199,37 @@ func TestResponseWhoseConnectionIsGone(t *testing.T) {
 	if err != nil || !bytes.HasPrefix(b, []byte("SIP/2.0 200 OK")) || !bytes.Contains(b, []byte(";branch=z9hG4bK1;")) {
 		t.Errorf("%v %s", err, b)
 	}
+}
+
+// RFC 7118 §6, RFC 6455 §5.5.2: the client of a WebSocket is pinged, stays while it answers, and is given up when it does not.
+func TestWebSocketIsPinged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newBubble(t, nil, nil)
+		near, far := net.Pipe()
+		l.pool.accept(&piped{Conn: near}, &streamListener{layer: l.Layer, transport: resolver.WS})
+		go io.WriteString(far, "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"+ //nolint:errcheck // the answer shows it
+			"Sec-WebSocket-Protocol: sip\r\nSec-WebSocket-Version: 13\r\n\r\n")
+		answer := make([]byte, 4096)
+		if n, err := far.Read(answer); err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 101 ") {
+			t.Fatalf("%v %s", err, answer[:n])
+		}
+		began := time.Now()
+		for range 10 {
+			var ping [2]byte
+			if _, err := io.ReadFull(far, ping[:]); err != nil || ping != [2]byte{0x89, 0} {
+				t.Fatalf("%v %x after %s", err, ping, time.Since(began))
+			}
+			if _, err := far.Write([]byte{0x8A, 0x80, 0, 0, 0, 0}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := time.Since(began); d < 12*time.Minute || d > 17*time.Minute {
+			t.Errorf("ten pings in %s", d)
+		}
+		io.Copy(io.Discard, far) //nolint:errcheck // it ends with the connection
+		if n := l.pool.inbound.Load(); n != 0 {
+			t.Errorf("%d connections although the last ping was not answered", n)
+		}
+		l.stop()
+	})
 }

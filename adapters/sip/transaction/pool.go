@@ -246,6 +246,9 @@ func (p *pool) shook(c *conn) {
 // closed.
 func (p *pool) ready(c *conn) bool {
 	known := c.stranger && p.layer.cfg.Admit(c.source())
+	if isWebSocket(c.transport) && (known || !c.stranger) {
+		c.ping.start(p.layer.cfg.Bounds.IdleTimeout/2, 0)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, ok := p.all[c]; !ok {
