@@ -89,6 +89,9 @@ type Peer struct {
 	// Watches of its users ask for partial documents, which tell only what changed (RFC 5263). It makes no difference to a peer
 	// that does not make them.
 	PartialPresence Switch `yaml:"partial_presence" default:"false"`
+	// Presence documents of its user agents may have the faults that deployed ones are known for: elements in another order, numbers
+	// as ids, a status of "unknown" and the like. Without it such a document is refused with 400.
+	LenientPresence Switch `yaml:"lenient_presence" default:"false"`
 	// Whether its user agents understand isComposing (RFC 3994): they are then told when an XMPP user is composing a message. Without it
 	// only those are who send it themselves. One that refuses it with 415 is not sent it again for a day.
 	Composing Switch `yaml:"composing" default:"false"`

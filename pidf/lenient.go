@@ -22,7 +22,7 @@ const (
 	LenientContact
 	// LenientOrder: children of the document, tuple, person or device in another order, or one more often than allowed; the
 	// first counts. COMPAT(Asterisk, chan_sip and res_pjsip: note and person before tuples, contact before status);
-	// COMPAT(reSIProcate recon, before PR 61 of 2016).
+	// COMPAT(reSIProcate recon, before PR 61 of 2016); COMPAT(baresip, 1.0.0: person before tuple).
 	LenientOrder
 	// LenientID: an id that is no xs:ID, such as a number; it is read as TupleID would write it. COMPAT(PJSIP, before its
 	// ticket 938 of 2009); COMPAT(Asterisk, tuple ids are extensions); COMPAT(Zoiper, 5); COMPAT(Linphone, person ids are URIs).
@@ -33,7 +33,8 @@ const (
 	// LenientIDDuplicate: an id that was there before; the later gets a suffix. COMPAT(Lumicall, before PR 44 of 2016: person
 	// and tuple).
 	LenientIDDuplicate
-	// LenientBasic: <basic> in other letters or with white space: "OPEN", as RFC 2778 §2.3 writes the value. No product known.
+	// LenientBasic: <basic> in other letters or with white space: "OPEN", as RFC 2778 §2.3 writes the value; no product known. Or
+	// "unknown", which is BasicAbsent. COMPAT(baresip, 1.0.0, until its user has said anything).
 	LenientBasic
 	// LenientStatus: a tuple without a status, or a status without a value; the tuple's Status is then empty. No product
 	// known; PJSIP's ticket 1367 of 2011 reports a status without <basic>, which alone is valid.

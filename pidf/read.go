@@ -406,6 +406,9 @@ func (r *reader) basic(s string, offset int) (Basic, error) {
 		case "closed":
 			r.tolerate(LenientBasic, offset)
 			return BasicClosed, nil
+		case "unknown":
+			r.tolerate(LenientBasic, offset)
+			return BasicAbsent, nil
 		}
 	}
 	return BasicAbsent, r.faultAt(offset, "basic-value", "RFC 3863 §4.1.4", `"open" or "closed"`)

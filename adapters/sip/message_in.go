@@ -15,6 +15,8 @@ type ReadOptions struct {
 	FoldCase, IgnorePort bool
 	// Now is when the request came.
 	Now time.Time
+	// LenientPresence is the peer's; see Peer.
+	LenientPresence bool
 	// Identity is whom the request is from, where somebody better than From says it; zero: From.
 	Identity wire.Addr
 }

@@ -181,7 +181,7 @@ func readNotify(req *wire.Message, watch adapters.WatchID, opts ReadOptions, par
 		}
 		return nil, nil, ref
 	}
-	doc, err := pidf.Parse(body)
+	doc, err := parsePresence(body, opts)
 	if err != nil {
 		return nil, nil, refuse(WhySyntax, 400, "Bad Request: malformed presence document")
 	}
@@ -265,6 +265,24 @@ func encoded(req *wire.Message) bool {
 		}
 	}
 	return false
+}
+
+// parsePresence reads a presence document. Where faults are forgiven, a tuple that says nothing of its status is taken as closed, so that
+// nobody takes it for somebody who is there, and what the document lacks an entity for is refused by checkEntity.
+func parsePresence(body []byte, opts ReadOptions) (*pidf.Presence, error) {
+	if !opts.LenientPresence {
+		return pidf.Parse(body)
+	}
+	doc, _, err := pidf.ParseLenient(body)
+	if err != nil {
+		return nil, err
+	}
+	for i := range doc.Tuples {
+		if s := &doc.Tuples[i].Status; s.Basic == pidf.BasicAbsent && s.Show == pidf.ShowNone && len(s.Extensions) == 0 {
+			s.Basic = pidf.BasicClosed
+		}
+	}
+	return doc, nil
 }
 
 // checkEntity refuses a document that is not about the presentity.

@@ -49,6 +49,9 @@ type Peer struct {
 	OmitInstance bool
 	// PartialPresence says that watches of this peer's users take partial documents (RFC 5263), if it makes them.
 	PartialPresence bool
+	// LenientPresence says that presence documents of this peer's user agents may have the faults that deployed ones are known for
+	// (see pidf.ParseLenient). Otherwise such a document is refused with 400.
+	LenientPresence bool
 	// Dispositions says that this peer understands message/cpim and disposition notifications (RFC 5438): a message whose
 	// sender asked for notices is then sent as message/cpim, unless its recipient refused one with 415 within a day. Otherwise
 	// every message is sent as text/plain, but to those who sent message/cpim themselves, and notices can come from the

@@ -96,7 +96,7 @@ func readPublished(req *wire.Message, presentity adapters.Party, opts ReadOption
 	if len(req.Body()) > maxPublished {
 		return nil, refuse(WhyContent, 413, phraseOf(413))
 	}
-	doc, err := pidf.Parse(req.Body())
+	doc, err := parsePresence(req.Body(), opts)
 	if err != nil {
 		return nil, refuse(WhySyntax, 400, "Bad Request: malformed presence document")
 	}

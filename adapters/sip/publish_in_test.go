@@ -285,3 +285,37 @@ func TestOptionsOfACompositor(t *testing.T) {
 		t.Errorf("to one that has proven nothing: %v", h)
 	}
 }
+
+// What baresip 1.0.0 publishes before its user has said anything: person before tuple, empty activities, a status that RFC 3863 does not
+// have. It is refused, or where the peer's entry says so taken as closed.
+const baresipDocument = `<?xml version="1.0" encoding="UTF-8" standalone="no"?>
+<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model"
+ xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" entity="sip:romeo@example.net"><dm:person id="p4159"><rpid:activities/></dm:person>
+<tuple id="t4109"><status><basic>unknown</basic></status><contact>sip:romeo@example.net</contact></tuple></presence>`
+
+func TestLenientPresence(t *testing.T) {
+	for _, lenient := range []bool{false, true} {
+		a, c := start(t, func(cfg *Config) {
+			publishes(cfg)
+			peer := loopback
+			peer.LenientPresence = lenient
+			cfg.Peers = []Peer{peer}
+		})
+		g := udpAgent(t, a)
+		watchPublished(t, a, c, adapters.WatchOpen)
+		r := g.ask(publishAs(1, "600", "", baresipDocument))
+		if !lenient {
+			if r.StatusCode() != 400 {
+				t.Errorf("strictly: %d", r.StatusCode())
+			}
+			continue
+		}
+		etagOf(t, r)
+		if op := next(t, c.notices, "notification"); basics(op.Presence) != "t4109=closed" {
+			t.Errorf("%s", basics(op.Presence))
+		}
+		if r := g.ask(publishAs(2, "600", "", strings.Replace(baresipDocument, ` entity="sip:romeo@example.net"`, "", 1))); r.StatusCode() != 403 {
+			t.Errorf("about nobody: %d", r.StatusCode())
+		}
+	}
+}

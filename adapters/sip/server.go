@@ -78,7 +78,9 @@ func (a *Adapter) admit(in *inbound) *Refusal {
 	default:
 		return refuse(WhyMethod, 501, phraseOf(501), wire.Header{Name: "Allow", Value: a.allow()})
 	}
-	in.opts = ReadOptions{FoldCase: in.peer.FoldCase, IgnorePort: in.peer.IgnorePort, Now: time.Now(), Identity: in.identity}
+	in.opts = ReadOptions{
+		FoldCase: in.peer.FoldCase, IgnorePort: in.peer.IgnorePort, LenientPresence: in.peer.LenientPresence, Now: time.Now(), Identity: in.identity,
+	}
 	if ref := a.authenticate(in); ref != nil {
 		return ref
 	}

@@ -59,7 +59,7 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 		peer := sip.Peer{
 			Name: string(p.Name), FoldCase: bool(p.FoldCase), IgnorePort: bool(p.IgnorePort), LargeMessages: bool(p.LargeMessages),
 			OmitInstance: bool(p.OmitInstance), Dispositions: bool(p.Dispositions), Composing: bool(p.Composing),
-			PartialPresence: bool(p.PartialPresence),
+			PartialPresence: bool(p.PartialPresence), LenientPresence: bool(p.LenientPresence),
 		}
 		peer.Trusted, peer.Realm, peer.AllowMD5 = bool(p.Trusted), string(p.Realm), bool(p.AllowMD5)
 		for _, u := range p.Users {
