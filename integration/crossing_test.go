@@ -20,7 +20,8 @@ type strait struct {
 	server  *lab.XMPPServer
 	juliet  *lab.XMPPUser
 	gateway *lab.Gateway
-	agent   int // the SIP user's port
+	agent   int  // the SIP user's port
+	tcp     bool // the scenario's SIP user speaks TCP
 }
 
 func cross(t *testing.T, nextHop func(agent int) string) *strait {

@@ -70,7 +70,7 @@ func TestSIPUserWatchesXMPPUser(t *testing.T) { overEach(t, sipUserWatchesXMPPUs
 
 func sipUserWatchesXMPPUser(t *testing.T, s *strait) {
 	// Romeo sends: SUBSCRIBE. Romeo receives: pending, then empty and active, then Juliet's presence.
-	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: watchScenario(3), Port: s.agent, Target: s.gateway.Port, CallID: "watch-1"})
+	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: watchScenario(3), Port: s.agent, Target: s.gateway.Port, TCP: s.tcp, CallID: "watch-1"})
 	ask := s.juliet.Expect(t, patience, "the request", isPresence("subscribe"))
 	if lab.Text(ask.From) != "romeo@example.net" {
 		t.Errorf("the request is from %q", lab.Text(ask.From))
@@ -106,7 +106,7 @@ func sipUserWatchesXMPPUser(t *testing.T, s *strait) {
 func TestXMPPUserWatchesSIPUser(t *testing.T) { overEach(t, xmppUserWatchesSIPUser) }
 
 func xmppUserWatchesSIPUser(t *testing.T, s *strait) {
-	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: isWatchedScenario(), Port: s.agent})
+	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: isWatchedScenario(), Port: s.agent, TCP: s.tcp})
 	s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("subscribe")})
 	s.juliet.Expect(t, patience, "the approval", isPresence("subscribed"))
 	open := s.juliet.Expect(t, patience, "Romeo's presence", isPresence(""))
@@ -147,5 +147,18 @@ func xmppRefusal(t *testing.T, s *strait) {
 	last := got[len(got)-1]
 	if state := lab.HeaderOf(last, "Subscription-State"); state != "terminated;reason=rejected" {
 		t.Errorf("the last NOTIFY says %q", state)
+	}
+}
+
+// The same with TCP on the SIP side.
+func TestPresenceOverTCP(t *testing.T) {
+	for name, scenario := range map[string]func(*testing.T, *strait){
+		"a SIP user watches": sipUserWatchesXMPPUser, "an XMPP user watches": xmppUserWatchesSIPUser,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := cross(t, overTCP)
+			s.tcp = true
+			scenario(t, s)
+		})
 	}
 }

@@ -63,6 +63,7 @@ func TestPollEnds(t *testing.T) {
 	}
 }
 
+// T-PR-16: who watches can end it, whatever the other side does then.
 func TestCloseEnds(t *testing.T) {
 	for _, c := range []struct{ name, state string }{
 		{"no NOTIFY follows", ""},

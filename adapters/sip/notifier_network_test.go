@@ -139,7 +139,7 @@ func TestNotifier(t *testing.T) {
 	}
 	c.quiet(t)
 
-	// The end: "Expires" 0, and "terminated" with "reason=timeout" (RFC 6665 §4.2.1.4), from the core.
+	// The end (T-PR-16): "Expires" 0, and "terminated" with "reason=timeout" (RFC 6665 §4.2.1.4), from the core.
 	if got := g.ask(within(r, "11", "0")); got.StatusCode() != 200 {
 		t.Errorf("%d %s", got.StatusCode(), got.ReasonPhrase())
 	}
@@ -270,6 +270,7 @@ func TestNotifierExpiry(t *testing.T) {
 	waitFor(t, func() bool { return a.notifiers.count() == 0 })
 }
 
+// T-PR-17: a status query.
 func TestNotifierFetch(t *testing.T) {
 	a, c := start(t, nil)
 	g := udpAgent(t, a)

@@ -84,9 +84,11 @@ func TestRFC6665(t *testing.T) {
 		}},
 		{"§4.2.1.1", `the server MAY shorten the interval but MUST NOT lengthen it.`, func(t *testing.T) {
 			a, c := start(t, func(cfg *Config) { cfg.Limits.MaxExpires = time.Hour })
+			c.mu.Lock()
 			c.watch = func(op *adapters.WatchOp) adapters.WatchStatus {
 				return adapters.WatchStatus{Status: adapters.Succeeded(), State: adapters.WatchActive, Duration: 2 * op.Duration}
 			}
+			c.mu.Unlock()
 			g := udpAgent(t, a)
 			fields(t, g.ask(strings.Replace(subscribeText, "Expires: 600", "Expires: 4294967295", 1)), map[string]string{"Expires": "3600"})
 			g.drain()
@@ -115,7 +117,9 @@ func TestRFC6665(t *testing.T) {
 		{"§4.6", `If a User Agent Server (UAS) receives a CANCEL request that matches a known SUBSCRIBE or NOTIFY transaction, it MUST respond to the CANCEL request, but otherwise ignore it.`, func(t *testing.T) {
 			a, c := start(t, nil)
 			held := make(chan func(adapters.WatchStatus), 1)
+			c.mu.Lock()
 			c.held = held
+			c.mu.Unlock()
 			g := udpAgent(t, a)
 			const line = "SUBSCRIBE sip:juliet@example.com SIP/2.0"
 			via := line + "\nVia: SIP/2.0/UDP " + g.addr().String() + ";branch=z9hG4bKcancelled;rport"
@@ -147,9 +151,11 @@ func TestRFC6665(t *testing.T) {
 					s.mu.Unlock()
 				}
 			}
+			c.mu.Lock()
 			c.watch = func(*adapters.WatchOp) adapters.WatchStatus {
 				return adapters.WatchStatus{Status: adapters.Accepted(), State: adapters.WatchPending}
 			}
+			c.mu.Unlock()
 			if r := g.ask(subscribeText); r.StatusCode() != 200 {
 				t.Errorf("we answer %d", r.StatusCode())
 			}
