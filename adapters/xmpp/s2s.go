@@ -44,6 +44,9 @@ type servers struct {
 // pairKey is two domains as they stand in a JID: ours, and the remote one.
 type pairKey struct{ local, remote string }
 
+// closingText is what operations are told when the end has begun.
+const closingText = "The gateway is shutting down"
+
 func newServers(a *Adapter, c *serverSide) *servers {
 	d := &net.Dialer{Control: c.DialControl}
 	return &servers{
@@ -112,6 +115,9 @@ func (v *servers) pairOf(local, remote *host) *pair {
 		return nil
 	}
 	p = newPair(v, local, remote)
+	if v.draining {
+		p.box.close(closingText)
+	}
 	v.pairs[k] = p
 	return p
 }
@@ -218,7 +224,7 @@ func (v *servers) drain() {
 		l.Close()
 	}
 	for _, p := range v.allPairs() {
-		p.box.close("The gateway is shutting down")
+		p.box.close(closingText)
 	}
 }
 
