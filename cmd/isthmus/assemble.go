@@ -84,6 +84,9 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 					return err
 				}
 			}
+			for _, d := range unproven(cfg, a.certs) {
+				c.Logger.Warn().Str("domain", d).Msg("xmpp: no certificate under tls.certificates is for this domain: other servers will not believe it")
+			}
 			c.Servers = serverConfig(cfg, a)
 			byName = true // a dialback key may be of any domain
 		}

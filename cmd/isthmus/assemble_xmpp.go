@@ -8,6 +8,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
 	"github.com/isthmus-gateway/isthmus/configs"
+	"github.com/isthmus-gateway/isthmus/internal/certs"
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -56,6 +57,16 @@ func componentHop(m configs.Component) (resolver.Static, error) {
 		return static, err
 	}
 	return resolver.ParseStatic("component:[::1]:" + strconv.Itoa(int(static.Port())))
+}
+
+// unproven is the domains of ours that no certificate proves to other servers: without dialback, nobody takes a stream from them.
+func unproven(cfg *configs.Config, store *certs.Store) (domains []string) {
+	for _, d := range cfg.XMPP.Server.Domains {
+		if cfg.XMPP.Server.Dialback == "never" && (store == nil || !store.Has(string(d))) {
+			domains = append(domains, string(d))
+		}
+	}
+	return domains
 }
 
 // serverConfig is the gateway as a server among servers.

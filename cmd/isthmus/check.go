@@ -76,6 +76,9 @@ func (c checkCommand) Run(ctx context.Context, p process) error {
 		return err
 	}
 	found := append(summary(cfg), certificateFindings(a.certs)...)
+	for _, d := range unproven(cfg, a.certs) {
+		found = append(found, finding{What: "certificate", Name: "none", As: []string{d}, Detail: "other XMPP servers will not believe it"})
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	names, err := lookUpNames(ctx, cfg)
