@@ -161,6 +161,16 @@ func (n *notifying) notify(ctx context.Context, hops []resolver.Target, s watchS
 	if !n.pace(ctx, t) {
 		return adapters.Accepted()
 	}
+	if ctx.Err() != nil {
+		// Its caller waits for less than the interval, which is no fault of the watcher's.
+		n.table.a.spawn(func(ctx context.Context) {
+			if n.pace(ctx, t) {
+				n.send(ctx, t)
+				n.pass()
+			}
+		})
+		return adapters.Accepted()
+	}
 	st := n.send(ctx, t)
 	n.pass()
 	return st
@@ -184,7 +194,7 @@ func (n *notifying) pace(ctx context.Context, t *turn) (goes bool) {
 		case <-over.C:
 			return true
 		case <-ctx.Done():
-			return true // its caller waits no longer, and send says so
+			return true // its caller waits no longer, and looks at ctx
 		case <-n.bump:
 		}
 		n.mu.Lock()

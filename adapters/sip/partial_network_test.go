@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -233,6 +234,14 @@ func TestNotifierRate(t *testing.T) {
 	if d := time.Since(began); d < 250*time.Millisecond {
 		t.Errorf("the second document went out after %v", d)
 	}
+	// A caller whose patience is shorter than the interval learns nothing bad of the watcher, and the document goes out.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if s := a.Notify(ctx, nil, &adapters.NotifyOp{Watch: id, State: adapters.WatchActive, Presence: document(t, "juliet@example.com", "closed")}); s.Outcome != adapters.Indeterminate {
+		t.Errorf("%+v", s)
+	}
+	take("closed")
+	waitFor(t, func() bool { n.mu.Lock(); defer n.mu.Unlock(); return !n.sending })
 	// A refresh is answered at once, and so is the end.
 	began = time.Now()
 	fourth := send("closed")
