@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,7 +94,7 @@ func (j *journal) keep(d *delivery, key laneKey, given string, failed adapters.S
 		return failed
 	}
 	e.progress.Next = now
-	j.add(key, op.To.Address.Domain(), e)
+	j.add(key, op.To.Address.Domain(), e, failed)
 	return adapters.Accepted()
 }
 
@@ -109,12 +110,18 @@ func (j *journal) order(key laneKey) string {
 	return fmt.Sprintf("%d %s %s %s", key.kind, j.gateway.order[key.side].name, key.from.String(), key.to.String())
 }
 
-// add puts an entry that has just been stored behind the others of its lane.
-func (j *journal) add(key laneKey, domain string, e *entry) {
+// add puts an entry that has just been stored behind the others of its lane. failed is how its direct attempt ended; its Outcome is 0 if
+// there was none.
+func (j *journal) add(key laneKey, domain string, e *entry, failed adapters.Status) {
 	j.mu.Lock()
 	b, first := j.enlist(key, domain, e)
-	if first && b.at.failures == 0 {
-		b.at.silent(time.Now()) // its direct attempt has just failed
+	switch {
+	case !first || failed.Outcome == 0:
+	case failed.Code != 0: // somebody answered: the place is there
+		b.failures++
+		b.next = time.Now().Add(retryAfter(b.failures))
+	default:
+		b.at.silent(time.Now())
 	}
 	j.mu.Unlock()
 	j.release(b.at)
@@ -149,14 +156,28 @@ func (j *journal) done(b *backlog) {
 	j.mu.Lock()
 	b.at.back(b)
 	if len(b.entries) == 0 {
-		delete(j.backlogs, b.key)
-		if at := b.at; at.out == 0 && len(at.waiting) == 0 && at.timer == nil && at.failures == 0 {
-			delete(j.places, at.place)
-			j.troubled.Store(int64(len(j.places)))
-		}
+		j.forget(b)
 	}
 	j.mu.Unlock()
 	j.release(b.at)
+}
+
+// forget ends a backlog without entries, and its place with the last one. The caller holds the lock.
+func (j *journal) forget(b *backlog) {
+	delete(j.backlogs, b.key)
+	at := b.at
+	at.waiting = slices.DeleteFunc(at.waiting, func(w *backlog) bool { return w == b })
+	if at.out > 0 || len(at.waiting) > 0 {
+		return
+	}
+	if at.timer != nil {
+		at.timer.Stop()
+		at.timer = nil
+	}
+	if j.places[at.place] == at {
+		delete(j.places, at.place)
+		j.troubled.Store(int64(len(j.places)))
+	}
 }
 
 // mark writes an entry's progress. A failure is logged: the disk is at fault, and the entry is tried all the same.

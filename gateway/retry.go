@@ -51,15 +51,8 @@ func (t *retry) run(ctx context.Context) {
 	}
 	if t.look {
 		j.mu.Lock()
-		empty := len(b.entries) == 0 && !b.out
-		if empty {
-			delete(j.backlogs, b.key)
-			for i, w := range b.at.waiting {
-				if w == b {
-					b.at.waiting = append(b.at.waiting[:i], b.at.waiting[i+1:]...)
-					break
-				}
-			}
+		if len(b.entries) == 0 && !b.out && j.backlogs[b.key] == b {
+			j.forget(b)
 		}
 		j.mu.Unlock()
 		return
