@@ -38,9 +38,9 @@ type Config struct {
 	Limits   Limits
 	// Logger gets one line at the end of each operation.
 	Logger zerolog.Logger
-	// OpenJournal opens what holds the messages that the gateway has answered for and not handed over; Start calls it, once. Who opened
+	// OpenStore opens what holds the messages that the gateway has answered for and not handed over; Start calls it, once. Who opened
 	// it closes it, after Shutdown. nil: there is none, and a message that cannot be handed over while its sender waits is refused.
-	OpenJournal func(ctx context.Context) (store.Journal, error)
+	OpenStore func(ctx context.Context) (store.Durable, error)
 	// Registerer takes the gateway's metrics; nil means none are kept.
 	Registerer prometheus.Registerer
 	// Observe sees each operation as it is handed on: the canonical form in the middle, for the demo. nil costs nothing.
@@ -155,7 +155,7 @@ type Gateway struct {
 	watches *watches
 	journal *journal // nil without one
 
-	openJournal func(context.Context) (store.Journal, error)
+	openStore func(context.Context) (store.Durable, error)
 
 	draining atomic.Bool
 	stopped  chan struct{}
@@ -204,8 +204,8 @@ func New(cfg Config) (*Gateway, error) {
 	g.origins = newOrigins(limits.Origins, limits.OriginLife)
 	g.lanes = newLanes(limits.LaneMessages, limits.Messages)
 	g.watches = newWatches(g)
-	if cfg.OpenJournal != nil {
-		g.journal, g.openJournal = newJournal(g), cfg.OpenJournal
+	if cfg.OpenStore != nil {
+		g.journal, g.openStore = newJournal(g), cfg.OpenStore
 	}
 	return g, nil
 }
@@ -214,7 +214,7 @@ func New(cfg Config) (*Gateway, error) {
 func (g *Gateway) Start(ctx context.Context) error {
 	if g.journal != nil {
 		// Before anything comes, so that what comes goes behind what is there.
-		disk, err := g.openJournal(ctx)
+		disk, err := g.openStore(ctx)
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,8 @@ import (
 // backlog is done in its lane, so that stored and direct messages keep their order, and there is one attempt at a time.
 type journal struct {
 	gateway *Gateway
-	disk    store.Journal // set by start, before anything comes
+	disk    store.Durable // set by start, before anything comes
+	starts  *starts       // likewise
 	limits  *Limits
 
 	mu       sync.Mutex
@@ -221,8 +222,16 @@ func (j *journal) bury(b *backlog, e *entry, why string) {
 }
 
 // start reads the journal and begins to try. Entries that are there before the adapters take anything stay before what comes.
-func (j *journal) start(ctx context.Context, disk store.Journal) error {
-	j.disk = disk
+func (j *journal) start(ctx context.Context, disk store.Durable) error {
+	j.disk, j.starts = disk, &starts{facts: disk}
+	looping, err := j.starts.begin(ctx, time.Now())
+	if err != nil {
+		return err
+	}
+	if looping {
+		j.held = true
+		j.gateway.log.Error().Msg("the gateway has died soon after each of its last starts: what is in the journal is kept and not tried; new traffic is served")
+	}
 	began := time.Now()
 	type seen struct {
 		*entry
@@ -233,7 +242,7 @@ func (j *journal) start(ctx context.Context, disk store.Journal) error {
 	var all []seen
 	ids := map[store.ID]bool{}
 	unreadable := 0
-	err := j.disk.Replay(ctx, func(se store.Entry, p store.Progress) error {
+	err = j.disk.Replay(ctx, func(se store.Entry, p store.Progress) error {
 		x := seen{entry: &entry{id: se.ID, kind: se.Kind, accepted: se.Accepted, expires: se.Expires, progress: p}}
 		if p.Dead == "" {
 			x.key, x.domain, x.fault = j.laneOf(se)
@@ -263,7 +272,10 @@ func (j *journal) start(ctx context.Context, disk store.Journal) error {
 		default:
 			waiting++
 			j.mu.Lock()
-			j.enlist(x.key, x.domain, x.entry)
+			if b, first := j.enlist(x.key, x.domain, x.entry); first && x.progress.Attempts > 0 {
+				// As it was written before the last attempt: a process that dies again and again does not try without a pause.
+				b.failures, b.next = x.progress.Attempts, x.progress.Next
+			}
 			j.mu.Unlock()
 		}
 	}
@@ -328,6 +340,7 @@ func (j *journal) begin() {
 	}
 	j.sweeper = time.AfterFunc(sweepEvery, j.sweep)
 	j.mu.Unlock()
+	j.starts.watch(j)
 	for _, at := range all {
 		j.release(at)
 	}
@@ -364,6 +377,9 @@ func (j *journal) sweep() {
 func (j *journal) stop() {
 	if j == nil {
 		return
+	}
+	if j.starts != nil {
+		j.starts.stop()
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()

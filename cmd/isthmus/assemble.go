@@ -108,7 +108,7 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 		g.Resolver = a.names
 	}
 	if cfg.Store.Directory != "" {
-		g.OpenJournal = a.openStore(cfg, with.part("store"))
+		g.OpenStore = a.openStore(cfg, with.part("store"))
 	}
 	if a.gateway, err = gateway.New(g); err != nil {
 		return errors.Join(err, a.close())
@@ -139,8 +139,8 @@ func (a *assembly) shutdown(ctx context.Context) error {
 }
 
 // openStore returns what opens the store when the gateway starts: before that nothing is.
-func (a *assembly) openStore(cfg *configs.Config, log zerolog.Logger) func(context.Context) (store.Journal, error) {
-	return func(ctx context.Context) (_ store.Journal, err error) {
+func (a *assembly) openStore(cfg *configs.Config, log zerolog.Logger) func(context.Context) (store.Durable, error) {
+	return func(ctx context.Context) (_ store.Durable, err error) {
 		a.store, err = store.Open(ctx, store.Config{
 			Directory: string(cfg.Store.Directory), MaxEntries: cfg.Store.Entries.Int(), MaxOctets: int64(cfg.Store.Size.Octets()), Logger: log,
 		})

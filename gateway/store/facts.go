@@ -24,6 +24,12 @@ type Facts interface {
 	Each(ctx context.Context, bucket string, f func(key string, value []byte, revision uint64) error) error
 }
 
+// Durable is all that a store offers.
+type Durable interface {
+	Journal
+	Facts
+}
+
 // CheckFact tells what is wrong with a bucket and a key; every implementation refuses what it refuses.
 func CheckFact(bucket, key string) error {
 	for _, s := range [...]string{bucket, key} {

@@ -35,7 +35,7 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	var last *store.Store
-	storetest.Contract(t, func() storetest.Both {
+	storetest.Contract(t, func() store.Durable {
 		if last != nil {
 			last.Close()
 		}
@@ -47,7 +47,7 @@ func TestContract(t *testing.T) {
 func TestContractOfTheStoreInMemory(t *testing.T) {
 	t.Parallel()
 	m := &storetest.Memory{}
-	storetest.Contract(t, func() storetest.Both { return m })
+	storetest.Contract(t, func() store.Durable { return m })
 }
 
 // T-FI-26: two processes do not use one directory.

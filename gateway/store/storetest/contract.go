@@ -13,15 +13,9 @@ import (
 	"github.com/isthmus-gateway/isthmus/gateway/store"
 )
 
-// Both is what an implementation of the store offers.
-type Both interface {
-	store.Journal
-	store.Facts
-}
-
 // Contract tests an implementation. open returns the store of one place, empty when it is called for the first time; each later call is
 // as after a restart, with the former one closed. An implementation that keeps nothing over a restart returns the same value.
-func Contract(t *testing.T, open func() Both) {
+func Contract(t *testing.T, open func() store.Durable) {
 	ctx := t.Context()
 	s := open()
 	now := time.Now().UTC().Truncate(time.Microsecond)
@@ -148,7 +142,7 @@ func Contract(t *testing.T, open func() Both) {
 }
 
 // facts tests the store's facts.
-func facts(t *testing.T, open func() Both) {
+func facts(t *testing.T, open func() store.Durable) {
 	t.Helper()
 	ctx := context.Background()
 	s := open()
