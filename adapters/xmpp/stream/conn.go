@@ -13,6 +13,7 @@ import (
 // by any.
 type Conn struct {
 	conn   net.Conn // the TLS connection, if there is one
+	wire   *wire    // below it; nil for a component
 	stream *strictxml.Stream
 	scope  *strictxml.Scope
 	lim    strictxml.Limits
@@ -124,7 +125,11 @@ func (s *Conn) shut(last string, linger bool) error {
 		if s.ended {
 			last = "" // the stream is over, even for an error
 		}
-		s.conn.SetWriteDeadline(time.Now().Add(closeWait))
+		end := time.Now().Add(closeWait)
+		if s.wire != nil {
+			s.wire.end.Store(end.UnixNano())
+		}
+		s.conn.SetWriteDeadline(end)
 		s.mu.Unlock()
 		if last != "" {
 			_, err := io.WriteString(s.conn, last)

@@ -51,13 +51,16 @@ type Dialback struct {
 // maxKey bounds a dialback key in octets. Those of XEP-0185 have 64.
 const maxKey = 1024
 
-// stanzaConditions are the conditions of RFC 6120 §8.3.3.
-var stanzaConditions = map[string]bool{
-	"bad-request": true, "conflict": true, "feature-not-implemented": true, "forbidden": true, "gone": true,
-	"internal-server-error": true, "item-not-found": true, "jid-malformed": true, "not-acceptable": true, "not-allowed": true,
-	"not-authorized": true, "policy-violation": true, "recipient-unavailable": true, "redirect": true, "registration-required": true,
-	"remote-server-not-found": true, "remote-server-timeout": true, "resource-constraint": true, "service-unavailable": true,
-	"subscription-required": true, "undefined-condition": true, "unexpected-request": true,
+// isStanzaCondition tells whether name is one of the conditions of RFC 6120 §8.3.3.
+func isStanzaCondition(name string) bool {
+	switch name {
+	case "bad-request", "conflict", "feature-not-implemented", "forbidden", "gone", "internal-server-error", "item-not-found",
+		"jid-malformed", "not-acceptable", "not-allowed", "not-authorized", "policy-violation", "recipient-unavailable", "redirect",
+		"registration-required", "remote-server-not-found", "remote-server-timeout", "resource-constraint", "service-unavailable",
+		"subscription-required", "undefined-condition", "unexpected-request":
+		return true
+	}
+	return false
 }
 
 // stanzaCondition returns the condition among the children of e that RFC 6120 defines.
@@ -66,7 +69,7 @@ func stanzaCondition(e *strictxml.Element) (condition string, ok bool) {
 		if c.Name.Space != SpaceStanzas || c.Name.Local == "text" {
 			continue
 		}
-		if stanzaConditions[c.Name.Local] {
+		if isStanzaCondition(c.Name.Local) {
 			return c.Name.Local, true
 		}
 		condition, ok = "undefined-condition", true
@@ -150,7 +153,7 @@ func AppendDialback(dst []byte, d *Dialback) []byte {
 		return append(dst, " type='invalid'/>"...)
 	case DialbackError:
 		condition := d.Condition
-		if !stanzaConditions[condition] {
+		if !isStanzaCondition(condition) {
 			condition = "undefined-condition"
 		}
 		dst = append(dst, " type='error'><error type='"+errorType(condition)+"'><"...)

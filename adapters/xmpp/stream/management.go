@@ -18,7 +18,8 @@ type Management struct {
 // resumption after the process began anew.
 func ManagementAt(in, acked uint32) Management { return Management{in: in, out: acked, acked: acked} }
 
-// Handled counts a stanza of the peer as handled: from then on it is acknowledged.
+// Handled counts a stanza of the peer as handled: from then on it is acknowledged. Stanzas are counted from when <enable/> or <enabled/>
+// was received, and those of Sent from when one of them was written (XEP-0198 §4).
 func (m *Management) Handled() { m.in++ }
 
 // Sent counts a stanza that is written.
@@ -188,7 +189,7 @@ func AppendManagement(dst []byte, m *ManagementElement) []byte {
 		dst = appendAttr(dst, "previd", m.ID)
 	case Failed:
 		condition := m.Condition
-		if !stanzaConditions[condition] {
+		if !isStanzaCondition(condition) {
 			condition = "undefined-condition"
 		}
 		dst = append(append(dst, "><"...), condition...)

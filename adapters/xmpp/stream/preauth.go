@@ -102,8 +102,9 @@ func (m *meter) Read(p []byte) (int, error) {
 // too when a handshake is cut off.
 type wire struct {
 	net.Conn
-	left   int   // octets that may still be read; negative: any number
-	turn   *turn // of the handshake, nil if none is under way or nothing bounds it
+	left   int          // octets that may still be read; negative: any number
+	turn   *turn        // of the handshake, nil if none is under way or nothing bounds it
+	end    atomic.Int64 // when the connection's last words must be written, in nanoseconds of Unix time; 0: not yet
 	once   sync.Once
 	closed error
 }
@@ -122,6 +123,15 @@ func (w *wire) Read(p []byte) (int, error) {
 		err = late
 	}
 	return n, err
+}
+
+// SetWriteDeadline sets the deadline of writes, not later than the end of the last words: crypto/tls would give its own last word five
+// seconds.
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	if end := w.end.Load(); end != 0 && (t.IsZero() || t.UnixNano() > end) {
+		t = time.Unix(0, end)
+	}
+	return w.Conn.SetWriteDeadline(t)
 }
 
 func (w *wire) Close() error {
