@@ -71,6 +71,20 @@ func (k *checker) server() {
 			}
 		}
 	}
+	if (s.Gateway == "") != (len(s.Hosts) == 0) {
+		k.fault(at, "gateway and hosts are needed together", "write both or neither")
+	}
+	if s.Gateway != "" {
+		unique(k, domains, s.Gateway, at+".gateway", "the same domain", "write a domain that has no users")
+	}
+	for i, d := range s.Hosts {
+		path := index(at+".hosts", i)
+		unique(k, domains, d, path, "the same domain", "its users are reached at one of the two")
+		if r := k.routeOf(d); d != "" && (r == nil || r.Via == "xmpp") {
+			k.fault(path, "no route leads "+string(d)+" to another side: what servers send to it could go nowhere",
+				"add {domain: "+string(d)+", via: sip, next_hops: […]} to routes")
+		}
+	}
 	listeners := make(map[Address]string)
 	for i, l := range s.Listeners {
 		if l.Address.Port() != 0 {

@@ -267,6 +267,11 @@ func TestParseFaults(t *testing.T) {
 			`f:16:168: xmpp.server.peers[2].domain: no route for example.edu: nothing could come from it or go to it; add {domain: example.edu, via: xmpp} to routes`,
 			`f:16:191: xmpp.server.peers[3].domain: the route of example.net goes via sip; change the route to via: xmpp, or remove the peer`,
 		}},
+		{"server with a gateway", "routes:", "  server: {gateway: gw.example.com, hosts: [example.org], dialback: tls}\nroutes:\n  - {domain: example.org, via: sip}", nil},
+		{"server with a gateway alone", "routes:", "  server: {domains: [example.org], gateway: example.org, dialback: tls}\nroutes:\n  - {domain: example.org, via: sip}", []string{
+			`f:16:11: xmpp.server: gateway and hosts are needed together; write both or neither`,
+			`f:16:45: xmpp.server.gateway: the same domain again; the first is xmpp.server.domains[0] on line 16; write a domain that has no users`,
+		}},
 		{"server without domains", "routes:", "  server: {listeners: [{address: '0.0.0.0:5269'}]}\nroutes:", []string{
 			`f:16:11: xmpp.server: a server without domains; write domains: and the SIP domains that it is the server of`,
 		}},

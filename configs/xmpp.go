@@ -1,5 +1,7 @@
 package configs
 
+import "slices"
+
 // XMPP is the XMPP side.
 type XMPP struct {
 	// The connections to XMPP servers as an external component (XEP-0114). A lost connection is made again with backoff
@@ -29,6 +31,11 @@ type XMPPServer struct {
 	// The domains it is the server of: SIP domains, whose users XMPP servers reach here. Each needs a route via another side, and a
 	// certificate under tls.certificates by which other servers know it. No component may have one of them.
 	Domains []Domain `yaml:"domains" shown:"true" example:"example.org"`
+	// A domain without users of its own, at which the users of "hosts" are written because XMPP servers cannot reach their own domains by
+	// name: romeo@example.net as romeo\40example.net@DOMAIN, in both directions. It needs a certificate and no route.
+	Gateway Domain `yaml:"gateway" example:"gw.example.com"`
+	// The domains whose users are written so. Each needs a route via another side.
+	Hosts []Domain `yaml:"hosts" example:"example.edu"`
 	// The sockets that other servers connect to. Without any the gateway only opens streams itself: what comes back is heard if the
 	// other server can use a stream both ways (XEP-0288).
 	Listeners []ServerListener `yaml:"listeners"`
@@ -70,7 +77,15 @@ type ServerPeer struct {
 }
 
 // Used reports whether the gateway is a server.
-func (s XMPPServer) Used() bool { return len(s.Domains) > 0 }
+func (s XMPPServer) Used() bool { return len(s.Domains) > 0 || s.Gateway != "" }
+
+// All is every domain that it is the server of.
+func (s XMPPServer) All() []Domain {
+	if s.Gateway == "" {
+		return s.Domains
+	}
+	return append(slices.Clone(s.Domains), s.Gateway)
+}
 
 // Used reports whether there is an XMPP side at all.
 func (x XMPP) Used() bool { return len(x.Components) > 0 || x.Server.Used() }

@@ -67,7 +67,7 @@ func New(c Config) (*Adapter, error) {
 	for _, e := range ends {
 		a.links = append(a.links, newLink(a, e))
 		a.own[e.self.Domain()], taken[e.domain] = true, true
-		a.host(e)
+		a.host(e.domain, e.self, e.hosts)
 	}
 	if c.Servers != nil {
 		side, err := c.Servers.check(taken)
@@ -76,6 +76,9 @@ func New(c Config) (*Adapter, error) {
 		}
 		for d := range side.wire {
 			a.own[d] = true
+		}
+		if side.gateway != nil {
+			a.host(side.gateway.domain, side.gateway.self, side.hosted)
 		}
 		a.servers = newServers(a, side)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/cpim"
 )
 
-// hosting maps the addresses of our own users at the boundary, for a link whose server knows them by one host (Component.Hosts). Nothing
+// hosting maps the addresses of our own users at the boundary, for servers that know them by one host (Component.Hosts, Servers.Gateway). Nothing
 // inside of the gateway knows of it, and an operation is copied before it is changed. Without Hosts it changes nothing.
 type hosting struct{ names *jid.Hosted }
 
@@ -57,13 +57,13 @@ func (h hosting) reporting(r *adapters.Report) (*adapters.Report, error) {
 
 // host takes note of the users of other domains that a link's server knows by one host. What comes from such a domain is as forged as
 // what comes from our own.
-func (a *Adapter) host(e *endpoint) {
-	names := jid.NewHosted(e.domain, e.hosts)
+func (a *Adapter) host(domain string, self jid.JID, hosts []string) {
+	names := jid.NewHosted(domain, hosts)
 	if names == nil {
 		return
 	}
-	a.hosts[e.self.Domain()] = names
-	for _, d := range e.hosts {
+	a.hosts[self.Domain()] = names
+	for _, d := range hosts {
 		if j, err := jid.New(jid.Parts{Domain: d}); err == nil {
 			a.own[j.Domain()] = true
 		}
@@ -74,10 +74,19 @@ func (a *Adapter) host(e *endpoint) {
 func (a *Adapter) hosting(ours, theirs cpim.Address) hosting {
 	for _, l := range a.links {
 		if l.end.serves[theirs.Domain()] {
+			if a.hosts[l.end.self.Domain()] == nil && l.end.domain == ours.Domain() {
+				return hosting{} // the link knows its own domain by name
+			}
 			// The host itself has no users: names refuses one.
 			if names := a.hosts[l.end.self.Domain()]; names.Hosts(ours.Domain()) || names != nil && l.end.domain == ours.Domain() {
 				return hosting{names}
 			}
+		}
+	}
+	if a.servers != nil && a.servers.c.gateway != nil {
+		g := a.servers.c.gateway
+		if names := a.hosts[g.self.Domain()]; names.Hosts(ours.Domain()) || g.domain == ours.Domain() {
+			return hosting{names}
 		}
 	}
 	return hosting{}

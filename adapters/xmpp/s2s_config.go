@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -17,8 +18,12 @@ import (
 
 // Servers is the server-to-server side: what other domains' servers see of us.
 type Servers struct {
-	// Domains are ours: their users write to other servers, and other servers write to them. At least one.
+	// Domains are ours: their users write to other servers, and other servers write to them. At least one, or Gateway.
 	Domains []string
+	// Gateway is a domain of ours without users of its own, at which those of Hosts are written, because servers cannot reach their own
+	// domains by name: romeo@example.org as romeo\40example.org@GATEWAY, in both directions. Both or neither.
+	Gateway string
+	Hosts   []string
 	// Listeners are where other servers reach us. Without any only what we open ourselves carries stanzas, both ways with XEP-0288.
 	Listeners []Listener
 	// Dialback says that a server without a certificate for its domain may prove it by dialback (XEP-0220), over TLS only. False:
@@ -168,6 +173,8 @@ type serverSide struct {
 	other   *remotePolicy
 	secret  []byte
 	first   string // of our domains
+	gateway *host  // nil without Gateway
+	hosted  []string
 }
 
 // check validates it and reports every fault. taken are the domains of components.
@@ -181,10 +188,14 @@ func (s Servers) check(taken map[string]bool) (*serverSide, error) {
 		other: &remotePolicy{label: strangers, dialback: s.Dialback}, secret: []byte(s.DialbackSecret.octets),
 	}
 	c.Limits = s.Limits.orDefault()
-	if len(s.Domains) == 0 {
+	if len(s.Domains) == 0 && s.Gateway == "" {
 		bad("at least one domain is needed")
 	}
-	for _, d := range s.Domains {
+	domains := slices.Clone(s.Domains)
+	if s.Gateway != "" {
+		domains = append(domains, s.Gateway)
+	}
+	for _, d := range domains {
 		h, err := newHost(d)
 		switch {
 		case err != nil:
@@ -202,6 +213,23 @@ func (s Servers) check(taken map[string]bool) (*serverSide, error) {
 		if s.Certificates != nil {
 			h.tls = c.server(h.domain)
 		}
+	}
+	if (s.Gateway == "") != (len(s.Hosts) == 0) {
+		bad("gateway and hosts are needed together")
+	}
+	if h, err := newHost(s.Gateway); err == nil {
+		c.gateway = c.hosts[h.domain]
+	}
+	for _, d := range s.Hosts {
+		h, err := newHost(d)
+		switch {
+		case err != nil:
+			bad("hosts: %w", err)
+			continue
+		case c.hosts[h.domain] != nil:
+			bad("hosts: %s is reached by its own name", h.domain)
+		}
+		c.hosted = append(c.hosted, h.domain)
 	}
 	for _, l := range s.Listeners {
 		if _, err := netip.ParseAddrPort(l.Address); err != nil {

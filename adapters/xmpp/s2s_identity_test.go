@@ -321,3 +321,29 @@ func TestServersGate(t *testing.T) {
 	await(t, "the others are closed in time", func() bool { return counted(t, cfg.Registerer, "isthmus_xmpp_server_opening") == 0 })
 	none(t, p.ended, "the proven stream ended")
 }
+
+// TestServersHostedTID09: users of a domain that no server can reach by name are written at the gateway's, and a reply finds them.
+func TestServersHostedTID09(t *testing.T) {
+	f := newFederation(t)
+	cfg, comCfg := f.config("gw.example.com"), f.config("example.com")
+	cfg.Servers.Domains, cfg.Servers.Gateway, cfg.Servers.Hosts = nil, "gw.example.com", []string{"example.org"}
+	core, comCore := newRecorder(), newRecorder()
+	a, b := start(t, cfg, core), start(t, comCfg, comCore)
+	const seen = "romeo%40example.org@gw.example.com"
+	if st := a.Message(t.Context(), f.hops("example.com"), between("romeo@example.org", "juliet@example.com", "1", "hi")); st.Outcome != adapters.Indeterminate {
+		t.Fatalf("%+v", st)
+	}
+	op := next(t, comCore.messages, "the message")
+	if op.From.Address.String() != "im:"+seen {
+		t.Fatalf("from %s", op.From.Address)
+	}
+	if st := b.Message(t.Context(), f.hops("gw.example.com"), between(seen, "juliet@example.com", "2", "hi")); st.Outcome != adapters.Failure {
+		t.Errorf("%+v", st)
+	}
+	if st := b.Message(t.Context(), f.hops("gw.example.com"), between("juliet@example.com", seen, "3", "hi")); st.Outcome != adapters.Indeterminate {
+		t.Fatalf("%+v", st)
+	}
+	if op := next(t, core.messages, "the reply"); op.To.Address.String() != "im:romeo@example.org" || op.From.Address.String() != "im:juliet@example.com" {
+		t.Fatalf("%s to %s", op.From.Address, op.To.Address)
+	}
+}

@@ -61,7 +61,7 @@ func componentHop(m configs.Component) (resolver.Static, error) {
 
 // unproven is the domains of ours that no certificate proves to other servers: without dialback, nobody takes a stream from them.
 func unproven(cfg *configs.Config, store *certs.Store) (domains []string) {
-	for _, d := range cfg.XMPP.Server.Domains {
+	for _, d := range cfg.XMPP.Server.All() {
 		if cfg.XMPP.Server.Dialback == "never" && (store == nil || !store.Has(string(d))) {
 			domains = append(domains, string(d))
 		}
@@ -83,6 +83,10 @@ func serverConfig(cfg *configs.Config, a *assembly) *xmpp.Servers {
 	}
 	for _, d := range x.Domains {
 		s.Domains = append(s.Domains, string(d))
+	}
+	s.Gateway = string(x.Gateway)
+	for _, d := range x.Hosts {
+		s.Hosts = append(s.Hosts, string(d))
 	}
 	for _, n := range x.Listeners {
 		s.Listeners = append(s.Listeners, xmpp.Listener{Address: n.Address.String(), Direct: n.TLS == "direct"})
