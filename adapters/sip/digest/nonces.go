@@ -16,12 +16,15 @@ type Nonces struct {
 	key  [32]byte
 	life time.Duration
 	max  int
+	// base is what the times in nonces count from. It has a reading of the monotonic clock, so that what was issued before and after is
+	// known whatever is done to the clock of the wall.
+	base time.Time
 
 	mu sync.Mutex
 	// recent and older hold the counts of nonces in use. When recent is full, or as old as a nonce's life, it becomes older.
 	recent, older map[string]*counts
 	turned        time.Time
-	// floor: a nonce issued before is stale, unless it is in a table: its counts have been forgotten.
+	// floor: a nonce issued then or before is stale, unless it is in a table: its counts have been forgotten.
 	floor time.Time
 }
 
@@ -34,12 +37,12 @@ type counts struct {
 // NewNonces makes nonces that live for life (at least 1 s) and remembers at least max of those in use, at most twice as many. When there
 // are more, the oldest are forgotten and their clients are challenged once more.
 func NewNonces(life time.Duration, max int) *Nonces {
-	n := &Nonces{life: life, max: max, recent: map[string]*counts{}}
+	n := &Nonces{life: life, max: max, base: time.Now(), recent: map[string]*counts{}}
 	rand.Read(n.key[:]) //nolint:errcheck // it never fails
 	return n
 }
 
-// The layout of a nonce before base64: time in ns since 1970, random octets, and the first octets of the HMAC over both and the realm.
+// The layout of a nonce before base64: time in ns since base, random octets, and the first octets of the HMAC over both and the realm.
 const (
 	nonceTime   = 8
 	nonceRandom = 8
@@ -50,7 +53,7 @@ const (
 // Issue makes a nonce for a realm at the time now: 38 characters.
 func (n *Nonces) Issue(realm string, now time.Time) string {
 	var b [nonceLen]byte
-	binary.BigEndian.PutUint64(b[:], uint64(now.UnixNano()))
+	binary.BigEndian.PutUint64(b[:], uint64(now.Sub(n.base)))
 	rand.Read(b[nonceTime : nonceTime+nonceRandom]) //nolint:errcheck // it never fails
 	n.sign(b[:], realm)
 	return base64.RawURLEncoding.EncodeToString(b[:])
@@ -90,7 +93,7 @@ func (n *Nonces) issued(nonce, realm string, now time.Time) (Verdict, time.Time)
 	if !hmac.Equal(want[:], b[:]) {
 		return Forged, time.Time{}
 	}
-	at := time.Unix(0, int64(binary.BigEndian.Uint64(b[:])))
+	at := n.base.Add(time.Duration(binary.BigEndian.Uint64(b[:])))
 	if age := now.Sub(at); age > n.life || age < -n.life {
 		return Stale, at
 	}
@@ -116,7 +119,7 @@ func (n *Nonces) Use(nonce, realm string, count uint32, now time.Time) Verdict {
 		}
 	}
 	if c == nil {
-		if at.Before(n.floor) {
+		if !at.After(n.floor) {
 			return Stale
 		}
 		n.keep(nonce, &counts{highest: count, seen: 1}, now)
