@@ -70,11 +70,12 @@ func (t *answerTable) get(key mergeKey) (answered, bool) {
 	return a, ok && time.Now().Before(a.until)
 }
 
-// messageKey is mergeTable.key with the Request-URI: two requests with the same are one message sent twice, and not two branches of a
-// fork that came together.
+// messageKey is mergeTable.key with the Request-URI and the URI of From: two requests with the same are one message sent twice, and not
+// two branches of a fork that came together. From is in it because who may send as one user must not be able to answer for another.
 func (t *mergeTable) messageKey(m *wire.Message) mergeKey {
 	var room [256]byte
-	b := append(t.append(room[:0], m), m.RequestURIText()...)
+	b := append(append(t.append(room[:0], m), m.RequestURIText()...), 0)
+	b = append(b, m.From().URI().String()...)
 	return mergeKey{maphash.Bytes(t.seed[0], b), maphash.Bytes(t.seed[1], b)}
 }
 

@@ -80,6 +80,25 @@ func TestMessageSentAgain(t *testing.T) {
 	})
 }
 
+// S2, T-FI-24: what looks like the copy of another user's MESSAGE is none: answered with that one's answer it would be lost, and its sender
+// would not know.
+func TestCopiesAreOfOneSender(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		delivered := 0
+		l := newBubble(t, handlerFunc(func(_ *wire.Message, _ Source, tx *ServerTx) {
+			delivered++
+			tx.Respond(202, "", RespondOptions{}) //nolint:errcheck // the count shows it
+		}), nil)
+		l.receive(bytes.Replace(inRequest("MESSAGE", "z9hG4bK1", "c1", ""), []byte("juliet@"), []byte("mallory@"), 1), l.origin)
+		time.Sleep(40 * time.Second) // Timer J is over, AnswerLife is not
+		l.receive(inRequest("MESSAGE", "z9hG4bK2", "c1", ""), l.origin)
+		if delivered != 2 {
+			t.Errorf("%d delivered of 2", delivered)
+		}
+		l.stop()
+	})
+}
+
 // T-FI-24: the copy comes over another connection, or the first connection is gone.
 func TestMessageSentAgainOverAnotherConnection(t *testing.T) {
 	calls := 0
