@@ -17,28 +17,40 @@ func (p *peers) speaker(src transaction.Source, req *wire.Message) (*Peer, wire.
 	from := req.From()
 	domain := fromDomain(from.URI())
 	var asserted wire.Addr
-	var ref *Refusal
+	var malformed *Refusal
 	read := false
+	var found *Peer
+	best, fits := noProof, false
 	for _, peer := range p.list {
-		if !peer.sends(src) {
+		strength := peer.sends(src)
+		if strength == noProof || strength < best || strength == best && fits {
 			continue
 		}
 		if peer.Trusted && !read {
-			asserted, ref = assertedBy(req)
+			asserted, malformed = assertedBy(req)
 			read = true
 		}
-		switch {
-		case peer.Trusted && ref != nil:
-			return peer, from, ref
-		case peer.Trusted && !asserted.IsZero():
-			if slices.Contains(peer.Domains, fromDomain(asserted.URI())) {
-				return peer, asserted, private(req, asserted, peer)
-			}
-		case slices.Contains(peer.Domains, domain):
-			return peer, from, nil
+		speaks := domain
+		if peer.Trusted && !asserted.IsZero() {
+			speaks = fromDomain(asserted.URI())
+		}
+		right := slices.Contains(peer.Domains, speaks)
+		// A peer that From names has the say, even to refuse what is asserted: else one that is proven less well, and asked less, would.
+		if right || strength > best && slices.Contains(peer.Domains, domain) {
+			found, best, fits = peer, strength, right
 		}
 	}
-	return nil, from, refuse(WhyFromDomain, 403, "Forbidden: From is not in a domain of this peer")
+	switch {
+	case found == nil || !fits:
+		return nil, from, refuse(WhyFromDomain, 403, "Forbidden: From is not in a domain of this peer")
+	case !found.Trusted:
+		return found, from, nil
+	case malformed != nil:
+		return found, from, malformed
+	case asserted.IsZero():
+		return found, from, nil
+	}
+	return found, asserted, private(req, asserted, found)
 }
 
 // assertedBy is the identity of P-Asserted-Identity that is an address here, zero if there is none: "There may be one or two P-Asserted-
@@ -98,11 +110,6 @@ func private(req *wire.Message, asserted wire.Addr, peer *Peer) *Refusal {
 
 // assert adds the identity of the sender, which this gateway has proven, for a peer of the same trust domain (RFC 3325 §5).
 func assert(req *wire.Request) {
-	for _, h := range req.Headers {
-		if h.Name == "P-Asserted-Identity" {
-			return // by the attempt at another hop
-		}
-	}
 	from, err := wire.ParseAddr(req.From)
 	if err != nil || from.URI().Scheme() != "sip" {
 		return

@@ -22,8 +22,9 @@ type User struct {
 
 // account is a User that has been checked.
 type account struct {
-	name, password string
-	address        cpim.Address // im:
+	name     string
+	password secret.Text
+	address  cpim.Address // im:
 }
 
 // The bounds of digest authentication. A nonce lives long enough for a phone to use it for the refreshes of a while; when more than
@@ -68,12 +69,17 @@ func (a *Adapter) authenticate(in *inbound) *Refusal {
 	if !a.auth.tries.may(given.Username, source, now) {
 		return refuse(WhyCredentials, 403, "Forbidden: too many attempts")
 	}
+	if a.auth.nonces.Check(given.Nonce, p.Realm, now) == digest.Forged {
+		// It answers no challenge of ours, so that it is no attempt either: who can write a source address, and read nothing that is sent
+		// to it, must not use up somebody's tries.
+		return a.challenge(p, false, now)
+	}
 	known, ok := p.accounts[given.Username]
 	if !ok {
-		known = account{password: p.decoy} // takes as long as a wrong password does
+		known.password = p.decoy // takes as long as a wrong password does
 	}
 	allowed := given.Algorithm == digest.SHA256 || given.Algorithm == digest.MD5 && p.AllowMD5
-	if !allowed || !given.Proves(known.password, digest.Request{Method: in.req.Method(), Body: in.req.Body()}) || !ok {
+	if !allowed || !given.Proves(known.password.Reveal(), digest.Request{Method: in.req.Method(), Body: in.req.Body()}) || !ok {
 		a.auth.tries.fail(given.Username, source, now)
 		return a.challenge(p, false, now)
 	}
@@ -112,13 +118,13 @@ func (a *Adapter) challenge(p *Peer, stale bool, now time.Time) *Refusal {
 }
 
 // sameTarget tells whether a digest's uri is the Request-URI: as octets, or as a SIP URI of the same scheme, user, host and port. Hops
-// between may have added parameters.
+// between may have added parameters. Of a URI of another scheme the parts are not known, so that its octets must be the same.
 func sameTarget(uri string, target wire.URI) bool {
 	if uri == target.String() {
 		return true
 	}
 	u, err := wire.ParseURI(uri)
-	return err == nil && u.Scheme() == target.Scheme() && u.User() == target.User() && strings.EqualFold(u.Host(), target.Host()) && u.Port() == target.Port()
+	return err == nil && u.IsSIP() && u.Scheme() == target.Scheme() && u.User() == target.User() && strings.EqualFold(u.Host(), target.Host()) && u.Port() == target.Port()
 }
 
 // tries slows down who guesses passwords: after maxTries failures for one user from one address within a window, requests with

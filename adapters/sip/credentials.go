@@ -35,18 +35,19 @@ type pass struct {
 // (THREATS S8, T-LP-07).
 const maxRounds = 2
 
-// proven sends a request to a hop that is peer (nil: nobody's), with credentials if the peer wants some. A challenged request is sent again with the next
+// proven sends a request to a hop that is peer (nil: nobody's), with credentials if the peer wants some. A NOTIFY has none: it is sent
+// because the other side asked for it, and to where that said, so a challenge to it could be anybody's (THREATS S7). A challenged request is sent again with the next
 // CSeq, which is in req when proven returns: "it MUST increment the CSeq header field value as it would normally when sending an
 // updated request" (RFC 3261 §22.2). A challenge says that the request was not taken, so this is no second copy.
 func (a *Adapter) proven(ctx context.Context, peer *Peer, hop resolver.Target, req *wire.Request) transaction.Result {
-	if peer == nil || peer.Credentials.Username == "" {
-		return a.layer.Do(ctx, hop, req)
+	if peer == nil || peer.Credentials.Username == "" || req.Method == "NOTIFY" {
+		return a.once(ctx, hop, req)
 	}
 	plain := req.Headers[:len(req.Headers):len(req.Headers)]
 	if h, ok := peer.pass.next(&peer.Credentials, req); ok {
 		req.Headers = append(plain, h)
 	}
-	r := a.layer.Do(ctx, hop, req)
+	r := a.once(ctx, hop, req)
 	for round := 1; ; round++ {
 		stale, ok := peer.pass.challenged(&peer.Credentials, r.Response)
 		if !ok || round > maxRounds || round > 1 && !stale || req.CSeq+1 >= maxCSeq {
@@ -58,8 +59,14 @@ func (a *Adapter) proven(ctx context.Context, peer *Peer, hop resolver.Target, r
 		}
 		req.Headers = append(plain, h)
 		req.CSeq++
-		r = a.layer.Do(ctx, hop, req)
+		r = a.once(ctx, hop, req)
 	}
+}
+
+// once sends a request as it is, with the mark of what it is.
+func (a *Adapter) once(ctx context.Context, hop resolver.Target, req *wire.Request) transaction.Result {
+	a.markLoop(req)
+	return a.layer.Do(ctx, hop, req)
 }
 
 // challenged takes the challenge of a 401 or 407 in; ok is false for any other response, and for one without a challenge that may be

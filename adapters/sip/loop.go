@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
-	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
 // Loop detection by RFC 5393 §4.2, which RFC 7247 §8 wants of gateways: each request of ours carries in its branch a mark of what decides
@@ -35,7 +34,7 @@ func (a *Adapter) markLoop(req *wire.Request) {
 	mark := a.loopMark(req.URI, from.Tag(), req.CallID, req.CSeq)
 	hint := req.BranchHint
 	if len(hint) > len(mark) && hint[len(mark)] == loopEnd && isMark(hint[:len(mark)]) {
-		hint = hint[len(mark)+1:] // of the last hop that was tried
+		hint = hint[len(mark)+1:] // of the last attempt
 	}
 	req.BranchHint = mark + string(loopEnd) + hint
 	if !isToken(req.BranchHint) {
@@ -78,11 +77,14 @@ func (a *Adapter) looped(req *wire.Message) bool {
 	return false
 }
 
-// viaOurs tells whether a Via was written by this adapter, as far as its sent-by tells.
+// viaOurs tells whether a Via was written by this adapter, as far as its sent-by tells: it is that of any of its listeners.
 func (a *Adapter) viaOurs(via wire.Via) bool {
-	for _, t := range [...]resolver.Transport{resolver.UDP, resolver.TCP, resolver.TLS} {
-		host, port, ok := hostFor(a.sentBy, a.Addrs(), t)
-		if ok && strings.EqualFold(via.Host(), host) && viaPort(via) == port {
+	for _, b := range a.Addrs() {
+		host := a.sentBy
+		if host == "" {
+			host = bracketed(b.Address.Addr())
+		}
+		if viaPort(via) == b.Address.Port() && strings.EqualFold(via.Host(), host) {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,10 @@ func (t *subscribers) take(in *inbound) *Refusal {
 	}
 	if from.Address != s.watch.Presentity {
 		return refuse(WhyIdentity, 403, phraseOf(403))
+	}
+	if !slices.Contains(in.peer.Domains, from.Address.Domain()) {
+		// The dialog is told by From alone, so that it is From that must be the peer's, whatever the peer asserts.
+		return refuse(WhyFromDomain, 403, "Forbidden: From is not in a domain of this peer")
 	}
 	op, part, ref := readNotify(req, s.watch, in.opts, s.takesPartial())
 	// The sequence number is taken also when the body is refused: "in order" is about the dialog (RFC 3261 §12.2.2).

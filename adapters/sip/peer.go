@@ -10,6 +10,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/internal/secret"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -20,7 +21,8 @@ type Peer struct {
 	// Name stands in logs, metrics and adapters.Peer. Not empty, unique.
 	Name string
 	// Networks hold the source addresses of its requests. Networks of several peers may overlap: the From domain then decides which of
-	// them it is.
+	// them it is, and between those of the same domain the proof, whatever their order: a certificate before an address, and a smaller
+	// network before a larger one.
 	Networks []netip.Prefix
 	// Certificates are domains, in any form that resolver.ParseDomain takes: a request over TLS whose client's certificate proves one of
 	// them is this peer's, wherever it comes from. There is at least one of Networks and Certificates.
@@ -75,7 +77,7 @@ type Peer struct {
 	Credentials Credentials
 
 	accounts map[string]account // by username
-	decoy    string             // a password nobody has
+	decoy    secret.Text        // a password nobody has
 	pass     *pass
 }
 
@@ -141,7 +143,7 @@ func (p *Peer) enroll() (errs []error) {
 	bad := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("sip: peer %q: "+format, append([]any{p.Name}, args...)...))
 	}
-	p.pass, p.decoy = &pass{}, wire.NewTag()
+	p.pass, p.decoy = &pass{}, secret.New(wire.NewTag())
 	if p.Realm == "" && len(p.Domains) > 0 {
 		p.Realm = p.Domains[0]
 	}
@@ -167,7 +169,7 @@ func (p *Peer) enroll() (errs []error) {
 			bad("user %q: the address cannot be carried, or its domain is not one of the peer's", u.Name)
 			continue
 		}
-		p.accounts[u.Name] = account{name: u.Name, password: u.Password.Reveal(), address: party.Address}
+		p.accounts[u.Name] = account{name: u.Name, password: u.Password, address: party.Address}
 	}
 	return errs
 }
@@ -182,14 +184,15 @@ func isQuotable(s string) bool {
 	return true
 }
 
-// at returns the first peer that sends from src, or nil for a stranger.
-func (p *peers) at(src transaction.Source) *Peer {
+// at returns the peer that sends from src with the strongest proof, or nil for a stranger.
+func (p *peers) at(src transaction.Source) (found *Peer) {
+	best := noProof
 	for _, peer := range p.list {
-		if peer.sends(src) {
-			return peer
+		if s := peer.sends(src); s > best {
+			found, best = peer, s
 		}
 	}
-	return nil
+	return found
 }
 
 // behind returns the peer that a target leads to: one that serves domain there, else any that is there; nil for a stranger.
@@ -233,14 +236,32 @@ func (p *peers) toward(addr netip.Addr, domain string) *Peer {
 	return nil
 }
 
-// sends tells whether a request from src is this peer's: by the address it came from, or by a domain that its certificate proves.
-func (p *Peer) sends(src transaction.Source) bool {
+// proof is how well a source proves to be a peer: 0 not at all; by its address, one more than the bits that its network fixes; best by a
+// certificate.
+type proof uint8
+
+const (
+	noProof     proof = 0
+	byAddress   proof = 1
+	byCertified proof = 255
+)
+
+// sends tells whether a request from src is this peer's, and how well that is proven: by the address it came from, or by a domain that its
+// certificate proves.
+func (p *Peer) sends(src transaction.Source) proof {
 	for _, name := range src.Domains {
 		if slices.Contains(p.Certificates, name) {
-			return true
+			return byCertified
 		}
 	}
-	return p.covers(src.Remote.Addr())
+	best := noProof
+	addr := src.Remote.Addr().Unmap()
+	for _, n := range p.Networks {
+		if n.Contains(addr) {
+			best = max(best, byAddress+proof(n.Bits()))
+		}
+	}
+	return best
 }
 
 // reachedBy tells whether a target leads to this peer: its address is the peer's, or only with a certificate of the peer's can one answer there.

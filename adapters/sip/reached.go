@@ -14,7 +14,10 @@ import (
 func (a *Adapter) do(ctx context.Context, hop resolver.Target, req *wire.Request) transaction.Result {
 	began := time.Now()
 	peer := a.peers.behind(hop, hostDomain(req.URI))
-	a.markLoop(req)
+	// What is written for this hop is for this hop alone: neither what we assert (RFC 3325 §5) nor what proves us (THREATS S7) may go
+	// along to the next one that is tried.
+	plain := req.Headers
+	defer func() { req.Headers = plain }()
 	if peer != nil && peer.Trusted {
 		assert(req)
 	}

@@ -270,7 +270,7 @@ func (t *notifiers) refresh(in *inbound, s subscribe, tag string) *Refusal {
 	if n == nil {
 		return gone
 	}
-	from, ref := partyOf(in.req.From(), in.opts.sender(cpim.Pres))
+	from, ref := partyOf(in.opts.from(in.req), in.opts.sender(cpim.Pres)) // as the watcher was found
 	if ref != nil {
 		return ref
 	}
