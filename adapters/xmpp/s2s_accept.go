@@ -111,6 +111,10 @@ func (v *servers) answer(c net.Conn, pass *stream.Pass, addr netip.AddrPort, dir
 			return nil, err
 		}
 		s.policy = v.c.policyOf(s.remote.domain)
+		if s.until, err = v.provesClient(claim.From, claim.TLS); err != nil { // it has just ended
+			conn.Fail(errExpired)
+			return nil, errExpired
+		}
 		k := pairKey{claim.To, claim.From}
 		if p = v.pairOf(s.local, s.remote); p == nil || !s.accept(k, p) {
 			conn.Fail(errNoResources)

@@ -3,6 +3,7 @@ package xmpp
 import (
 	"crypto/tls"
 	"errors"
+	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/certid"
 	"github.com/isthmus-gateway/isthmus/internal/certs"
@@ -17,25 +18,32 @@ var errOurs = errors.New("xmpp: a domain of our own")
 
 // authorized tells whether the certificate of whoever opened a stream to us proves a domain, as JIDs have it, that is not ours.
 func (v *servers) authorized(domain string, cs *tls.ConnectionState) error {
-	if v.a.ours(domain) {
-		return errOurs
-	}
-	d, err := resolver.ParseDomain(domain)
-	if err != nil {
-		return err
-	}
-	peer, err := certid.Examine(cs.PeerCertificates, certid.Client, v.c.Certificates.Trust())
-	if err != nil {
-		return err
-	}
-	_, err = peer.Proves(d)
+	_, err := v.provesClient(domain, cs)
 	return err
 }
 
-// proves tells whether the certificate of a server at t that we connected to proves remote, by PKIX and by what authentic DNS says.
-func (v *servers) proves(cs *tls.ConnectionState, remote *host, t resolver.Target) error {
-	_, err := certid.Check(cs.PeerCertificates, t.WithServerName(remote.domain), v.c.Certificates.Trust())
-	return err
+// provesClient is authorized; until is when the proof ends.
+func (v *servers) provesClient(domain string, cs *tls.ConnectionState) (until time.Time, err error) {
+	if v.a.ours(domain) {
+		return until, errOurs
+	}
+	d, err := resolver.ParseDomain(domain)
+	if err != nil {
+		return until, err
+	}
+	peer, err := certid.Examine(cs.PeerCertificates, certid.Client, v.c.Certificates.Trust())
+	if err != nil {
+		return until, err
+	}
+	verdict, err := peer.Proves(d)
+	return verdict.Until, err
+}
+
+// proves tells whether the certificate of a server at t that we connected to proves remote, by PKIX and by what authentic DNS says, and
+// until when; zero: for ever.
+func (v *servers) proves(cs *tls.ConnectionState, remote *host, t resolver.Target) (until time.Time, err error) {
+	verdict, err := certid.Check(cs.PeerCertificates, t.WithServerName(remote.domain), v.c.Certificates.Trust())
+	return verdict.Until, err
 }
 
 // client returns the TLS side of a stream that we open as local to the server of remote at t. A server that its certificate does not
@@ -45,7 +53,8 @@ func (v *servers) client(local, remote *host, t resolver.Target, lax bool) *tls.
 		if lax {
 			return nil
 		}
-		return v.proves(&cs, remote, t)
+		_, err := v.proves(&cs, remote, t)
+		return err
 	})
 }
 

@@ -2,6 +2,7 @@ package xmpp_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strconv"
@@ -9,8 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stream"
+	"github.com/isthmus-gateway/isthmus/internal/certs"
 	"github.com/isthmus-gateway/isthmus/internal/certs/certstest"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -202,4 +206,28 @@ func TestServersLarge(t *testing.T) {
 	}
 	p.ack(1)
 	next(t, done, "the outcome")
+}
+
+// TestServerCertificateEnds: a stream lives no longer than the certificate that proved the other side: "the keys or certificates used to
+// establish a secure context for the stream have expired" (RFC 6120 §4.9.3.16).
+func TestServerCertificateEnds(t *testing.T) {
+	f := newFederation(t)
+	cfg := f.config("example.net")
+	impatient(&cfg)
+	core := newRecorder()
+	start(t, cfg, core)
+	dir := t.TempDir()
+	files := f.ca.Issue(certstest.Spec{DNS: []string{"example.com"}, NotAfter: time.Now().Add(2 * time.Second)}).WriteFiles(dir)
+	store, err := certs.Open(certs.Config{
+		Certificates: []certs.Source{{Name: "short", ChainFile: files.Chain, KeyFile: files.Key}}, RootsFile: f.ca.WriteRoot(dir), Logger: zerolog.Nop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := f.mustDial("example.com", "example.net", func(o *stream.Outgoing) {
+		o.TLS = store.Client(certs.Client{From: "example.com", ServerName: "example.net"}, func(tls.ConnectionState) error { return nil })
+	})
+	p.say("<message id='1' from='juliet@example.com' to='romeo@example.net'" + hello)
+	next(t, core.messages, "the message while it lasts")
+	p.refused(stream.Reset)
 }

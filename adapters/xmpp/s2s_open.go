@@ -199,6 +199,9 @@ func (v *servers) open(ctx context.Context, local, remote *host, t resolver.Targ
 		s.idle = min(s.idle, offer.IdleAfter*3/4)
 	}
 	s.log = v.log.With().Str("domain", local.domain).Str("remote", remote.domain).Str("address", t.Addr().String()).Logger()
+	if offer.TLS != nil {
+		s.until, _ = v.proves(offer.TLS, remote, t) // nothing was proven where dialback is trusted instead
+	}
 	if !v.add(s) {
 		conn.Close(0)
 		return nil, nil, errNoRoom

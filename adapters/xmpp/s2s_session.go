@@ -36,6 +36,7 @@ type session struct {
 	errorsToo     bool            // the peer supports dialback with errors (XEP-0220 §2.3.2)
 	maxBytes      int             // the largest stanza that the peer takes; 0: it has not said
 	idle          time.Duration   // after which it is closed
+	until         time.Time       // when the certificate ends that proves the other side; zero: never, or nothing has proven it
 	log           zerolog.Logger
 
 	seen, carried atomic.Int64 // when anything came or was written last, and when a stanza did; in nanoseconds since 1970
@@ -186,6 +187,7 @@ var (
 	errWrongFrom   = &stream.Fault{Condition: stream.InvalidFrom, Rule: "a stanza from a domain that this stream has not proven", Section: "RFC 6120 §4.9.3.9"}
 	errNotProven   = &stream.Fault{Condition: stream.NotAuthorized, Rule: "a stanza on a stream that carries none in this direction", Section: "RFC 6120 §4.9.3.12"}
 	errUnknownHere = &stream.Fault{Condition: stream.UnsupportedStanzaType, Rule: "an element that is not supported here", Section: "RFC 6120 §4.9.3.24"}
+	errExpired     = &stream.Fault{Condition: stream.Reset, Rule: "the certificate that proved the domain has ended", Section: "RFC 6120 §4.9.3.16"}
 	errNoResources = &stream.Fault{Condition: stream.ResourceConstraint, Rule: "no room for another pair of domains", Section: "RFC 6120 §4.9.3.17"}
 )
 

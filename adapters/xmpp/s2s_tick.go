@@ -22,6 +22,10 @@ func (s *session) tick(now time.Time) {
 		s.v.spawn(func() { s.end(errSilent) })
 		return
 	}
+	if !s.until.IsZero() && now.After(s.until) {
+		s.v.spawn(func() { s.end(errExpired) })
+		return
+	}
 	busy := building
 	for _, p := range pairs {
 		busy = busy || !p.box.idle()
@@ -82,7 +86,9 @@ func (s *session) forced(p *pair) bool {
 // peer: what was written to it, and is taken by its side of the connection, is as sure as it can be.
 func (s *session) unanswering(p *pair, now time.Time) bool {
 	at := p.box.oldest()
+	heard := p.box.answered()
 	p.mu.Lock()
+	p.deaf = p.deaf && !heard
 	deaf := p.deaf
 	p.mu.Unlock()
 	if deaf {
@@ -94,7 +100,7 @@ func (s *session) unanswering(p *pair, now time.Time) bool {
 	if at.IsZero() || now.Sub(at) < s.v.a.lim.PingTimeout {
 		return false
 	}
-	if p.box.answered() || s.bidi {
+	if heard || s.bidi {
 		return true
 	}
 	if n, ok := unacknowledged(s.raw); !ok || n > 0 {
