@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -88,4 +89,57 @@ func TestComponentOfTwoServers(t *testing.T) {
 	users["juliet@example.org"].Send(t, lab.Stanza{Stanza: "message", To: p("romeo@example.net"), Body: p("I am still here")})
 	run.Wait(t, patience)
 	quiet(t, "juliet@example.org")
+}
+
+// A SIP domain that XMPP servers cannot reach by its name: its users are under the component's own host, escaped (XEP-0106), and on SIP
+// nobody notices.
+func TestHostedUnderAComponent(t *testing.T) {
+	withEach(t, func(t *testing.T, w way) {
+		const romeo = `romeo\40example.net@sip.example.com`
+		s := &strait{way: w, agent: lab.FreePorts(t, 1)[0]}
+		s.server = lab.StartXMPPServer(t, lab.XMPPServerConfig{Software: w.software, Components: []string{"sip.example.com"}})
+		s.gateway = lab.StartGateway(t, lab.GatewayConfig{
+			NextHop: overUDP(s.agent),
+			XMPP: fmt.Sprintf("  components:\n    - {name: hosting, server: \"127.0.0.1:%d\", domain: sip.example.com, hosts: [example.net], "+
+				"serves: [example.com], secret_file: secret}\n", s.server.Component),
+			Routes: "  - {domain: example.com, via: xmpp, next_hops: [\"component:hosting\"]}\n",
+		})
+		s.juliet = s.server.LogIn(t, "juliet", "balcony")
+
+		run := lab.StartSIPp(t, lab.SIPpRun{Scenario: sippAnswers, Port: s.agent})
+		s.juliet.Send(t, lab.Stanza{Stanza: "message", To: p(romeo), Body: p("to SIP")})
+		run.Wait(t, patience)
+		if m := run.Received()[0]; !strings.HasPrefix(m, "MESSAGE sip:romeo@example.net SIP/2.0\r\n") || !strings.HasPrefix(lab.HeaderOf(m, "From"), "<sip:juliet@example.com;gr=balcony>") {
+			t.Errorf("%q", m)
+		}
+		run = lab.StartSIPp(t, lab.SIPpRun{
+			Scenario: strings.NewReplacer("ANSWER", "202", "SUBJECT", "").Replace(sippSends),
+			Body:     []byte("from SIP"), Port: lab.FreePorts(t, 1)[0], Target: s.gateway.Port,
+		})
+		got := s.juliet.Expect(t, patience, "the message", hasBody("from SIP"))
+		run.Wait(t, patience)
+		if lab.Text(got.From) != romeo+"/dr4hcr0st3lup4c" {
+			t.Errorf("from %q", lab.Text(got.From))
+		}
+		run = lab.StartSIPp(t, lab.SIPpRun{Scenario: isWatchedScenario(), Port: s.agent})
+		s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p(romeo), Type: p("subscribe")})
+		s.juliet.Expect(t, patience, "the approval", isPresence("subscribed"))
+		if open := s.juliet.Expect(t, patience, "Romeo's presence", isPresence("")); lab.Text(open.From) != romeo+"/dr4hcr0st3lup4c" {
+			t.Errorf("presence %v", open)
+		}
+		s.juliet.Expect(t, patience, "Romeo's leaving", isPresence("unavailable"))
+		s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p(romeo), Type: p("unsubscribe")})
+		s.juliet.Expect(t, patience, "the end", isPresence("unavailable"))
+		run.Wait(t, patience)
+		for _, m := range run.Received() {
+			if strings.Contains(m, "40example.net") || strings.Contains(m, "sip.example.com") {
+				t.Errorf("the SIP side sees the host: %q", m)
+			}
+		}
+		// An XMPP error comes back to whom it belongs.
+		s.juliet.Send(t, lab.Stanza{Stanza: "message", To: p("romeo@sip.example.com"), ID: p("bare"), Body: p("nobody is called so")})
+		if e := s.juliet.Expect(t, patience, "the error", func(m lab.Stanza) bool { return lab.Text(m.Type) == "error" }); lab.Text(e.ID) != "bare" {
+			t.Errorf("%v", e)
+		}
+	})
 }
