@@ -6,12 +6,15 @@ package lab
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -36,34 +39,41 @@ func need(t testing.TB, program string, elsewhere ...string) string {
 	return ""
 }
 
+// Ports are handed out from below those that the kernel gives to outgoing connections (32768 by default): a port that is kept for a
+// server must not be taken by a client meanwhile. Each is handed out once before any is again, from a place that differs by process.
+const (
+	firstPort = 12000
+	portCount = 20000
+)
+
+var ports struct {
+	once sync.Once
+	next atomic.Uint32
+}
+
 // FreePorts returns n free ports of loopback, each free for UDP and TCP at the time of the call.
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
-	var ports []int
-	var held []interface{ Close() error }
-	defer func() {
-		for _, h := range held {
-			h.Close()
-		}
-	}()
-	for tries := 0; len(ports) < n; tries++ {
-		if tries > 100*n {
+	ports.once.Do(func() { ports.next.Store(rand.Uint32N(portCount)) })
+	var free []int
+	for tries := 0; len(free) < n; tries++ {
+		if tries > portCount {
 			t.Fatal("no free ports")
 		}
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port := firstPort + int(ports.next.Add(1)%portCount)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		held = append(held, l)
-		port := l.Addr().(*net.TCPAddr).Port
+		l.Close()
 		p, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue
 		}
-		held = append(held, p)
-		ports = append(ports, port)
+		p.Close()
+		free = append(free, port)
 	}
-	return ports
+	return free
 }
 
 // root is the folder of the module.
