@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -148,5 +149,37 @@ func TestBadCertificateIsRefused(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// XEP-0220 §2.6: the second domain of ours that writes to a domain is proven on the stream of the first, where the other server says
+// that a refusal would not end it. ejabberd does; both domains are reached in return.
+func TestTwoDomainsOnOneStream(t *testing.T) {
+	w := way{software: lab.EjabberdServer, servers: true, dialback: true}
+	r := newRealmWith(t, w, between{}, []string{"example.net", "example.edu"}, "example.com")
+	agents := lab.FreePorts(t, 2)
+	server := r.server(t, w.software, "example.com", r.identity("example.com"))
+	c := r.gateway(t, lab.GatewayConfig{
+		NextHop: overUDP(agents[0]), Peer: "}\n    - {name: edu, networks: [\"127.0.0.1/32\"], domains: [example.edu]",
+		Routes: fmt.Sprintf("  - {domain: example.edu, via: sip, next_hops: [%q]}\n", overUDP(agents[1])),
+	}, r.identity("example.net"), "example.com")
+	gateway := lab.StartGateway(t, c)
+	juliet := server.LogIn(t, "juliet", "balcony")
+	for i, domain := range []string{"example.net", "example.edu"} {
+		run := lab.StartSIPp(t, lab.SIPpRun{
+			Scenario: strings.NewReplacer("ANSWER", "202", "SUBJECT", "", "romeo@example.net", "romeo@"+domain).Replace(sippSends),
+			Body:     []byte("from " + domain), Port: lab.FreePorts(t, 1)[0], Target: gateway.Port,
+		})
+		got := juliet.Expect(t, patience, "the message", hasBody("from "+domain))
+		run.Wait(t, patience)
+		if lab.Text(got.From) != "romeo@"+domain+"/dr4hcr0st3lup4c" {
+			t.Errorf("from %q", lab.Text(got.From))
+		}
+		agent := newCountingAgent(t, agents[i])
+		juliet.Send(t, lab.Stanza{Stanza: "message", To: p("romeo@" + domain), Body: p("to " + domain)})
+		lab.Eventually(t, patience, "the answer has arrived", func() bool { return agent.of("to "+domain) == 1 })
+	}
+	if _, metrics := gateway.Get("/metrics"); !strings.Contains(metrics, "\nisthmus_xmpp_server_shared_total 1\n") {
+		t.Error("the second domain was not proven on the first one's stream")
 	}
 }

@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/isthmus-gateway/isthmus/integration/lab"
@@ -101,12 +102,19 @@ type realm struct {
 	issuer  *certstest.CA // who issues everybody's certificates
 	ports   map[string][2]int
 	relays  between
+	own     []string // the gateway's domains, with the ports of the first
 }
 
 // newRealm lays out the domains: example.net is the gateway's.
 func newRealm(t *testing.T, w way, relays between, domains ...string) *realm {
 	t.Helper()
-	r := &realm{w: w, relays: relays, trusted: certstest.NewCA(t), ports: map[string][2]int{}}
+	return newRealmWith(t, w, relays, []string{"example.net"}, domains...)
+}
+
+// newRealmWith does it for a gateway with those domains of its own, the first of them example.net.
+func newRealmWith(t *testing.T, w way, relays between, own []string, domains ...string) *realm {
+	t.Helper()
+	r := &realm{w: w, relays: relays, own: own, trusted: certstest.NewCA(t), ports: map[string][2]int{}}
 	r.issuer = r.trusted
 	if w.dialback {
 		r.issuer = certstest.NewCA(t)
@@ -131,6 +139,9 @@ func newRealm(t *testing.T, w way, relays between, domains ...string) *realm {
 		if w.direct {
 			zones[d] = lab.ServerRecords(0, at)
 		}
+	}
+	for _, d := range own[1:] {
+		zones[d] = zones["example.net"]
 	}
 	r.dns = lab.StartDNS(t, zones)
 	return r
@@ -163,7 +174,7 @@ func (r *realm) gateway(t *testing.T, c lab.GatewayConfig, identity *certstest.L
 	if r.w.dialback {
 		dialback = "tls"
 	}
-	c.XMPP += fmt.Sprintf(gatewayServer, r.ports["example.net"][0], r.ports["example.net"][1], dialback)
+	c.XMPP += fmt.Sprintf(gatewayServer, strings.Join(r.own, ", "), r.ports["example.net"][0], r.ports["example.net"][1], dialback)
 	for _, d := range domains {
 		c.Routes += fmt.Sprintf("  - {domain: %s, via: xmpp}\n", d)
 	}
@@ -173,7 +184,7 @@ func (r *realm) gateway(t *testing.T, c lab.GatewayConfig, identity *certstest.L
 }
 
 const gatewayServer = `  server:
-    domains: [example.net]
+    domains: [%s]
     listeners:
       - {address: "127.0.0.1:%d", tls: starttls}
       - {address: "127.0.0.1:%d", tls: direct}
