@@ -21,6 +21,7 @@ type journal struct {
 	gateway *Gateway
 	disk    store.Durable // set by start, before anything comes
 	starts  *starts       // likewise
+	tokens  *tokens       // likewise
 	limits  *Limits
 
 	mu       sync.Mutex
@@ -226,6 +227,9 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 	j.disk, j.starts = disk, &starts{facts: disk}
 	looping, err := j.starts.begin(ctx, time.Now())
 	if err != nil {
+		return err
+	}
+	if j.tokens, err = openTokens(ctx, disk); err != nil {
 		return err
 	}
 	if looping {

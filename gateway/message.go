@@ -130,10 +130,13 @@ func (d *delivery) deliver(ctx context.Context) (status adapters.Status) {
 		return adapters.Failed(adapters.ReasonDomainTimeout, "")
 	}
 	given := op.TransID
-	if op.TransID == "" {
+	stored := g.journal != nil && op.Activity == adapters.ActivityNone
+	switch {
+	case stored && (op.Wants != 0 || !to.caps.PositiveAnswer):
+		op.TransID = g.journal.tokens.make(now, d.from, to, op, given)
+	case op.TransID == "":
 		op.TransID = g.ids.transaction()
 	}
-	stored := g.journal != nil && op.Activity == adapters.ActivityNone
 	if stored && g.journal.behind(d.lane) {
 		return g.journal.keep(d, d.lane, given, adapters.Status{})
 	}
@@ -169,6 +172,8 @@ func (g *Gateway) hand(ctx context.Context, from, to *side, hops []resolver.Targ
 	case !late || status.Outcome != adapters.Failure:
 	case status.Reason == adapters.ReasonOutcomeUnknown:
 		g.origins.doubt(to, op)
+	case g.journal != nil:
+		g.origins.end(to, op) // forgotten, its token would be believed
 	default:
 		g.origins.forget(to, op)
 	}
@@ -197,23 +202,60 @@ func (h *handler) Report(_ context.Context, r *adapters.Report) {
 		operation: opReport, id: g.ids.operation(), from: h.side, began: now,
 		sender: r.Recipient.Address, recipient: r.Sender.Address, transID: r.TransID, report: r.Kind,
 	}
-	o := g.origins.settle(now, h.side, r)
+	o, known := g.origins.settle(now, h.side, r)
+	if o == nil && !known && g.journal != nil {
+		if o = g.journal.tokens.open(g, h.side, r); o != nil {
+			// Of a message from before a restart, or forgotten: whether it was told already the disk knows.
+			t := &recalled{reporting: reporting{gateway: g, to: o.side, result: res}, reporter: h.side, given: *r}
+			if !g.lanes.add(reportLane(o.side, r), t) {
+				res.status = adapters.Failed(adapters.ReasonOverloaded, "")
+				g.finish(&res)
+			}
+			return
+		}
+	}
 	if o == nil {
 		// Unknown, already settled, or not asked for: nothing leaves (T-LP-06), and it is counted.
 		res.status = adapters.Failed(adapters.ReasonUnexpectedRequest, "")
 		g.finish(&res)
 		return
 	}
+	res.to = o.side
+	t := &reporting{gateway: g, to: o.side, report: o.told(r), result: res}
+	if !g.lanes.add(reportLane(o.side, t.report), t) {
+		t.result.status = adapters.Failed(adapters.ReasonOverloaded, "")
+		g.finish(&t.result)
+	}
+}
+
+// told is an outcome in the words of the message's sender.
+func (o *origin) told(r *adapters.Report) *adapters.Report {
 	out := *r
 	out.Sender, out.TransID, out.Thread = o.sender, o.transID, o.thread
 	out.Recipient.Address = o.recipient.Address
 	out.Wants, out.Sent = o.wants, o.sent
-	res.to = o.side
-	t := &reporting{gateway: g, to: o.side, report: &out, result: res}
-	if !g.lanes.add(reportLane(o.side, &out), t) {
-		t.result.status = adapters.Failed(adapters.ReasonOverloaded, "")
+	return &out
+}
+
+// recalled is a Report whose message only its token knows: that it is told, and told once, is settled in its lane, because it takes a
+// write to the disk.
+type recalled struct {
+	reporting
+	reporter *side
+	given    adapters.Report
+}
+
+// run implements task.
+func (t *recalled) run(ctx context.Context) {
+	g := t.gateway
+	o := g.settleByToken(ctx, t.reporter, &t.given)
+	if o == nil {
+		t.result.status = adapters.Failed(adapters.ReasonUnexpectedRequest, "")
 		g.finish(&t.result)
+		return
 	}
+	t.result.to, t.report = o.side, o.told(&t.given)
+	t.reporting.run(ctx)
 }
 
 // reportLane is the lane of a report to side.

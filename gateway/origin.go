@@ -115,8 +115,9 @@ func (s *originShard) turn(now time.Time, half int, life time.Duration) {
 }
 
 // settle finds the origin of a late outcome of kind k, and notes it: a message gets one terminal notice at most. It
-// returns nil when there is none, when it had its terminal notice, or when its sender did not ask for this kind.
-func (o *origins) settle(now time.Time, reporter *side, r *adapters.Report) *origin {
+// returns nil when there is none, when it had its terminal notice, or when its sender did not ask for this kind; known tells that there
+// is one.
+func (o *origins) settle(now time.Time, reporter *side, r *adapters.Report) (_ *origin, known bool) {
 	k := o.key(reporter, r.TransID, r.Sender, r.Recipient)
 	s := &o.shards[k[0]%originShards]
 	s.mu.Lock()
@@ -127,30 +128,30 @@ func (o *origins) settle(now time.Time, reporter *side, r *adapters.Report) *ori
 		entry = s.old[k]
 	}
 	if entry == nil {
-		return nil
+		return nil, false
 	}
 	switch r.Kind {
 	case adapters.ReportDelivered:
 		if entry.ended || entry.wants&adapters.WantDelivered == 0 {
-			return nil
+			return nil, true
 		}
 		entry.ended = true
 	case adapters.ReportFailed:
 		if entry.ended || entry.doubted {
-			return nil
+			return nil, true
 		}
 		entry.ended = true
 	case adapters.ReportDisplayed:
 		if entry.displayed || entry.wants&adapters.WantDisplayed == 0 {
-			return nil
+			return nil, true
 		}
 		entry.displayed = true
 	default:
 		if entry.ended {
-			return nil
+			return nil, true
 		}
 	}
-	return entry
+	return entry, true
 }
 
 // forget drops what remember kept, for a message that failed while its sender still waited.
@@ -173,6 +174,19 @@ func (o *origins) doubt(to *side, op *adapters.MessageOp) {
 	for _, generation := range []map[originKey]*origin{s.young, s.old} {
 		if entry := generation[k]; entry != nil {
 			entry.doubted = true
+		}
+	}
+}
+
+// end notes that the sender of a message was told that it failed: nothing more is told of it.
+func (o *origins) end(to *side, op *adapters.MessageOp) {
+	k := o.key(to, op.TransID, op.From, op.To)
+	s := &o.shards[k[0]%originShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range [...]map[originKey]*origin{s.young, s.old} {
+		if entry := m[k]; entry != nil {
+			entry.ended, entry.displayed = true, true
 		}
 	}
 }

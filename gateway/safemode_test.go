@@ -63,8 +63,9 @@ func TestRestartsOnPurposeAreNoCrashLoop(t *testing.T) {
 		<-s.send(s.sip, message(romeo, juliet, "stored"))
 		s.shutdown()
 		for range 12 {
-			s = durable(t, disk, nil)
-			s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return unreachable }
+			s = durable(t, disk, func(c *gateway.Config) {
+				c.Adapters[1].(*adaptertest.Fake).OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return unreachable }
+			})
 			time.Sleep(time.Second)
 			s.shutdown()
 		}

@@ -1,0 +1,165 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/gateway/store"
+)
+
+// tokens lets a late outcome find its message's sender after a restart, at no cost to a message that needs none: the identifier that a
+// message has on the far side carries, sealed, what its sender must be told. The table of origins is the faster way to the same while
+// the process lives.
+type tokens struct {
+	seal cipher.AEAD
+}
+
+// The fact that holds the key, and the bucket of outcomes that were passed on by their token.
+const (
+	bucketKeys    = "keys"
+	keyOrigins    = "origins"
+	bucketSettled = "settled"
+)
+
+// openTokens reads the key, or makes one. Gateways that share a store share it.
+func openTokens(ctx context.Context, facts store.Facts) (*tokens, error) {
+	key, _, err := facts.Get(ctx, bucketKeys, keyOrigins)
+	if errors.Is(err, store.ErrNotFound) {
+		key = make([]byte, 32)
+		rand.Read(key) //nolint:errcheck // it never fails
+		if err = facts.Create(ctx, bucketKeys, keyOrigins, key, 0); errors.Is(err, store.ErrExists) {
+			key, _, err = facts.Get(ctx, bucketKeys, keyOrigins)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("gateway: the key of origins: %w", err)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: the key of origins: %w", err)
+	}
+	t := &tokens{}
+	t.seal, err = cipher.NewGCM(block)
+	return t, err
+}
+
+// tokenMark stands between the beginning of a sender's own identifier, for those who look for it in logs, and the token.
+const (
+	tokenMark   = "."
+	tokenPrefix = 48   // octets of the sender's identifier that are shown
+	tokenPart   = 1024 // the longest part that is sealed; a message with a longer one has an identifier without a token
+)
+
+// bound is what a token belongs to: it opens for no other pair and no other adapter.
+func bound(to *side, sender, recipient cpim.Address) []byte {
+	return []byte(to.name + "\x00" + sender.Local() + "\x00" + sender.Domain() + "\x00" + recipient.Local() + "\x00" + recipient.Domain())
+}
+
+// make makes the identifier for a message from side from to side to, which its sender calls given.
+func (t *tokens) make(now time.Time, from, to *side, op *adapters.MessageOp, given string) string {
+	sent := op.Sent
+	if sent.IsZero() {
+		sent = now
+	}
+	plain := make([]byte, 0, 256)
+	plain = append(plain, 1, byte(op.Wants)) // version
+	plain = binary.BigEndian.AppendUint64(plain, uint64(sent.Unix()))
+	for _, part := range [...]string{from.name, given, op.Thread, op.From.Instance, op.To.Instance} {
+		if len(part) > tokenPart {
+			return cmp.Or(given, rand.Text())
+		}
+		plain = binary.BigEndian.AppendUint16(plain, uint16(len(part)))
+		plain = append(plain, part...)
+	}
+	nonce := make([]byte, t.seal.NonceSize(), t.seal.NonceSize()+len(plain)+t.seal.Overhead())
+	rand.Read(nonce) //nolint:errcheck // it never fails
+	sealed := t.seal.Seal(nonce, nonce, plain, bound(to, op.From.Address, op.To.Address))
+	shown := given[:min(len(given), tokenPrefix)]
+	if strings.ContainsFunc(shown, func(r rune) bool { return r <= ' ' || r >= 0x7F }) {
+		shown = ""
+	}
+	return shown + tokenMark + base64.RawURLEncoding.EncodeToString(sealed)
+}
+
+// open reads the origin that the identifier of a late outcome carries; nil if it carries none that belongs there.
+func (t *tokens) open(g *Gateway, reporter *side, r *adapters.Report) *origin {
+	i := strings.LastIndex(r.TransID, tokenMark)
+	if i < 0 {
+		return nil
+	}
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(r.TransID[i+len(tokenMark):])
+	if n := t.seal.NonceSize(); err != nil || len(sealed) < n {
+		return nil
+	}
+	n := t.seal.NonceSize()
+	plain, err := t.seal.Open(nil, sealed[:n], sealed[n:], bound(reporter, r.Sender.Address, r.Recipient.Address))
+	if err != nil || len(plain) < 10 || plain[0] != 1 {
+		return nil
+	}
+	o := &origin{wants: adapters.Dispositions(plain[1]), sent: time.Unix(int64(binary.BigEndian.Uint64(plain[2:10])), 0)}
+	rest := plain[10:]
+	var parts [5]string
+	for i := range parts {
+		if len(rest) < 2 || len(rest)-2 < int(binary.BigEndian.Uint16(rest)) {
+			return nil
+		}
+		n := int(binary.BigEndian.Uint16(rest))
+		parts[i], rest = string(rest[2:2+n]), rest[2+n:]
+	}
+	if o.side = g.sides[parts[0]]; o.side == nil {
+		return nil
+	}
+	o.transID, o.thread = parts[1], parts[2]
+	o.sender = adapters.Party{Address: r.Sender.Address, Instance: parts[3]}
+	o.recipient = adapters.Party{Address: r.Recipient.Address, Instance: parts[4]}
+	return o
+}
+
+// asked tells whether the sender of a message is to hear an outcome of this kind.
+func (o *origin) asked(k adapters.ReportKind) bool {
+	switch k {
+	case adapters.ReportDelivered:
+		return o.wants&adapters.WantDelivered != 0
+	case adapters.ReportDisplayed:
+		return o.wants&adapters.WantDisplayed != 0
+	}
+	return true
+}
+
+// settleByToken finds the origin of an outcome that the table does not know any more, and notes on disk that it was told: a message gets
+// one terminal notice at most. It waits for the disk, so it is called in the report's lane.
+func (g *Gateway) settleByToken(ctx context.Context, reporter *side, r *adapters.Report) *origin {
+	j := g.journal
+	if j == nil {
+		return nil
+	}
+	o := j.tokens.open(g, reporter, r)
+	if o == nil || !o.asked(r.Kind) || time.Since(o.sent) > j.limits.Life+j.limits.NoticeLife {
+		return nil
+	}
+	sum := sha256.Sum256([]byte(r.TransID))
+	key := hex.EncodeToString(sum[:16])
+	if r.Kind == adapters.ReportDisplayed {
+		key += "d" // it may come beside a terminal one
+	}
+	if err := j.disk.Create(ctx, bucketSettled, key, nil, j.limits.Life+j.limits.NoticeLife); err != nil {
+		if !errors.Is(err, store.ErrExists) {
+			g.log.Error().Str("fault", clip(err.Error())).Msg("a late outcome is not passed on: the store does not take that it was")
+		}
+		return nil
+	}
+	return o
+}
