@@ -69,6 +69,10 @@ func (s *session) deliver(result, verify *stream.Dialback) error {
 		delete(s.verifies, k)
 	}
 	if c == nil {
+		if result == nil && s.late[verifyKey{verify.To, verify.From, verify.ID}] {
+			delete(s.late, verifyKey{verify.To, verify.From, verify.ID})
+			return nil
+		}
 		return errUnsolicited
 	}
 	if result != nil && result.Type == stream.DialbackValid {
@@ -281,7 +285,7 @@ func (s *session) question(ctx context.Context, local, remote *host, id, key str
 	k := verifyKey{d.From, d.To, d.ID}
 	c := make(chan dialbackAnswer, 1)
 	s.mu.Lock()
-	if s.over || s.verifies[k] != nil {
+	if s.over || s.verifies[k] != nil || s.late[k] || len(s.late) >= s.v.lim.PairsPerStream {
 		s.mu.Unlock()
 		return dialbackAnswer{}, errClosed
 	}
@@ -291,10 +295,22 @@ func (s *session) question(ctx context.Context, local, remote *host, id, key str
 	s.verifies[k] = c
 	s.mu.Unlock()
 	s.say(stream.AppendDialback(nil, &d))
-	return s.await(ctx, c)
+	a, err := s.await(ctx, c)
+	if err != nil {
+		s.mu.Lock()
+		if !s.over && s.verifies[k] != nil {
+			delete(s.verifies, k)
+			if s.late == nil {
+				s.late = map[verifyKey]bool{}
+			}
+			s.late[k] = true // the answer may still come, and says nothing to anybody
+		}
+		s.mu.Unlock()
+	}
+	return a, err
 }
 
-// await waits for an answer that deliver brings. One that comes too late ends the stream: nobody knows its question any more.
+// await waits for an answer that deliver brings.
 func (s *session) await(ctx context.Context, c chan dialbackAnswer) (dialbackAnswer, error) {
 	select {
 	case a, ok := <-c:
@@ -333,7 +349,7 @@ func (s *session) present(ctx context.Context, p *pair) error {
 	}))
 	a, err := s.await(ctx, c)
 	if err != nil {
-		return err
+		return err // the pair is not tried here again
 	}
 	s.v.a.m.dialback.WithLabelValues("presented", dialbackResult(a.kind)).Inc()
 	switch a.kind {

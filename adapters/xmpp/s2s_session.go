@@ -54,6 +54,7 @@ type session struct {
 	results  map[pairKey]chan dialbackAnswer
 	asking   map[pairKey]*pair // of each of results
 	verifies map[verifyKey]chan dialbackAnswer
+	late     map[verifyKey]bool // questions that nobody waits for any more
 	// verifying are the pairs whose keys are being verified for the peer.
 	verifying map[pairKey]bool
 	ledger    *ledger // nil while XEP-0198 is not enabled

@@ -8,7 +8,7 @@ import (
 func (s *session) tick(now time.Time) {
 	lim := s.v.a.lim
 	s.mu.Lock()
-	g, over, building := s.ledger, s.over, len(s.results) > 0 || len(s.verifies) > 0 || len(s.verifying) > 0 || s.sure != nil
+	g, over, building := s.ledger, s.over, len(s.verifies) > 0 || len(s.verifying) > 0 || s.sure != nil
 	pairs := make([]*pair, 0, len(s.pairs))
 	for p := range s.pairs {
 		pairs = append(pairs, p)
