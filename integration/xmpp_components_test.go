@@ -95,7 +95,6 @@ func TestComponentOfTwoServers(t *testing.T) {
 // nobody notices.
 func TestHostedUnderAComponent(t *testing.T) {
 	withEach(t, func(t *testing.T, w way) {
-		const romeo = `romeo\40example.net@sip.example.com`
 		s := &strait{way: w, agent: lab.FreePorts(t, 1)[0]}
 		s.server = lab.StartXMPPServer(t, lab.XMPPServerConfig{Software: w.software, Components: []string{"sip.example.com"}})
 		s.gateway = lab.StartGateway(t, lab.GatewayConfig{
@@ -106,40 +105,47 @@ func TestHostedUnderAComponent(t *testing.T) {
 		})
 		s.juliet = s.server.LogIn(t, "juliet", "balcony")
 
-		run := lab.StartSIPp(t, lab.SIPpRun{Scenario: sippAnswers, Port: s.agent})
-		s.juliet.Send(t, lab.Stanza{Stanza: "message", To: p(romeo), Body: p("to SIP")})
-		run.Wait(t, patience)
-		if m := run.Received()[0]; !strings.HasPrefix(m, "MESSAGE sip:romeo@example.net SIP/2.0\r\n") || !strings.HasPrefix(lab.HeaderOf(m, "From"), "<sip:juliet@example.com;gr=balcony>") {
-			t.Errorf("%q", m)
-		}
-		run = lab.StartSIPp(t, lab.SIPpRun{
-			Scenario: strings.NewReplacer("ANSWER", "202", "SUBJECT", "").Replace(sippSends),
-			Body:     []byte("from SIP"), Port: lab.FreePorts(t, 1)[0], Target: s.gateway.Port,
-		})
-		got := s.juliet.Expect(t, patience, "the message", hasBody("from SIP"))
-		run.Wait(t, patience)
-		if lab.Text(got.From) != romeo+"/dr4hcr0st3lup4c" {
-			t.Errorf("from %q", lab.Text(got.From))
-		}
-		run = lab.StartSIPp(t, lab.SIPpRun{Scenario: isWatchedScenario(), Port: s.agent})
-		s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p(romeo), Type: p("subscribe")})
-		s.juliet.Expect(t, patience, "the approval", isPresence("subscribed"))
-		if open := s.juliet.Expect(t, patience, "Romeo's presence", isPresence("")); lab.Text(open.From) != romeo+"/dr4hcr0st3lup4c" {
-			t.Errorf("presence %v", open)
-		}
-		s.juliet.Expect(t, patience, "Romeo's leaving", isPresence("unavailable"))
-		s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p(romeo), Type: p("unsubscribe")})
-		s.juliet.Expect(t, patience, "the end", isPresence("unavailable"))
-		run.Wait(t, patience)
-		for _, m := range run.Received() {
-			if strings.Contains(m, "40example.net") || strings.Contains(m, "sip.example.com") {
-				t.Errorf("the SIP side sees the host: %q", m)
-			}
-		}
-		// An XMPP error comes back to whom it belongs.
-		s.juliet.Send(t, lab.Stanza{Stanza: "message", To: p("romeo@sip.example.com"), ID: p("bare"), Body: p("nobody is called so")})
-		if e := s.juliet.Expect(t, patience, "the error", func(m lab.Stanza) bool { return lab.Text(m.Type) == "error" }); lab.Text(e.ID) != "bare" {
-			t.Errorf("%v", e)
-		}
+		hosted(t, s, "sip.example.com")
 	})
+}
+
+// hosted has romeo@example.net and juliet talk and see each other while XMPP knows him at host.
+func hosted(t *testing.T, s *strait, host string) {
+	t.Helper()
+	romeo := `romeo\40example.net@` + host
+	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: sippAnswers, Port: s.agent})
+	s.juliet.Send(t, lab.Stanza{Stanza: "message", To: p(romeo), Body: p("to SIP")})
+	run.Wait(t, patience)
+	if m := run.Received()[0]; !strings.HasPrefix(m, "MESSAGE sip:romeo@example.net SIP/2.0\r\n") || !strings.HasPrefix(lab.HeaderOf(m, "From"), "<sip:juliet@example.com;gr=balcony>") {
+		t.Errorf("%q", m)
+	}
+	run = lab.StartSIPp(t, lab.SIPpRun{
+		Scenario: strings.NewReplacer("ANSWER", "202", "SUBJECT", "").Replace(sippSends),
+		Body:     []byte("from SIP"), Port: lab.FreePorts(t, 1)[0], Target: s.gateway.Port,
+	})
+	got := s.juliet.Expect(t, patience, "the message", hasBody("from SIP"))
+	run.Wait(t, patience)
+	if lab.Text(got.From) != romeo+"/dr4hcr0st3lup4c" {
+		t.Errorf("from %q", lab.Text(got.From))
+	}
+	run = lab.StartSIPp(t, lab.SIPpRun{Scenario: isWatchedScenario(), Port: s.agent})
+	s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p(romeo), Type: p("subscribe")})
+	s.juliet.Expect(t, patience, "the approval", isPresence("subscribed"))
+	if open := s.juliet.Expect(t, patience, "Romeo's presence", isPresence("")); lab.Text(open.From) != romeo+"/dr4hcr0st3lup4c" {
+		t.Errorf("presence %v", open)
+	}
+	s.juliet.Expect(t, patience, "Romeo's leaving", isPresence("unavailable"))
+	s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p(romeo), Type: p("unsubscribe")})
+	s.juliet.Expect(t, patience, "the end", isPresence("unavailable"))
+	run.Wait(t, patience)
+	for _, m := range run.Received() {
+		if strings.Contains(m, "40example.net") || strings.Contains(m, host) {
+			t.Errorf("the SIP side sees the host: %q", m)
+		}
+	}
+	// An XMPP error comes back to whom it belongs.
+	s.juliet.Send(t, lab.Stanza{Stanza: "message", To: p("romeo@" + host), ID: p("bare"), Body: p("nobody is called so")})
+	if e := s.juliet.Expect(t, patience, "the error", func(m lab.Stanza) bool { return lab.Text(m.Type) == "error" }); lab.Text(e.ID) != "bare" {
+		t.Errorf("%v", e)
+	}
 }

@@ -183,3 +183,20 @@ func TestTwoDomainsOnOneStream(t *testing.T) {
 		t.Error("the second domain was not proven on the first one's stream")
 	}
 }
+
+// The same as under a component, between servers: the gateway has a domain of its own, at which XMPP servers reach the users of one that
+// they cannot find.
+func TestHostedBetweenServers(t *testing.T) {
+	for _, software := range lab.XMPPServers() {
+		t.Run(string(software), func(t *testing.T) {
+			const host = "gw.example.net"
+			s := &strait{way: way{software: software, servers: true}, agent: lab.FreePorts(t, 1)[0]}
+			r := newRealmWith(t, s.way, between{}, []string{"example.net", host}, "example.com")
+			r.hosting = host
+			s.server = r.server(t, software, "example.com", r.identity("example.com"))
+			s.gateway = lab.StartGateway(t, r.gateway(t, lab.GatewayConfig{NextHop: overUDP(s.agent)}, r.identity(host), "example.com"))
+			s.juliet = s.server.LogIn(t, "juliet", "balcony")
+			hosted(t, s, host)
+		})
+	}
+}

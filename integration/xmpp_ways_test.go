@@ -103,6 +103,7 @@ type realm struct {
 	ports   map[string][2]int
 	relays  between
 	own     []string // the gateway's domains, with the ports of the first
+	hosting string   // the domain at which users of example.net are written, if it is not their own
 }
 
 // newRealm lays out the domains: example.net is the gateway's.
@@ -174,7 +175,11 @@ func (r *realm) gateway(t *testing.T, c lab.GatewayConfig, identity *certstest.L
 	if r.w.dialback {
 		dialback = "tls"
 	}
-	c.XMPP += fmt.Sprintf(gatewayServer, strings.Join(r.own, ", "), r.ports["example.net"][0], r.ports["example.net"][1], dialback)
+	names := "domains: [" + strings.Join(r.own, ", ") + "]"
+	if r.hosting != "" {
+		names = "gateway: " + r.hosting + "\n    hosts: [example.net]"
+	}
+	c.XMPP += fmt.Sprintf(gatewayServer, names, r.ports["example.net"][0], r.ports["example.net"][1], dialback)
 	for _, d := range domains {
 		c.Routes += fmt.Sprintf("  - {domain: %s, via: xmpp}\n", d)
 	}
@@ -184,7 +189,7 @@ func (r *realm) gateway(t *testing.T, c lab.GatewayConfig, identity *certstest.L
 }
 
 const gatewayServer = `  server:
-    domains: [%s]
+    %s
     listeners:
       - {address: "127.0.0.1:%d", tls: starttls}
       - {address: "127.0.0.1:%d", tls: direct}
