@@ -40,10 +40,12 @@ func need(t testing.TB, program string, elsewhere ...string) string {
 }
 
 // Ports are handed out from below those that the kernel gives to outgoing connections (32768 by default): a port that is kept for a
-// server must not be taken by a client meanwhile. Each is handed out once before any is again, from a place that differs by process.
+// server must not be taken by a client meanwhile. They come from a place that differs by process, and each is handed out once before
+// any is again. The two above each stay free at first, because some programs take the next one too (baresip, for TLS).
 const (
 	firstPort = 12000
-	portCount = 20000
+	portCount = 20000 // no multiple of portStep, so that every port has its turn
+	portStep  = 3
 )
 
 var ports struct {
@@ -60,7 +62,7 @@ func FreePorts(t testing.TB, n int) []int {
 		if tries > portCount {
 			t.Fatal("no free ports")
 		}
-		port := firstPort + int(ports.next.Add(1)%portCount)
+		port := firstPort + int(ports.next.Add(portStep)%portCount)
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue
