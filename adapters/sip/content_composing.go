@@ -47,7 +47,11 @@ type composers struct {
 	count atomic.Int32 // of told; a message costs no lock while nobody is composing
 	mu    sync.Mutex
 	told  map[conversation]composer
+	swept time.Time // when what is over was last looked for in a full table
 }
+
+// sweepInterval bounds how often a full table is walked through: else each stranger would cost a walk.
+const sweepInterval = time.Second
 
 type conversation struct{ from, to cpim.Address }
 
@@ -82,7 +86,8 @@ func (c *composers) step(who conversation, what adapters.Activity, refresh time.
 // keep sets the state of a conversation, or forgets one of which there is nothing to know. It is false if there was no room.
 func (c *composers) keep(who conversation, is composer, now time.Time, known bool) bool {
 	over := func(is composer) bool { return !now.Before(is.next) && (!is.active || !now.Before(is.until)) }
-	if !known && len(c.told) >= composersLimit {
+	if !known && len(c.told) >= composersLimit && now.Sub(c.swept) >= sweepInterval {
+		c.swept = now
 		for k, other := range c.told {
 			if over(other) {
 				delete(c.told, k)

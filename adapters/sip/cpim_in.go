@@ -49,6 +49,9 @@ func readCPIM(op *adapters.MessageOp, body []byte, req *wire.Message, opts ReadO
 		if asks.MessageID == "" {
 			return Incoming{}, refuse(WhySyntax, 400, "Bad Request: a disposition is asked for without Message-ID")
 		}
+		if messageIDOf(op.OriginID) != asks.MessageID {
+			return Incoming{}, refuse(WhySyntax, 400, "Bad Request: a Message-ID that no notice could name")
+		}
 		op.TransID = op.OriginID
 	}
 	if from, ok := m.From(); ok && from.Name() != "" {

@@ -256,7 +256,9 @@ func (a *Adapter) messageTo(ctx context.Context, hop resolver.Target, op *adapte
 	if !wrapped || s.Reason != adapters.ReasonUnsupportedContent && s.Reason != adapters.ReasonTooLarge {
 		return s, another
 	}
-	if s.Code == 415 {
+	if s.Code == 415 && plainInside {
+		// It is the envelope that was refused, since everybody takes what is in it. A refusal of another content says nothing of
+		// envelopes: what one sender puts into his must not keep all others' from the recipient.
 		a.learned.note(agent, false)
 	}
 	switch {

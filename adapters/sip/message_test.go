@@ -10,6 +10,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/cpim/imdn"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -579,7 +580,7 @@ func TestIdentifiers(t *testing.T) {
 		if got := threadOf(c); s != "" && got != s {
 			t.Errorf("thread %q became %q", s, got)
 		}
-		if id := messageIDOf(s); s != "" && (!isToken(id) || transIDOf(id) != s) {
+		if id := messageIDOf(s); s != "" && (!imdn.ValidMessageID(id) || transIDOf(id) != s) {
 			t.Errorf("id %q is written as %q and read as %q", s, id, transIDOf(id))
 		}
 	}

@@ -81,7 +81,7 @@ const maxNoticeText = 256
 // sent.
 //
 // The <datetime> element "carries the date and time the IM was sent (not the IMDN)" (RFC 5438 §11.1.2), r.Sent; the time of the report
-// stands there if r does not know it.
+// stands there if r does not know it. It keeps the offset that its sender wrote, which is known already; only our own is told to nobody.
 func WriteReport(r *adapters.Report, o WriteOptions) (*wire.Request, error) {
 	req, err := newMessage(r.Recipient, r.Sender, r.Thread, o)
 	if err != nil {
@@ -106,10 +106,13 @@ func WriteReport(r *adapters.Report, o WriteOptions) (*wire.Request, error) {
 	if sent.IsZero() {
 		sent = when
 	}
+	if sent.Location() == time.Local {
+		sent = sent.UTC()
+	}
 	at := datetime.FromTime(when.UTC())
 	recipient := r.Recipient.Address.String()
 	n, err := imdn.New(imdn.Fields{
-		MessageID: id, DateTime: datetime.FromTime(sent.UTC()), RecipientURI: recipient, OriginalRecipientURI: recipient, Kind: kind, Status: status,
+		MessageID: id, DateTime: datetime.FromTime(sent), RecipientURI: recipient, OriginalRecipientURI: recipient, Kind: kind, Status: status,
 	})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/isthmus-gateway/isthmus/cpim/imdn"
 )
 
 // The core's identifiers (a thread, a transaction's name) are any text; the SIP and CPIM fields that carry them are not. A
@@ -22,11 +24,12 @@ func callIDOf(thread string) string { return codedField(thread, isCallID) }
 // threadOf is the thread of a Call-ID (RFC 7572 §5, Table 2).
 func threadOf(callID string) string { return decodedField(callID, isCallID) }
 
-// messageIDOf is the imdn.Message-ID of a transaction's name (RFC 5438 §6.3), or "" if it has none or one that is too long.
-func messageIDOf(transID string) string { return codedField(transID, isToken) }
+// messageIDOf is the imdn.Message-ID of a transaction's name (RFC 5438 §6.3), or "" if it has none or one that is too long. A Message-ID
+// that came must go back as it came, so its token is that of RFC 3862 §3.6, which is wider than SIP's.
+func messageIDOf(transID string) string { return codedField(transID, imdn.ValidMessageID) }
 
 // transIDOf is the transaction's name of an imdn.Message-ID.
-func transIDOf(messageID string) string { return decodedField(messageID, isToken) }
+func transIDOf(messageID string) string { return decodedField(messageID, imdn.ValidMessageID) }
 
 func codedField(text string, fits func(string) bool) string {
 	switch {
@@ -72,7 +75,7 @@ func isWord(s string) bool {
 	return s != ""
 }
 
-// isToken tells whether s is a token (RFC 3261 §25.1); every such token is one of RFC 3862 §3.6 too.
+// isToken tells whether s is a token (RFC 3261 §25.1).
 func isToken(s string) bool {
 	for i := range len(s) {
 		if !isTokenByte(s[i]) {

@@ -215,6 +215,9 @@ func AddRequest(b *cpim.Builder, r Request) *cpim.Builder {
 	return b
 }
 
+// ValidMessageID tells whether s can be a Message-ID: a Token of RFC 3862 §3.6, of any length.
+func ValidMessageID(s string) bool { return validToken(s) }
+
 // validToken accepts the Token of RFC 3862 §3.6.
 func validToken(s string) bool {
 	for _, c := range []byte(s) {

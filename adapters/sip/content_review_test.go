@@ -1,0 +1,122 @@
+package sip
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/cpim/imdn"
+)
+
+// withMessageID is a message/cpim object with a Message-ID that asks for notices.
+func withMessageID(id string) string {
+	return carrying("Content-Type: message/cpim", "From: <im:romeo@example.net>\nTo: <im:juliet@example.com>\nDateTime: 2026-11-22T07:00:00.25-05:00\n"+
+		"NS: imdn <urn:ietf:params:imdn>\nimdn.Message-ID: "+id+"\nimdn.Disposition-Notification: positive-delivery, display\n\nContent-Type: text/plain\n\nx")
+}
+
+// "The <message-id> element is mandatory and carries the Message-ID of the IM for which the IMDN is being requested" (RFC 5438 §11.1.1):
+// whatever token of RFC 3862 §3.6 it is, the notice names it as it came, with the time that the message had.
+func TestNoticeNamesTheMessageIDThatCame(t *testing.T) {
+	for _, id := range []string{
+		"34jk324j", "a#1", "$&|^a", "Å-7", "x-b64u-YQ", "x-b64u-w4U", "x-b64u-", "a.b-c_d~e!f%g*h'i`j", strings.Repeat("m", 512),
+	} {
+		t.Run(id[:min(len(id), 20)], func(t *testing.T) {
+			in, ref := ReadMessage(request(t, withMessageID(id)), ReadOptions{Now: now})
+			if ref != nil {
+				t.Fatal(ref)
+			}
+			op := in.Message
+			for kind, want := range map[adapters.ReportKind]imdn.Status{adapters.ReportDelivered: imdn.Delivered, adapters.ReportDisplayed: imdn.Displayed} {
+				req, err := WriteReport(&adapters.Report{
+					Kind: kind, Sender: op.From, Recipient: op.To, TransID: op.TransID, Thread: op.Thread, Wants: op.Wants, Sent: op.Sent, Time: now,
+				}, WriteOptions{FromTag: "t", CSeq: 1, Now: now})
+				if err != nil {
+					t.Fatal(err)
+				}
+				object, err := cpim.ParseMessage(req.Body, cpim.Limits{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				n, err := imdn.Parse(object.Content().Body())
+				if err != nil {
+					t.Fatal(err)
+				}
+				f := n.Fields()
+				if f.MessageID != id || f.Status != want || f.DateTime.String() != "2026-11-22T07:00:00.25-05:00" {
+					t.Errorf("a notice of %q at %v, %v: the message is %q", f.MessageID, f.DateTime, f.Status, id)
+				}
+			}
+		})
+	}
+}
+
+// A Message-ID that no notice could name is refused: else its sender would wait for one that cannot come.
+func TestMessageIDThatNoNoticeCanName(t *testing.T) {
+	in, ref := ReadMessage(request(t, withMessageID(strings.Repeat("m", 513))), ReadOptions{Now: now})
+	if ref == nil || ref.Code != 400 {
+		t.Errorf("%v, taken %v", ref, in.Message != nil)
+	}
+}
+
+// A recipient's refusal of what one sender put into an object says nothing of objects: else any sender could see to it that the
+// recipient gets no request for receipts from anybody for a day.
+func TestOneSenderTeachesNothingOfAnother(t *testing.T) {
+	for _, c := range []struct {
+		name, kind string
+		learns     bool
+	}{
+		{"an object with a picture", "image/png", false},
+		{"an object with HTML", "text/html", false},
+		{"an object with text", "text/plain", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, _ := start(t, func(cfg *Config) {
+				peer := loopback
+				peer.Dispositions = true
+				cfg.Peers = []Peer{peer}
+			})
+			g := udpAgent(t, a)
+			seen := map[string]bool{}
+			object := outgoing(func(op *adapters.MessageOp) {
+				op.Content = adapters.Content{Type: c.kind, Octets: []byte("x")}
+				op.Object = []byte("From: <im:juliet@example.com>\r\n\r\nContent-Type: " + c.kind + "\r\n\r\nx")
+			})
+			codes := []int{415}
+			if c.learns {
+				codes = append(codes, 200) // in the form that is left
+			}
+			outcomeOf(t, a, g, seen, object, codes...)
+			asks := outgoing(func(op *adapters.MessageOp) { op.Wants = adapters.WantDelivered })
+			came, _ := outcomeOf(t, a, g, seen, asks, 200)
+			if learnt := came[0].ContentType() != "message/cpim"; learnt != c.learns {
+				t.Errorf("the next message went as %s", came[0].ContentType())
+			}
+		})
+	}
+}
+
+// When the table is full of what still holds, a new conversation costs no walk through all of it each time.
+func TestComposersFullCostsNoWalk(t *testing.T) {
+	s := newComposers()
+	for i := range composersLimit {
+		s.step(conversation{to: cpim.MustParseAddress("im:u" + strconv.Itoa(i) + "@example.net")}, adapters.ActivityComposing, 0, now)
+	}
+	stranger := conversation{to: cpim.MustParseAddress("im:stranger@example.net")}
+	const many = 2000
+	began := time.Now()
+	for range many {
+		if s.step(stranger, adapters.ActivityComposing, 0, now) {
+			t.Fatal("there was room")
+		}
+	}
+	// A walk is some 200 µs, a look-up less than one.
+	if per := time.Since(began) / many; per > 30*time.Microsecond {
+		t.Errorf("%v for one", per)
+	}
+	if !s.step(stranger, adapters.ActivityComposing, 0, now.Add(time.Hour)) {
+		t.Error("what has lapsed makes no room")
+	}
+}
