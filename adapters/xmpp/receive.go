@@ -208,7 +208,7 @@ func (l *path) message(s *stanza.Stanza, via *arrival) {
 	}
 	if r := stanza.ToReport(s, time.Now()); r != nil && l.a.reached(s, &r.Sender.Address) == nil {
 		l.a.h.Report(l.a.base, r)
-		if s.Type == "error" || !s.HasBody {
+		if s.Type == "error" || !s.Says() {
 			return
 		}
 	}

@@ -1,6 +1,7 @@
 package markup
 
 import (
+	"bytes"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -16,6 +17,9 @@ type Result struct {
 	// XHTML holds the children of XHTML-IM's <body/> (XEP-0071 §5): well-formed elements without a prefix or a namespace
 	// declaration, which stand in the namespace http://www.w3.org/1999/xhtml. "" if the text has no markup, or too much.
 	XHTML string
+	// Unsaid tells that the source has something that Text does not say: the content of a script, a title or a comment, or an image without
+	// words or an address. It says nothing against a Text that has other words.
+	Unsaid bool
 }
 
 // Convert makes plain text and XHTML-IM of an HTML text, which need not be well-formed. The error is a *SyntaxError, and then there
@@ -46,7 +50,7 @@ func Convert(source string, lim Limits) (Result, error) {
 	for len(c.anchors) > 0 {
 		c.endAnchor()
 	}
-	r := Result{Text: c.text.finish()}
+	r := Result{Text: c.text.finish(), Unsaid: c.unsaid}
 	if x := c.xhtml.finish(); c.marked && !c.xhtml.over && r.Text != "" {
 		r.XHTML = x
 	}
@@ -65,6 +69,7 @@ type converter struct {
 	skipped int    // how many of it are open
 	lists   []int  // of each open list the number of its last item; -1 for one without numbers
 	anchors []anchor
+	unsaid  bool
 	marked  bool // there is something that plain text does not say as well
 }
 
@@ -77,11 +82,15 @@ type anchor struct {
 func (c *converter) token(z *html.Tokenizer, kind html.TokenType) {
 	switch kind {
 	case html.TextToken:
-		if c.skip == "" {
-			s := clean(string(z.Text()))
-			c.text.write(s)
-			c.xhtml.text(s)
+		if c.skip != "" {
+			c.unsaid = c.unsaid || len(bytes.TrimSpace(z.Raw())) > 0
+			return
 		}
+		s := clean(string(z.Text()))
+		c.text.write(s)
+		c.xhtml.text(s)
+	case html.CommentToken:
+		c.unsaid = c.unsaid || len(bytes.TrimSpace(z.Text())) > 0
 	case html.StartTagToken, html.SelfClosingTagToken:
 		name, more := z.TagName()
 		c.start(string(name), attributes(z, more))
@@ -316,6 +325,7 @@ func sameAddress(said, url string) bool {
 func (c *converter) image(alt, url string) {
 	alt = strings.TrimSpace(alt)
 	if !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") || len(c.anchors) > 0 {
+		c.unsaid = c.unsaid || alt == ""
 		c.text.write(alt)
 		c.xhtml.text(alt)
 		return

@@ -2,6 +2,7 @@ package markup
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 )
@@ -228,6 +229,18 @@ func (w *xhtmlWriter) endBlock(tag string) {
 			return
 		}
 	}
+}
+
+// Paragraph is plain text as one paragraph of XHTML-IM, with its lines.
+func Paragraph(text string) string {
+	b := []byte("<p>")
+	for i, line := range strings.Split(text, "\n") {
+		if i > 0 {
+			b = append(b, "<br/>"...)
+		}
+		b = appendText(b, line)
+	}
+	return string(append(b, "</p>"...))
 }
 
 func (w *xhtmlWriter) finish() string {

@@ -16,9 +16,10 @@ type Rendering struct {
 	// Texts is the whole content as plain text in UTF-8; more than one only in different languages, the first is the default. It is
 	// empty where the content, or a part of it, is only there as HTML: the text of HTML is then that of the content.
 	Texts []adapters.LangText
-	// HTML is the whole content as HTML in UTF-8, as its sender wrote it: it must pass an allow-list before anybody is shown it (G14). ""
-	// if there is none.
-	HTML string
+	// HTML is the whole content as HTML in UTF-8, as its sender wrote it: it must pass an allow-list before anybody is shown it (G14). It
+	// has as many documents as there were parts, each to be read by itself, since what one leaves open would swallow the next. None if
+	// there is no HTML.
+	HTML []string
 	// Links are the files and pages that the content points to. Texts and HTML name them too.
 	Links []adapters.Link
 }
@@ -84,7 +85,7 @@ func (r *renderer) render(c leaf, depth int) (Rendering, error) {
 	switch media := c.t.Media(); media {
 	case "text/html", "application/xhtml+xml":
 		text, err := r.text(c)
-		return Rendering{HTML: text}, err
+		return Rendering{HTML: []string{text}}, err
 	case URIList:
 		lines, links, err := uriList(c.octets)
 		if err != nil {
@@ -210,7 +211,7 @@ func best(all []Rendering) (r Rendering) {
 		return slices.ContainsFunc(r.Texts, func(t adapters.LangText) bool { return strings.EqualFold(t.Lang, lang) })
 	}
 	for _, one := range slices.Backward(all) {
-		if r.HTML == "" {
+		if len(r.HTML) == 0 {
 			r.HTML = one.HTML
 		}
 		if len(r.Links) == 0 {
@@ -233,22 +234,21 @@ func joined(all []Rendering) Rendering {
 		return all[0]
 	}
 	var r Rendering
-	var text, html strings.Builder
+	var text strings.Builder
+	var html []string
 	hasHTML, hasText := false, true
 	lang, first := "", true
 	for _, one := range all {
 		r.Links = append(r.Links, one.Links...)
-		hasHTML = hasHTML || one.HTML != ""
+		hasHTML = hasHTML || len(one.HTML) > 0
 		switch {
-		case one.HTML != "":
-			html.WriteString(one.HTML)
+		case len(one.HTML) > 0:
+			html = append(html, one.HTML...)
 		case len(one.Texts) > 0:
-			html.WriteString("<p>")
-			html.WriteString(escapeHTML.Replace(one.Texts[0].Text))
-			html.WriteString("</p>")
+			html = append(html, "<p>"+escapeHTML.Replace(one.Texts[0].Text)+"</p>")
 		}
 		if len(one.Texts) == 0 {
-			hasText = hasText && one.HTML == ""
+			hasText = hasText && len(one.HTML) == 0
 			continue
 		}
 		if t := one.Texts[0]; t.Text != "" {
@@ -267,7 +267,7 @@ func joined(all []Rendering) Rendering {
 		r.Links = r.Links[:maxLinks]
 	}
 	if hasHTML {
-		r.HTML = html.String()
+		r.HTML = html
 	}
 	if hasText {
 		r.Texts = []adapters.LangText{{Lang: lang, Text: text.String()}}

@@ -35,11 +35,11 @@ func TestRender(t *testing.T) {
 		{"plain text", "text/plain", "é", Rendering{Texts: texts("cs", "é")}, nil},
 		{"text in another charset", "text/plain;charset=iso-8859-2", "\xec", Rendering{Texts: texts("cs", "ě")}, nil},
 		{"text of a subtype that nobody knows", "text/x-poem", "x", Rendering{Texts: texts("cs", "x")}, nil},
-		{"HTML", "text/html;charset=iso-8859-1", "<p>\xe9</p>", Rendering{HTML: "<p>é</p>"}, nil},
+		{"HTML", "text/html;charset=iso-8859-1", "<p>\xe9</p>", Rendering{HTML: []string{"<p>é</p>"}}, nil},
 		{"an image", "image/png", "x", Rendering{}, ErrUnsupported},
 		{
 			"text and HTML", "multipart/alternative;boundary=b", "--b\n\nx\n--b\nContent-Type: text/html\n\n<b>x</b>\n--b--",
-			Rendering{Texts: texts("cs", "x"), HTML: "<b>x</b>"},
+			Rendering{Texts: texts("cs", "x"), HTML: []string{"<b>x</b>"}},
 			nil,
 		},
 		{
@@ -63,19 +63,19 @@ func TestRender(t *testing.T) {
 		{"an icon that must be shown", "multipart/mixed;boundary=b", "--b\nContent-Disposition: icon\n\nx\n--b--", Rendering{}, ErrUnsupported},
 		{
 			"text and HTML one after the other", "multipart/mixed;boundary=b", "--b\n\na<b\n--b\nContent-Type: text/html\n\n<i>x</i>\n--b--",
-			Rendering{HTML: "<p>a&lt;b</p><i>x</i>"},
+			Rendering{HTML: []string{"<p>a&lt;b</p>", "<i>x</i>"}},
 			nil,
 		},
 		{
 			"alternatives in a mixed", "multipart/mixed;boundary=b",
 			"--b\nContent-Type: multipart/alternative;boundary=c\n\n--c\n\nx\n--c\nContent-Type: text/html\n\n<b>x</b>\n--c--\n--b\n\ny\n--b--",
-			Rendering{Texts: texts("cs", "x\ny"), HTML: "<b>x</b><p>y</p>"},
+			Rendering{Texts: texts("cs", "x\ny"), HTML: []string{"<b>x</b>", "<p>y</p>"}},
 			nil,
 		},
 		{
 			"related, with its root named", `multipart/related;boundary=b;start="<r>"`,
 			optional + "--b\nContent-ID: <r>\nContent-Type: text/html\n\n<p>x</p>\n--b--",
-			Rendering{HTML: "<p>x</p>"},
+			Rendering{HTML: []string{"<p>x</p>"}},
 			nil,
 		},
 		{"related, with an image that must be shown", "multipart/related;boundary=b", "--b\nContent-Type: text/html\n\n<p>x</p>\n" + required + "--b--", Rendering{}, ErrUnsupported},

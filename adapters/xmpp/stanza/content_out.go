@@ -57,15 +57,13 @@ func textOf(op *adapters.MessageOp) (texts, error) {
 	if len(out.links) == 0 {
 		out.links = r.Links
 	}
-	if r.HTML != "" {
+	if len(r.HTML) > 0 {
 		// RFC 7572 §7: a gateway "SHOULD process SIP messages that contain message bodies of type "text/html"; if so, a gateway MUST
 		// transform the "text/html" content into XHTML content that conforms to the XHTML-IM Integration Set"; by allow-list
 		// (THREATS.md G14).
-		h, err := markup.Convert(r.HTML, markup.Limits{})
-		if err != nil {
-			return texts{}, &Refusal{Reason: adapters.ReasonTooLarge, Detail: "The HTML text is too large to be converted"}
+		if err := out.fromHTML(r.HTML, len(r.Texts) == 0); err != nil {
+			return texts{}, err
 		}
-		out.plain, out.html = []byte(h.Text), h.XHTML
 	}
 	if len(r.Texts) > 0 {
 		out.plain, out.lang = []byte(r.Texts[0].Text), r.Texts[0].Lang
@@ -74,6 +72,44 @@ func textOf(op *adapters.MessageOp) (texts, error) {
 		}
 	}
 	return out, nil
+}
+
+// maxHTML bounds what is made of all documents of one message, in octets: of the text, and of the XHTML-IM, which is left out beyond.
+const maxHTML = 128 << 10
+
+// fromHTML sets the text, and XHTML-IM beside it, of HTML in one or more documents. alone tells that nothing else says what they say: then one
+// of which no word is left is refused, because its sender would think that it was read.
+func (t *texts) fromHTML(documents []string, alone bool) error {
+	var plain, xhtml []byte
+	marked, large := false, &Refusal{Reason: adapters.ReasonTooLarge, Detail: "The HTML text is too large to be converted"}
+	for _, document := range documents {
+		h, err := markup.Convert(document, markup.Limits{})
+		switch {
+		case err != nil:
+			return large
+		case h.Text == "" && h.Unsaid && alone:
+			return unsupported()
+		case h.Text == "":
+			continue
+		}
+		if len(plain) > 0 {
+			plain = append(plain, '\n')
+		}
+		plain = append(plain, h.Text...)
+		if marked = marked || h.XHTML != ""; h.XHTML != "" {
+			xhtml = append(xhtml, h.XHTML...)
+			continue
+		}
+		xhtml = append(xhtml, markup.Paragraph(h.Text)...)
+	}
+	if len(plain) > maxHTML {
+		return large
+	}
+	t.plain = plain
+	if marked && len(xhtml) <= maxHTML {
+		t.html = string(xhtml)
+	}
+	return nil
 }
 
 // unrendered is the refusal of a content that nobody could be shown whole.

@@ -73,6 +73,8 @@ func (r *Reader) extension() error {
 		}
 	case "nick":
 		return r.nick()
+	case "html":
+		s.Speechless = s.Speechless || c.InSpace(SpaceXHTMLIM)
 	}
 	return r.skip()
 }
@@ -189,7 +191,7 @@ func (r *Reader) reactions() error {
 func (r *Reader) fallback() error {
 	c, s := &r.cur, &r.st
 	if c.InSpace(SpaceFallback) {
-		if v, ok := c.AttrBytes("", "for"); ok && (string(v) == SpaceCorrection || string(v) == SpaceReactions) {
+		if v, ok := c.AttrBytes("", "for"); ok && string(v) == SpaceCorrection {
 			s.Fallback = true
 		}
 	}
@@ -215,7 +217,11 @@ func (r *Reader) link() error {
 		}
 		return r.skip()
 	})
-	if err == nil && len(s.Links) < maxLinks && isWeb(l.URL) {
+	switch {
+	case err != nil || l.URL == "":
+	case !isWeb(l.URL):
+		s.Speechless = true
+	case len(s.Links) < maxLinks:
 		s.Links = append(s.Links, l)
 	}
 	return err

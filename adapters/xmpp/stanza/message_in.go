@@ -60,6 +60,9 @@ func ToMessage(s *Stanza) (*adapters.MessageOp, *Error) {
 	switch {
 	case s.Encrypted && !s.HasBody:
 		return nil, fault(NotAcceptable, "An encrypted message cannot be carried to the other network. Send it without encryption")
+	case s.Speechless && !content:
+		// XEP-0071 has its words in a body too. What has none would be lost in silence.
+		return nil, fault(NotAcceptable, "A message without plain text cannot be carried to the other network")
 	case !content && s.State == adapters.ActivityNone:
 		return nil, nil
 	}
@@ -104,14 +107,19 @@ func ToMessage(s *Stanza) (*adapters.MessageOp, *Error) {
 // Quiet tells whether nobody is told if s cannot be delivered: a message that is well-formed, and says nothing but a chat state or what
 // became of another one. An error would answer what is itself an answer, or a keystroke.
 func (s *Stanza) Quiet() bool {
-	return s.Kind == Message && s.Fault == nil && !s.HasBody && len(s.Subjects) == 0 && !s.Encrypted && !s.Reacts && len(s.Links) == 0
+	return s.Kind == Message && s.Fault == nil && !s.Says()
+}
+
+// Says tells whether a message says something to a person, beside what became of an earlier one and what its sender does.
+func (s *Stanza) Says() bool {
+	return s.HasBody || len(s.Subjects) > 0 || s.Encrypted || s.Reacts || len(s.Links) > 0 || s.Speechless
 }
 
 // inWords says in op's text what stands beside it in s.
 func inWords(op *adapters.MessageOp, s *Stanza) {
 	text := op.Content.Octets
 	switch {
-	case s.Reacts && !s.HasBody:
+	case s.Reacts && len(text) == 0:
 		op.Content.Language = "en"
 		if text = []byte(wordsNoReaction); len(s.Reactions) > 0 {
 			text = []byte(wordsReaction + strings.Join(s.Reactions, " "))
@@ -123,7 +131,7 @@ func inWords(op *adapters.MessageOp, s *Stanza) {
 		op.Links = append([]adapters.Link(nil), s.Links...)
 	}
 	for _, l := range op.Links {
-		if bytes.Contains(text, []byte(l.URL)) {
+		if names(text, l.URL) {
 			continue
 		}
 		if len(text) > 0 {
@@ -135,6 +143,20 @@ func inWords(op *adapters.MessageOp, s *Stanza) {
 		text = append(text, l.URL...)
 	}
 	op.Content.Octets = text
+}
+
+// names tells whether a text has a URL, and not only another one that begins like it.
+func names(text []byte, url string) bool {
+	for {
+		i := bytes.Index(text, []byte(url))
+		if i < 0 {
+			return false
+		}
+		text = text[i+len(url):]
+		if len(text) == 0 || strings.IndexByte(" \t\r\n<>\"'()[]{},;", text[0]) >= 0 {
+			return true
+		}
+	}
 }
 
 // party maps an address with its resourcepart as the instance (RFC 7572 §4 note 1, RFC 7247 §6.3).

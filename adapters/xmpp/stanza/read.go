@@ -37,7 +37,7 @@ type Stanza struct {
 	// State is its chat state (XEP-0085).
 	State adapters.Activity
 	// Corrects is set if it replaces an earlier message (XEP-0308), and Reacts if it is a reaction to one, with Reactions (XEP-0444);
-	// Fallback if it says that a body of its own stands for either of these (XEP-0428).
+	// Fallback if it says that its body says itself that it is a correction (XEP-0428).
 	Corrects, Reacts bool
 	Reactions        []string
 	Fallback         bool
@@ -45,6 +45,9 @@ type Stanza struct {
 	OriginID         string          // XEP-0359
 	NoStore          bool            // XEP-0334
 	Nick             string          // XEP-0172, also of a presence
+	// Speechless is set if it has words or a link in a form that cannot cross: XHTML-IM (XEP-0071), which a body should stand beside, or a
+	// link that is not of the web.
+	Speechless bool
 	// Encrypted is set if what the message says is encrypted or signed for its recipient's device (RFC 3923, XEP-0027, XEP-0373,
 	// XEP-0384), which no gateway can read.
 	Encrypted bool
