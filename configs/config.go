@@ -63,6 +63,8 @@ type Store struct {
 	Entries Count `yaml:"entries" default:"1000000" min:"100" max:"100000000"`
 	// The same in octets.
 	Size Size `yaml:"size" default:"4GiB" min:"16MiB" max:"1024GiB"`
+	// "isthmus queue show" also shows what a message says. Without it, only from whom, for whom, and what became of it.
+	Readable Switch `yaml:"readable" default:"false"`
 }
 
 // DNS says how names are looked up.

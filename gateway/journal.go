@@ -248,6 +248,9 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 	unreadable := 0
 	err = j.disk.Replay(ctx, func(se store.Entry, p store.Progress) error {
 		x := seen{entry: &entry{id: se.ID, kind: se.Kind, accepted: se.Accepted, expires: se.Expires, progress: p}}
+		if !p.Until.IsZero() {
+			x.expires = p.Until
+		}
 		if p.Dead == "" {
 			x.key, x.domain, x.fault = j.laneOf(se)
 		}

@@ -471,3 +471,78 @@ func TestADeadPlaceIsTriedOnceForAll(t *testing.T) {
 		empty(t, disk)
 	})
 }
+
+// What an operator does with dead letters and with what waits.
+func TestDeadLettersAreTheOperators(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		s := durable(t, disk, nil)
+		defer s.shutdown()
+		var mended, up atomic.Bool
+		s.xmpp.OnMessage = func(_ context.Context, op *adapters.MessageOp) adapters.Status {
+			if !up.Load() {
+				return unreachable
+			}
+			if string(op.Content.Octets) == "poison" && !mended.Load() {
+				panic("a defect")
+			}
+			return adapters.Accepted()
+		}
+		list := func(dead bool) (all []gateway.Stored) {
+			if err := s.gateway.Stored(t.Context(), dead, func(x gateway.Stored) error { all = append(all, x); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			return all
+		}
+		<-s.send(s.sip, message(romeo, juliet, "poison"))
+		up.Store(true)
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		dead := list(true)
+		if len(dead) != 1 || len(list(false)) != 0 || dead[0].Dead == "" || dead[0].From != "im:romeo@example.net" {
+			t.Fatalf("%+v", dead)
+		}
+		if x, octets, err := s.gateway.ReadStored(t.Context(), dead[0].ID); err != nil || x.ID != dead[0].ID || len(octets) == 0 {
+			t.Errorf("%+v %v", x, err)
+		}
+		// The defect is mended: it gets another life.
+		mended.Store(true)
+		if err := s.gateway.RetryStored(t.Context(), dead[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := bodies(s.xmpp.Messages()); got[len(got)-1] != "poison" {
+			t.Errorf("%q", got)
+		}
+		empty(t, disk)
+		// What waits can be dropped, and its sender is told.
+		up.Store(false)
+		<-s.send(s.sip, message(romeo, juliet, "dropped"))
+		waiting := list(false)
+		if len(waiting) != 1 || waiting[0].Next.IsZero() {
+			t.Fatalf("%+v", waiting)
+		}
+		if err := s.gateway.DropStored(t.Context(), waiting[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		failed := 0
+		for _, r := range s.sip.Reports() {
+			if r.Kind != adapters.ReportFailed {
+				continue // a delay
+			}
+			if failed++; r.TransID != "t-dropped" {
+				t.Errorf("%+v", r)
+			}
+		}
+		if failed != 1 {
+			t.Errorf("%d notices", failed)
+		}
+		empty(t, disk)
+		for _, err := range []error{s.gateway.DropStored(t.Context(), "nosuch"), s.gateway.RetryStored(t.Context(), "nosuch")} {
+			if !errors.Is(err, gateway.ErrNotStored) {
+				t.Errorf("%v", err)
+			}
+		}
+	})
+}

@@ -37,7 +37,7 @@ func (t *retry) run(ctx context.Context) {
 		}
 		j.mu.Unlock()
 		for _, e := range ended {
-			j.expire(e)
+			j.expire(ctx, e)
 		}
 		for _, e := range late {
 			j.tellDelay(e)
@@ -238,12 +238,17 @@ func (j *journal) deliverNotice(ctx context.Context, e *entry, se store.Entry) a
 }
 
 // expire ends an entry whose life is over: the sender of a message is told, a notice that nobody took is a dead letter.
-func (j *journal) expire(e *entry) {
+func (j *journal) expire(ctx context.Context, e *entry) {
 	if e.kind == store.KindNotice {
 		j.bury(nil, e, "nobody took it in its life")
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), markWait)
+	j.giveUp(ctx, e, adapters.Failed(adapters.ReasonExpired, ""))
+}
+
+// giveUp ends a message that is not tried any more, and has its sender told.
+func (j *journal) giveUp(ctx context.Context, e *entry, status adapters.Status) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markWait)
 	se, _, err := j.disk.Read(ctx, e.id)
 	cancel()
 	if err != nil {
@@ -256,10 +261,9 @@ func (j *journal) expire(e *entry) {
 		from = j.gateway.sides[m.Side]
 	}
 	if err != nil || from == nil {
-		j.bury(nil, e, "it expired, and its sender cannot be told")
+		j.bury(nil, e, "it was given up, and its sender cannot be told")
 		return
 	}
-	status := adapters.Failed(adapters.ReasonExpired, "")
 	j.gateway.finish(&result{
 		operation: opMessage, id: op.ID, from: from, began: e.accepted, status: status,
 		sender: op.From.Address, recipient: op.To.Address, transID: op.TransID, peer: op.Peer.Name,

@@ -36,6 +36,7 @@ type commands struct {
 	Config    configCommand    `cmd:"" help:"Print the configuration reference: every key, its default, its bounds."`
 	Resolve   resolveCommand   `cmd:"" help:"Look up where messages to an address go: every question, every answer, the targets in order."`
 	Inspect   inspectCommand   `cmd:"" help:"Parse one CPIM, PIDF, SIP message, stanza, JID, URI or timestamp; print it as JSON, or say what is wrong with it."`
+	Queue     queueCommand     `cmd:"" help:"List, show, retry or drop what a running gateway has stored: messages that wait, and dead letters."`
 	Translate translateCommand `cmd:"" help:"Translate one message, notification or watch between SIP, XMPP and CPIM, and show the canonical form."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
 }

@@ -63,7 +63,7 @@ func serve(ctx context.Context, cfg *configs.Config, logger zerolog.Logger, sign
 	// The port comes first and goes last, so that a gateway that is slow to start or to end can be seen.
 	if !cfg.Admin.Listen.IsZero() {
 		port, err := admin.Start(ctx, admin.Config{
-			Network: cfg.Admin.Listen.Network(), Address: cfg.Admin.Listen.Text(), Links: a.links, Gatherer: registry, Logger: logger,
+			Network: cfg.Admin.Listen.Network(), Address: cfg.Admin.Listen.Text(), Links: a.links, Queue: a.queue(cfg), Gatherer: registry, Logger: logger,
 		})
 		if err != nil {
 			return err

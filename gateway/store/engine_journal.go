@@ -104,6 +104,7 @@ type storedProgress struct {
 	Crashes  int       `json:"crashes,omitempty"`
 	Dead     string    `json:"dead,omitempty"`
 	Since    time.Time `json:"since,omitzero"`
+	Until    time.Time `json:"until,omitzero"`
 }
 
 // Mark implements Journal.

@@ -43,6 +43,8 @@ type Progress struct {
 	// time in the journal ends.
 	Dead  string
 	Since time.Time
+	// Until is the end of the entry's life where an operator has given it another one; zero: Entry.Expires.
+	Until time.Time
 }
 
 // Errors of a Journal and of Facts; test with errors.Is.

@@ -44,6 +44,8 @@ type Config struct {
 	// Links tells the state of all links. It is called for each request of /readyz, from any goroutine, and must not block.
 	// No link at all is ready.
 	Links func() []Link
+	// Queue is what is stored, nil if there is no store. It is served over a unix socket alone.
+	Queue Queue
 	// Gatherer gives the metrics.
 	Gatherer prometheus.Gatherer
 	// Logger gets the faults of the port.
@@ -145,6 +147,9 @@ func handler(cfg Config, hosts func(string) bool, errorLog *log.Logger) http.Han
 	mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Gatherer, promhttp.HandlerOpts{
 		ErrorLog: errorLog, ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: maxScrapes, Timeout: writeTimeout / 2,
 	}))
+	if cfg.Queue != nil && cfg.Network == "unix" {
+		handleQueue(mux, cfg.Queue)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !hosts(r.Host) {
 			// A page in a browser on this machine could name a domain of its own that points here (DNS rebinding), and read.
