@@ -220,13 +220,11 @@ func (p *peers) named(name string) *Peer {
 	return nil
 }
 
-// toward returns the peer that serves domain at addr, for what is sent to it; one that serves the domain elsewhere if there is
-// none; nil if the domain is nobody's.
-func (p *peers) toward(addr netip.Addr, domain string) *Peer {
-	for _, peer := range p.list {
-		if peer.covers(addr) && slices.Contains(peer.Domains, domain) {
-			return peer
-		}
+// toward returns the peer whose settings hold for what is sent to a target about a user of domain: the one that is there (see behind),
+// else one that serves the domain elsewhere; nil if there is neither.
+func (p *peers) toward(t resolver.Target, domain string) *Peer {
+	if peer := p.behind(t, domain); peer != nil {
+		return peer
 	}
 	for _, peer := range p.list {
 		if slices.Contains(peer.Domains, domain) {

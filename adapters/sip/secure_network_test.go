@@ -407,3 +407,56 @@ func TestWebSocket(t *testing.T) {
 		}
 	}
 }
+
+// The settings of a peer that is known by its certificate alone hold for what is sent to it, and not those of another one with its domain.
+func TestSettingsOfPeerByCertificate(t *testing.T) {
+	p, err := newPeers([]Peer{
+		{Name: "near", Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Domains: []string{"example.net"}},
+		{Name: "trunk", Certificates: []string{"proxy.example.net"}, Domains: []string{"example.net"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hop := func(transport resolver.Transport, addr, name string) resolver.Target {
+		return resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: transport, Addr: netip.MustParseAddrPort(addr), ServerName: name})
+	}
+	for _, v := range []struct {
+		name, domain, want string
+		to                 resolver.Target
+	}{
+		{"by certificate", "example.net", "trunk", hop(resolver.TLS, "198.51.100.1:5061", "proxy.example.net")},
+		{"by address", "example.net", "near", hop(resolver.UDP, "192.0.2.1:5060", "")},
+		{"that name without proof", "example.net", "near", hop(resolver.TCP, "198.51.100.1:5060", "proxy.example.net")},
+		{"nobody's domain at a peer", "example.org", "near", hop(resolver.UDP, "192.0.2.1:5060", "")},
+		{"nobody", "example.org", "", hop(resolver.UDP, "198.51.100.1:5060", "")},
+	} {
+		got := ""
+		if peer := p.toward(v.to, v.domain); peer != nil {
+			got = peer.Name
+		}
+		if got != v.want {
+			t.Errorf("%s: %q, should be %q", v.name, got, v.want)
+		}
+	}
+}
+
+// A certificate with very many names, as providers have them, is no reason to open a connection for each request, whichever of the names
+// is meant. An inbound one with fewer than 256 proves them all.
+func TestCertificateOfManyNames(t *testing.T) {
+	ca := certstest.NewCA(t)
+	var names []string
+	for i := range 300 {
+		names = append(names, "d"+itoa(int64(i))+".example.net")
+	}
+	west := startSecure(t, "127.0.0.1:0", "", storeFor(t, ca, []string{"example.com"}), nil)
+	east := startSecure(t, "127.0.0.1:0", "d0.example.net", storeFor(t, ca, names), nil)
+	for range 3 {
+		if r := west.Do(t.Context(), east.as("d299.example.net"), from("example.com")); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		<-east.sources
+	}
+	if n := west.opened(t); n != 1 {
+		t.Errorf("%g connections for three requests", n)
+	}
+}

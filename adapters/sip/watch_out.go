@@ -189,7 +189,7 @@ func (a *Adapter) open(ctx context.Context, hops []resolver.Target, op *adapters
 	if !ok {
 		return failed(adapters.ReasonAddressMalformed)
 	}
-	peer := a.peers.toward(hops[0].Addr().Addr(), op.Watch.Presentity.Domain())
+	peer := a.peers.toward(hops[0], op.Watch.Presentity.Domain())
 	d.Partial = peer != nil && peer.PartialPresence && !fetch
 	create := func() *subscribing {
 		return &subscribing{table: a.subscribers, watch: op.Watch, fetch: fetch, busy: make(chan struct{}, 1), d: d, peer: peer}

@@ -16,8 +16,8 @@ type answered struct {
 	until time.Time
 }
 
-// answerTable remembers answers by what a request keeps when its client sends it again as a new transaction: Call-ID, From tag, CSeq and
-// Request-URI. RFC 3261 knows such copies only while the first is under way (§8.2.2.2); a client, or a proxy before it, that gave up
+// answerTable remembers answers by what a request keeps when its client sends it again as a new transaction: Call-ID, From, CSeq,
+// Request-URI and the content. One that differs in any of them is another message, however alike its identifiers are. RFC 3261 knows such copies only while the first is under way (§8.2.2.2); a client, or a proxy before it, that gave up
 // waiting and tries once more would have its message delivered twice (THREATS T-FI-24). Each part is a ring: the oldest gives way.
 type answerTable struct {
 	life time.Duration
@@ -70,13 +70,34 @@ func (t *answerTable) get(key mergeKey) (answered, bool) {
 	return a, ok && time.Now().Before(a.until)
 }
 
-// messageKey is mergeTable.key with the Request-URI and the URI of From: two requests with the same are one message sent twice, and not
-// two branches of a fork that came together. From is in it because who may send as one user must not be able to answer for another.
-func (t *mergeTable) messageKey(m *wire.Message) mergeKey {
-	var room [256]byte
-	b := append(append(t.append(room[:0], m), m.RequestURIText()...), 0)
-	b = append(b, m.From().URI().String()...)
-	return mergeKey{maphash.Bytes(t.seed[0], b), maphash.Bytes(t.seed[1], b)}
+// drop forgets what was put.
+func (t *answerTable) drop(key mergeKey) {
+	p := &t.part[key[0]%shards]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a, ok := p.by[key]; ok {
+		a.until = time.Time{} // the place in the ring stays, so the entry does
+		p.by[key] = a
+	}
+}
+
+// messageKey is mergeTable.key with the Request-URI, the sender and the content: two requests with the same are one message sent twice,
+// and neither two branches of a fork that came together nor a second message of a client that counts badly. The sender
+// is in it because who may send as one user must not be able to answer for another.
+func (t *mergeTable) messageKey(m *wire.Message) (key mergeKey) {
+	var room [512]byte
+	b := t.append(room[:0], m)
+	for _, s := range [...]string{m.RequestURIText(), m.From().URI().String(), m.ContentType()} {
+		b = append(append(b, s...), 0)
+	}
+	for i := range key {
+		var h maphash.Hash
+		h.SetSeed(t.seed[i])
+		h.Write(b)        //nolint:errcheck // it never fails
+		h.Write(m.Body()) //nolint:errcheck // it never fails
+		key[i] = h.Sum64()
+	}
+	return key
 }
 
 // maxFollowers bounds the copies of one request that wait for its answer.

@@ -3,6 +3,8 @@ package transaction
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -139,5 +141,114 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 	if _, ok := table.get(mergeKey{97 * shards, 97}); ok {
 		t.Error("an old one is there")
+	}
+}
+
+// T-FI-24: what has the identifiers of a message that was answered, and another content or sender, is another message. To answer it from
+// memory would lose it in silence.
+func TestAnotherMessageIsNoCopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		delivered := 0
+		l := newBubble(t, handlerFunc(func(_ *wire.Message, _ Source, tx *ServerTx) {
+			delivered++
+			tx.Respond(200, "", RespondOptions{}) //nolint:errcheck // the count shows it
+		}), nil)
+		first := "Content-Type: text/plain\r\nContent-Length: 3\r\n\r\none"
+		for i, v := range []struct{ name, old, with string }{
+			{"the first", "", ""},
+			{"another body", "\r\n\r\none", "\r\n\r\ntwo"},
+			{"another sender", "From: <sip:juliet@", "From: <sip:nurse@"},
+			{"another type", "text/plain", "text/x-note"},
+			{"another recipient", "MESSAGE sip:romeo@", "MESSAGE sip:tybalt@"},
+		} {
+			b := strings.Replace(string(inRequest("MESSAGE", fmt.Sprintf("z9hG4bK%d", i), "c1", "")), "Content-Length: 0\r\n\r\n", first, 1)
+			l.receive([]byte(strings.Replace(b, v.old, v.with, 1)), l.origin)
+			if delivered != i+1 {
+				t.Errorf("%s: %d delivered, should be %d", v.name, delivered, i+1)
+				delivered = i + 1
+			}
+			time.Sleep(33 * time.Second) // Timer J: after it the requests are not merged ones any more
+		}
+		l.stop()
+	})
+}
+
+// T-FI-24: a message whose answer comes later than its transaction lives is not delivered again for its copies: until there is an answer
+// its outcome is not known, then they get that answer. If it was not taken, to try again is right.
+func TestCopyOfWhatIsAnsweredLate(t *testing.T) {
+	for _, v := range []struct {
+		code, delivered int
+		answer          string
+	}{{200, 1, "200 OK"}, {480, 2, "503 Service Unavailable"}} {
+		synctest.Test(t, func(t *testing.T) {
+			var held []*ServerTx
+			l := newBubble(t, handlerFunc(func(_ *wire.Message, _ Source, tx *ServerTx) {
+				if held = append(held, tx); len(held) > 1 {
+					tx.Respond(503, "", RespondOptions{}) //nolint:errcheck // the packets show it
+				}
+			}), nil)
+			send := func(branch string) string {
+				l.receive(inRequest("MESSAGE", branch, "c1", ""), l.origin)
+				p := l.socket.packets()
+				return statusOf(p[len(p)-1])
+			}
+			l.receive(inRequest("MESSAGE", "z9hG4bK1", "c1", ""), l.origin)
+			time.Sleep(33 * time.Second)
+			if s := send("z9hG4bK2"); s != "504 Server Time-out" || len(held) != 1 {
+				t.Errorf("before the answer: %s, %d delivered", s, len(held))
+			}
+			held[0].Respond(v.code, "", RespondOptions{}) //nolint:errcheck // it is too late for the first
+			if s := send("z9hG4bK3"); s != v.answer || len(held) != v.delivered {
+				t.Errorf("after %d: %s, %d delivered", v.code, s, len(held))
+			}
+			l.stop()
+		})
+	}
+}
+
+// Of two copies that come at once, when the first attempt was refused, one is served and the other waits for its answer.
+func TestTwoCopiesAtOnce(t *testing.T) {
+	var table mergeTable
+	table.init()
+	old, one, two := &ServerTx{}, &ServerTx{}, &ServerTx{}
+	if table.add(old) != nil || table.replace(old, one) != nil {
+		t.Fatal("no place")
+	}
+	if table.replace(old, two) != one {
+		t.Error("both have the place of the first")
+	}
+}
+
+// T-FI-24: "same branch; new TCP connection": a client whose connection ended while its request was under way, and that sends it again
+// over a new one, gets the answer there; somebody else with the same branch does not.
+func TestSameBranchOverAnotherConnection(t *testing.T) {
+	held := make(chan *ServerTx, 2)
+	l := startLayer(t, handlerFunc(func(_ *wire.Message, _ Source, tx *ServerTx) { held <- tx }), nil)
+	first := dial(t, l)
+	if _, err := first.Write([]byte(tcpRequest(1))); err != nil {
+		t.Fatal(err)
+	}
+	tx := <-held
+	still := dial(t, l) // while the first connection is there, the answer goes there
+	exchange := func(nc net.Conn) {
+		t.Helper()
+		if _, err := nc.Write([]byte(tcpRequest(1) + "\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(nc, make([]byte, 2)); err != nil { // the pong: the copy was seen
+			t.Fatal(err)
+		}
+	}
+	exchange(still)
+	first.Close() //nolint:errcheck // a test
+	<-tx.route.conn.gone
+	second := dial(t, l)
+	exchange(second)
+	if err := tx.Respond(200, "", RespondOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b, _, err := wire.NewStreamReader(second, wire.Limits{}).Next()
+	if err != nil || !bytes.HasPrefix(b, []byte("SIP/2.0 200 OK")) || len(held) != 0 {
+		t.Errorf("%v %q, %d more delivered", err, b, len(held))
 	}
 }

@@ -41,6 +41,7 @@ type clientTx struct {
 	sentBy string
 	target netip.AddrPort
 	name   string      // what the far side had to prove, over TLS
+	obeys  bool        // the request offered overload control
 	result chan Result // capacity 1
 
 	mu         sync.Mutex
@@ -115,6 +116,7 @@ func (l *Layer) Do(ctx context.Context, target resolver.Target, req *wire.Reques
 func (l *Layer) start(req *wire.Request, target netip.AddrPort, transport, sentBy string, hop wire.HopParams, scratch *[]byte) (*clientTx, error) {
 	tx := &clientTx{
 		layer: l, branch: wire.NewBranch(req.BranchHint), method: req.Method, sentBy: sentBy, target: target, result: make(chan Result, 1),
+		obeys: hop.Overload,
 	}
 	tx.timer.owner = tx
 	b, err := wire.AppendRequest((*scratch)[:0], req, wire.ViaSpec{
@@ -450,7 +452,9 @@ func (t *clientTable) response(l *Layer, m *wire.Message, o origin) {
 		l.metrics.drop(dropForeign)
 		return
 	}
-	if o, ok := via.Overload(); ok {
+	// RFC 7339 §11: behind a server that does not know overload control anybody could write a value into our Via, so it is taken only
+	// from one that was offered to obey.
+	if o, ok := via.Overload(); ok && tx.obeys {
 		l.told.learn(overloadKey{tx.transport(), tx.target}, o)
 	}
 	if m.StatusCode() >= 200 {

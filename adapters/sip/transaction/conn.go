@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -26,14 +27,16 @@ type conn struct {
 	local     netip.AddrPort
 	key       poolKey
 	inbound   bool
-	stranger  bool // opened by somebody whom Config.Admit does not admit; the pool's mutex guards it
-	shaking   bool // it began as a stranger's TLS handshake; set before anybody else has the connection
+	stranger  bool       // opened by somebody whom Config.Admit does not admit; the pool's mutex guards it
+	place     netip.Addr // what it counts for in pool.perAddress and pool.shaking
+	leaves    time.Time  // a stranger's; set before its first message is read
+	shaking   bool       // it began as a stranger's TLS handshake; set before anybody else has the connection
 
 	// What TLS proved; written by the handshake, before anybody else has the connection.
-	domains   []string         // of the far side; see identities
-	proven    time.Time        // until when they hold
-	localName string           // TLS.Local of our own certificate
-	aliases   []netip.AddrPort // under which it stands in pool.proven; the pool's mutex guards it
+	proof     atomic.Pointer[proof] // of the far side; see identities
+	state     tls.ConnectionState   // for judging again
+	localName string                // TLS.Local of our own certificate
+	aliases   []netip.AddrPort      // under which it stands in pool.proven; the pool's mutex guards it
 
 	lastWrite atomic.Int64 // Unix nanoseconds
 	lastRead  atomic.Int64 // Unix nanoseconds
@@ -332,7 +335,7 @@ func (c *conn) read() {
 			continue
 		}
 		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() && r.Buffered() == 0 && !c.isIdle() {
+		if errors.As(err, &timeout) && timeout.Timeout() && r.Buffered() == 0 && c.leaves.IsZero() && !c.isIdle() {
 			continue
 		}
 		var syntax *wire.SyntaxError
@@ -376,6 +379,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 	} else {
 		c.partial = time.Time{}
+	}
+	if !c.leaves.IsZero() && c.leaves.Before(deadline) {
+		deadline = c.leaves
 	}
 	if err := c.nc.SetReadDeadline(deadline); err != nil {
 		return 0, err

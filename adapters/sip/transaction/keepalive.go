@@ -46,7 +46,7 @@ func (k *keepAliver) start(interval, life time.Duration) {
 	if k.stopped {
 		return
 	}
-	first := k.interval == 0
+	first, before := k.interval == 0, k.interval
 	switch {
 	case first:
 		k.interval = interval
@@ -59,7 +59,7 @@ func (k *keepAliver) start(interval, life time.Duration) {
 			k.until = time.Now().Add(life)
 		}
 	}
-	if first {
+	if first || k.interval < before && k.pinged.IsZero() {
 		k.arm()
 	}
 }

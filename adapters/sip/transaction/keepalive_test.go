@@ -233,3 +233,23 @@ func TestWebSocketIsPinged(t *testing.T) {
 		l.stop()
 	})
 }
+
+// RFC 6223 §5: the value is what the far side recommends as the interval. A shorter one than before counts at once and not after the
+// longer one has passed.
+func TestShorterKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newBubble(t, nil, nil)
+		p := newPiped(time.Now())
+		l.connect(p)
+		for c := range l.pool.all {
+			c.ping.start(24*time.Hour, keepLife)
+			c.ping.start(30*time.Second, keepLife)
+		}
+		time.Sleep(5 * time.Minute)
+		if n := len(p.pings()); n < 7 {
+			t.Errorf("%d pings in 5 minutes, should be one every 30 s", n)
+		}
+		l.stop()
+		p.far.Close() //nolint:errcheck // a test
+	})
+}

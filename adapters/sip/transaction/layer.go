@@ -28,7 +28,7 @@ type Source struct {
 	Remote    netip.AddrPort // of the packet or connection, never from a header
 	Local     netip.AddrPort // the address it came to
 	// Domains are those that the certificate of the far side proves, over TLS and WSS (RFC 5922 §7.4): A-labels in lower case, at most
-	// 64. Nobody may write to it.
+	// 256. Nobody may write to it.
 	Domains []string
 }
 

@@ -207,3 +207,24 @@ func TestAmplification(t *testing.T) {
 		l.stop()
 	})
 }
+
+// RFC 7339 §11: "Another way to conduct an attack is to send a message containing a high overload feedback value through a proxy that does
+// not support this extension." What nobody was offered to ask for is not obeyed.
+func TestOverloadThatWasNotOffered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newBubble(t, nil, func(c *Config) { c.OfferOverload = func(resolver.Target) bool { return false } })
+		l.socket.peer = func(b []byte) {
+			answer := bytes.Replace(answerTo(b, 200), []byte(";branch="), []byte(`;oc=100;oc-algo="loss";oc-validity=60000;oc-seq=7.1;branch=`), 1)
+			go l.receive(answer, l.origin)
+		}
+		for range 3 {
+			if r := l.ask(t.Context(), "MESSAGE"); r.Err != nil {
+				t.Fatal(r.Err)
+			}
+		}
+		if l.told.any.Load() {
+			t.Error("a stranger behind the peer has throttled what we send to it")
+		}
+		l.stop()
+	})
+}

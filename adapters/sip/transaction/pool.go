@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -42,6 +43,9 @@ type pool struct {
 	// proven, the connection knows. A connection stands here once for each address, of which it has at most maxAliases.
 	proven map[netip.AddrPort][]*conn
 }
+
+// strangerLife is how long who is no peer may stay connected: long enough to be told so (THREATS X6).
+const strangerLife = 30 * time.Second
 
 // maxAliases bounds the addresses under which one connection is known.
 const maxAliases = 4
@@ -78,7 +82,8 @@ func (p *pool) get(ctx context.Context, target resolver.Target, local string) (*
 	}
 	e := p.by[key]
 	if e != nil && e.conn != nil && (e.conn.ending() || key.name != "" && !e.conn.proves(key.name)) {
-		e = nil // its place is taken by a new one
+		e.conn.ping.stop() // its place is taken by a new one: what is under way on it ends, and then it is idle
+		e = nil
 	}
 	if e == nil && key.transport == resolver.TLS {
 		if c := p.alias(key); c != nil {
@@ -195,9 +200,13 @@ func (p *pool) accept(nc net.Conn, s *streamListener) {
 		nc = tls.Server(nc, p.layer.cfg.TLS.Server(s.transport))
 	}
 	c := newConn(p.layer, nc, s.transport, poolKey{transport: s.transport, addr: remote}, true)
-	address := remote.Addr()
 	b := p.layer.cfg.Bounds
 	c.stranger = p.layer.cfg.Admit != nil && !p.layer.cfg.Admit(c.source())
+	address := remote.Addr()
+	if c.stranger {
+		address = neighbourhood(address)
+	}
+	c.place = address
 	_, encrypted := nc.(*tls.Conn)
 	c.shaking = encrypted && c.stranger
 	p.mu.Lock()
@@ -229,6 +238,16 @@ func (p *pool) accept(nc net.Conn, s *streamListener) {
 	p.layer.tasks.Go(func() { c.serve(s.origins) })
 }
 
+// neighbourhood is what one stranger has of the addresses: an IPv6 site has a whole network of 2**64 at least.
+func neighbourhood(a netip.Addr) netip.Addr {
+	if a.Is6() {
+		if n, err := a.WithZone("").Prefix(64); err == nil {
+			return n.Addr()
+		}
+	}
+	return a
+}
+
 // shook counts the end of a stranger's handshake, however it ended.
 func (p *pool) shook(c *conn) {
 	if !c.shaking {
@@ -236,7 +255,7 @@ func (p *pool) shook(c *conn) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	address := c.remote.Addr()
+	address := c.place
 	if p.shaking[address]--; p.shaking[address] <= 0 {
 		delete(p.shaking, address)
 	}
@@ -260,6 +279,9 @@ func (p *pool) ready(c *conn) bool {
 	if known {
 		c.stranger = false
 		p.strangers--
+	}
+	if c.stranger {
+		c.leaves = time.Now().Add(strangerLife)
 	}
 	if c.transport != resolver.TLS && p.by[c.key] == nil {
 		e := &pooled{ready: make(chan struct{}), conn: c}
@@ -295,7 +317,7 @@ func (p *pool) remove(c *conn) {
 	if c.stranger {
 		p.strangers--
 	}
-	address := c.remote.Addr()
+	address := c.place
 	if p.perAddress[address]--; p.perAddress[address] <= 0 {
 		delete(p.perAddress, address)
 	}

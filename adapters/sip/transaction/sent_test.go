@@ -2,9 +2,11 @@ package transaction
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,3 +157,107 @@ func TestStrangersLeaveConnections(t *testing.T) {
 	}
 }
 func nobody(Source) bool { return false }
+
+// T-OV-05, THREATS X6: who is no peer is told so and cannot stay, however busy it keeps the connection. A peer stays.
+func TestStrangersDoNotStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, known := range []bool{false, true} {
+			l := newBubble(t, nil, func(c *Config) { c.Admit = func(Source) bool { return known } })
+			near, far := net.Pipe()
+			l.pool.accept(&piped{Conn: near}, &streamListener{layer: l.Layer, transport: resolver.TCP})
+			began := time.Now()
+			for time.Since(began) < 5*time.Minute {
+				if _, err := io.WriteString(far, "\r\n\r\n"); err != nil {
+					break
+				}
+				if _, err := io.ReadFull(far, make([]byte, 2)); err != nil {
+					break
+				}
+				time.Sleep(10 * time.Second)
+			}
+			if d := time.Since(began); known != (d >= 5*time.Minute) || !known && d > time.Minute {
+				t.Errorf("peer %v: connected for %s", known, d)
+			}
+			l.stop()
+			far.Close() //nolint:errcheck // a test
+		}
+	})
+}
+
+// THREATS X6: one site of IPv6 has 2**64 addresses, which must not be as many shares of what strangers may have.
+func TestStrangersOfOneNetwork(t *testing.T) {
+	for _, v := range []struct{ a, b, want string }{
+		{"2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "same"},
+		{"2001:db8:0:1::1", "2001:db8:0:2::1", "other"},
+		{"192.0.2.1", "192.0.2.2", "other"},
+		{"fe80::1%a", "fe80::2%b", "same"},
+	} {
+		got := "other"
+		if neighbourhood(netip.MustParseAddr(v.a)) == neighbourhood(netip.MustParseAddr(v.b)) {
+			got = "same"
+		}
+		if got != v.want {
+			t.Errorf("%s and %s: %s", v.a, v.b, got)
+		}
+	}
+}
+
+// THREATS O6: a connection that is up does not keep for ever what its certificate proved: not when it has ended, and not when its
+// authority is trusted no more. Nor is it pinged once another one has taken its place.
+func TestIdentityEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		trusted, ends := true, time.Now().Add(time.Hour)
+		l := newBubble(t, nil, func(c *Config) {
+			c.TLS = &TLS{
+				Domains: func(Direction, tls.ConnectionState) ([]string, time.Time) {
+					if !trusted {
+						return nil, time.Time{}
+					}
+					return []string{"example.net"}, ends
+				},
+				Client: func(string, string) (*tls.Config, error) { return nil, errors.New("no other one today") },
+			}
+		})
+		p := newPiped(time.Now())
+		key := poolKey{transport: resolver.TLS, addr: theirs, name: "example.net"}
+		open := func() *conn {
+			c := newConn(l.Layer, p, resolver.TLS, key, false)
+			c.judge()
+			return c
+		}
+		c := open()
+		time.Sleep(59 * time.Minute)
+		if !c.proves("example.net") {
+			t.Error("nothing is proven within the certificate's time")
+		}
+		time.Sleep(2 * time.Minute)
+		if c.proves("example.net") {
+			t.Error("proven when the certificate has ended")
+		}
+		ends = time.Now().Add(24 * time.Hour)
+		c = open()
+		trusted = false
+		time.Sleep(judgedFor)
+		if c.proves("example.net") {
+			t.Error("proven by an authority that is not trusted")
+		}
+		ready := make(chan struct{})
+		close(ready)
+		l.pool.all[c], l.pool.by[key] = struct{}{}, &pooled{ready: ready, conn: c}
+		l.pool.outbound.Add(1)
+		c.begun = true
+		l.tasks.Go(c.read)
+		l.tasks.Go(c.write)
+		c.ping.start(time.Minute, 0)
+		to := resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.TLS, Addr: theirs, ServerName: "example.net"})
+		if _, err := l.pool.get(t.Context(), to, ""); err == nil {
+			t.Error("used although nothing is proven")
+		}
+		time.Sleep(10 * time.Minute)
+		if n := len(p.pings()); n != 0 || !c.ending() {
+			t.Errorf("%d pings on a connection that nobody uses; closed %v", n, c.ending())
+		}
+		l.stop()
+		p.far.Close() //nolint:errcheck // a test
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,7 @@ type ServerTx struct {
 	// Of a MESSAGE: what it is remembered by (see answerTable), and its copies in other transactions, which get the same answer.
 	message   mergeKey
 	followers []*ServerTx
+	expired   bool // it ended without an answer, which may still come and then is for copies
 }
 
 // RespondOptions is everything of a response but its code and phrase.
@@ -71,6 +73,19 @@ func (tx *ServerTx) Respond(code int, reason string, opts RespondOptions) error 
 	defer tx.mu.Unlock()
 	switch {
 	case tx.state >= serverCompleted:
+		if tx.expired && code >= 200 {
+			tx.expired = false
+			l := tx.layer
+			tag := wire.NewTag()
+			l.answers.drop(tx.message)
+			l.answers.put(tx.message, code, reason, tag)
+			opts.ToTag = tag
+			followers := tx.followers
+			tx.followers = nil
+			for _, f := range followers {
+				f.Respond(code, reason, opts) //nolint:errcheck // counted; each is a copy
+			}
+		}
 		return ErrAnswered
 	case code < 200 && tx.key == "":
 		// RFC 3261 §8.2.7: "A stateless UAS MUST NOT send provisional (1xx) responses."
@@ -122,7 +137,7 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 		err = fmt.Errorf("%w: the response is too large for its request", ErrTransport)
 	}
 	if code < 200 {
-		if tx.route.conn == nil {
+		if tx.route.conn == nil && room {
 			tx.response = bytes.Clone(b)
 		}
 		tx.state = serverProceeding
@@ -194,6 +209,11 @@ func (tx *ServerTx) expire() {
 	case serverProceeding:
 		// RFC 4320 §4.2: "an element that cannot respond before the transaction expires will not send a final response at all".
 		l.metrics.drop(dropUnanswered)
+		if tx.merges && tx.req.Method() == "MESSAGE" {
+			// It may be delivered yet, so a copy must not be (THREATS T-FI-24): its outcome is not known.
+			l.answers.put(tx.message, 504, "", wire.NewTag())
+			tx.expired = true
+		}
 		tx.req = nil
 		l.leave()
 		tx.terminate()
@@ -203,10 +223,15 @@ func (tx *ServerTx) expire() {
 	}
 }
 
-// again answers a copy of the request with what was said last (RFC 3261 §17.2.2); in Trying it is dropped.
-func (tx *ServerTx) again() {
+// again answers a copy of the request with what was said last (RFC 3261 §17.2.2); in Trying it is dropped. A client whose connection
+// ended and who sends the request once more over another one, which proves the same, gets the answer there.
+func (tx *ServerTx) again(o origin) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
+	if r := &tx.route; r.conn != nil && o.conn != nil && r.conn != o.conn && r.conn.ending() && r.conn.transport == o.conn.transport &&
+		r.conn.remote.Addr() == o.remote.Addr() && slices.Equal(r.conn.identities(), o.conn.identities()) {
+		r.conn = o.conn
+	}
 	if tx.response == nil {
 		return
 	}
@@ -315,7 +340,7 @@ func (l *Layer) request(m *wire.Message, o origin) {
 	key := appendKey(room[:0], m, method)
 	if old := l.servers.find(key); old != nil {
 		l.metrics.resent.requestIn.Inc()
-		old.again()
+		old.again(o)
 		return
 	}
 	l.metrics.requests[0][methodIndex(method)].Inc()
@@ -355,7 +380,7 @@ func (l *Layer) request(m *wire.Message, o origin) {
 				return
 			}
 			l.metrics.resent.requestIn.Inc() // the same request on two sockets at once
-			old.again()
+			old.again(o)
 			return
 		}
 		l.enter()
@@ -406,7 +431,14 @@ func (l *Layer) merges(tx *ServerTx, m *wire.Message, size int, o origin) (first
 		return nil, true
 	}
 	if old != nil {
-		l.merged.replace(tx)
+		if now := l.merged.replace(old, tx); now != nil { // another copy was faster
+			if now.message == tx.message {
+				return now, false
+			}
+			l.metrics.drop(dropMerged)
+			l.refuse(m, size, o, 482, "")
+			return nil, true
+		}
 		tx.merges = true
 	}
 	return nil, false
@@ -492,12 +524,17 @@ func (t *mergeTable) add(tx *ServerTx) (old *ServerTx) {
 	return old
 }
 
-// replace puts tx in the place of one that has ended.
-func (t *mergeTable) replace(tx *ServerTx) {
+// replace puts tx in the place of old, which has ended. If another one took that place first it is returned: of two copies that come
+// at once, one is served.
+func (t *mergeTable) replace(old, tx *ServerTx) (now *ServerTx) {
 	p := &t.part[tx.merge[0]%shards]
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if now = p.tx[tx.merge]; now != nil && now != old {
+		return now
+	}
 	p.tx[tx.merge] = tx
+	return nil
 }
 
 func (t *mergeTable) remove(tx *ServerTx) {

@@ -89,7 +89,7 @@ func (l *Layer) dialFrom(to netip.Addr) net.Addr {
 	for _, b := range l.bind {
 		a := b.Address.Addr()
 		if a.Is4() == to.Is4() && !a.IsUnspecified() && a.IsLoopback() == to.IsLoopback() {
-			return &net.TCPAddr{IP: a.AsSlice()}
+			return &net.TCPAddr{IP: a.AsSlice(), Zone: a.Zone()}
 		}
 	}
 	return nil

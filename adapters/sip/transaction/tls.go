@@ -30,7 +30,7 @@ type TLS struct {
 }
 
 // maxDomains bounds how many domains of one certificate are remembered with its connection.
-const maxDomains = 64
+const maxDomains = 256
 
 // local is TLS.Local where it is set.
 func (t *TLS) local(domain string) string {
@@ -68,12 +68,34 @@ func (c *conn) handshake(ctx context.Context) error {
 	if c.inbound {
 		c.localName = l.cfg.TLS.local(state.ServerName)
 	}
-	if l.cfg.TLS.Domains != nil {
-		var domains []string
-		domains, c.proven = l.cfg.TLS.Domains(c.opened(), state)
-		c.domains = slices.Clone(domains[:min(len(domains), maxDomains)])
-	}
+	c.state = state
+	c.judge()
 	return nil
+}
+
+// proof is what a certificate was found to prove.
+type proof struct {
+	domains []string
+	until   time.Time // they hold
+	judged  time.Time
+}
+
+// judgedFor is how long a judgement of a certificate stands: an authority that is no longer trusted may have issued it.
+const judgedFor = time.Minute
+
+// judge asks what the far side's certificate proves now.
+func (c *conn) judge() *proof {
+	p := &proof{judged: time.Now()}
+	if domains := c.layer.cfg.TLS.Domains; domains != nil {
+		var all []string
+		all, p.until = domains(c.opened(), c.state)
+		p.domains = slices.Clone(all[:min(len(all), maxDomains)])
+		if c.key.name != "" && slices.Contains(all, c.key.name) && !slices.Contains(p.domains, c.key.name) {
+			p.domains[0] = c.key.name // the one that the connection was opened for
+		}
+	}
+	c.proof.Store(p)
+	return p
 }
 
 // opened tells which side opened the connection.
@@ -84,12 +106,21 @@ func (c *conn) opened() Direction {
 	return Outbound
 }
 
-// identities are the domains that the far side's certificate proves: none when it has ended (THREATS T-FI-17).
+// identities are the domains that the far side's certificate proves: none when it has ended (THREATS T-FI-17), or when its authority is
+// not trusted any more.
 func (c *conn) identities() []string {
-	if len(c.domains) == 0 || time.Now().After(c.proven) {
+	p := c.proof.Load()
+	if p == nil || len(p.domains) == 0 {
 		return nil
 	}
-	return c.domains
+	now := time.Now()
+	if now.Sub(p.judged) >= judgedFor {
+		p = c.judge()
+	}
+	if now.After(p.until) {
+		return nil
+	}
+	return p.domains
 }
 
 // proves reports whether the far side's certificate is good for a domain.
