@@ -339,6 +339,31 @@ func (o *Origin) parse(s string) *valueFault {
 	return nil
 }
 
+// SignerURI is the absolute URI of a certificate, as a signer writes it. At most 1024 octets.
+type SignerURI string
+
+func (u *SignerURI) parse(s string) *valueFault {
+	const most = 1024
+	p, err := url.Parse(s)
+	if err != nil || p.Scheme == "" || p.Host == "" && p.Opaque == "" || len(s) > most || strings.ContainsAny(s, "<>\"{}|\\^` ") ||
+		strings.ContainsFunc(s, func(r rune) bool { return r < '!' || r > '~' }) {
+		return &valueFault{quoted(s) + " is no absolute URI", `write it as the signer does, as in "https://cert.example.net/passport.cer"`}
+	}
+	*u = SignerURI(s)
+	return nil
+}
+
+// Digits is a row of 1 to 15 decimal digits.
+type Digits string
+
+func (d *Digits) parse(s string) *valueFault {
+	if s == "" || len(s) > 15 || strings.Trim(s, "0123456789") != "" {
+		return &valueFault{quoted(s) + " is no beginning of a number", `write digits alone, with the country code, in quotes: "1215"`}
+	}
+	*d = Digits(s)
+	return nil
+}
+
 // EnvName is the name of an environment variable: letters, digits and underscores, not beginning with a digit, at most 128.
 type EnvName string
 

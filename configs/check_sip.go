@@ -38,6 +38,10 @@ func (k *checker) sip() {
 	}
 	k.published()
 	k.publishTo()
+	infos := make(map[SignerURI]string)
+	for i, s := range k.SIP.Signers {
+		unique(k, infos, s.Info, index("sip.signers", i, "info"), "the same certificate", "remove one of them")
+	}
 	names := make(map[Name]string)
 	type identity struct {
 		network netip.Prefix
@@ -69,6 +73,9 @@ func (k *checker) sip() {
 		}
 		k.senders(index("sip.peers", i, "domains"), p.Domains, "sip")
 		k.users(index("sip.peers", i), p)
+		if p.Identity == "require" && len(k.SIP.Signers) == 0 {
+			k.fault(index("sip.peers", i, "identity"), "nobody is known who could sign", "write sip.signers")
+		}
 	}
 }
 
@@ -124,6 +131,9 @@ func (k *checker) users(at string, p Peer) {
 	}
 	if len(p.Users) == 0 && p.Realm != "" {
 		k.fault(at+".realm", "a realm without users", "write users, or remove it")
+	}
+	if p.Credentials.Username != "" && len(p.Users) > 0 {
+		k.somewhere(at+".networks", p.Networks, "write the credentials under a peer that names its addresses: whoever is at one gets a hash of the password")
 	}
 	switch c := p.Credentials; {
 	case c.Username != "" && c.Realm == "":

@@ -36,6 +36,7 @@ func Load(path string, env Environment) (*Config, error) {
 		return nil, err
 	}
 	c.TLS.from(filepath.Dir(path))
+	c.SIP.from(filepath.Dir(path))
 	return c, nil
 }
 

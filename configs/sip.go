@@ -7,6 +7,9 @@ type SIP struct {
 	// Who may send: a request that comes neither from one of these networks nor, over TLS, with one of these certificates is refused
 	// with 403. The domain that it is from decides between several peers.
 	Peers []Peer `yaml:"peers"`
+	// Those whose signatures prove whom a request is from (Identity, RFC 8224). Nothing is fetched: each certificate is a file here. What
+	// becomes of signatures, each peer's identity says.
+	Signers []Signer `yaml:"signers"`
 	// The domains whose users publish their presence to the gateway (PUBLISH, RFC 3903), which then answers watches of them itself.
 	// Without it a PUBLISH is answered 405, and watches of SIP users are SUBSCRIBE requests to the domain's next hops.
 	Published []Published `yaml:"published"`
@@ -26,6 +29,18 @@ type Published struct {
 	// Who may watch its users: everyone whom the routes let cross to the domain, or nobody. A user agent that publishes is not
 	// asked.
 	Authorize string `yaml:"authorize" required:"true" oneof:"everyone nobody" example:"everyone"`
+}
+
+// Signer is someone whose signatures prove whom a request is from.
+type Signer struct {
+	// The URI that the signer writes for its certificate, into "info" and "x5u": compared as text, never fetched.
+	Info SignerURI `yaml:"info" required:"true" example:"https://cert.example.net/passport.cer"`
+	// The file that holds the certificate in PEM, with an ECDSA key on P-256. The domains in its subjectAltName are those whose users it may
+	// sign for. The file is trusted as it is, read at the start only, and good until the certificate ends. A relative path starts at the
+	// folder of this file.
+	CertificateFile Path `yaml:"certificate_file" required:"true" example:"/etc/isthmus/passport.crt"`
+	// Beginnings of the telephone numbers that it may sign for besides, digits alone with the country code.
+	Numbers []Digits `yaml:"numbers" example:"1215"`
 }
 
 // PublishTo is a SIP presence server that wants the presence of XMPP users by PUBLISH (RFC 3903).
@@ -105,6 +120,11 @@ type Peer struct {
 	Realm Text `yaml:"realm" example:"example.net"`
 	// Users may answer with MD5 too, which is weak. SHA-256 is always offered first.
 	AllowMD5 Switch `yaml:"allow_md5" default:"false"`
+	// What becomes of signatures (Identity, RFC 8224) in its requests. verify: what one of sip.signers is said to have signed must be so,
+	// else 437, 438 or 403; unsigned requests, and signatures of others, are as good as the peer's word. require: each MESSAGE, SUBSCRIBE
+	// and PUBLISH must be signed by one of them for the user that it is from, else 428, 436, 437, 438 or 403. ignore: none is looked at.
+	// A signature lets nobody send as a domain that is not under domains.
+	Identity string `yaml:"identity" default:"verify" oneof:"ignore verify require"`
 	// What the gateway proves itself with when the peer challenges it. Without it a 401 or 407 is a refusal.
 	Credentials Credentials `yaml:"credentials"`
 }

@@ -46,6 +46,26 @@ func (t *TLS) from(folder string) {
 	}
 }
 
+// from makes relative paths start at folder.
+func (s *SIP) from(folder string) {
+	for i := range s.Signers {
+		if p := &s.Signers[i].CertificateFile; *p != "" && !filepath.IsAbs(string(*p)) {
+			*p = Path(filepath.Join(folder, string(*p)))
+		}
+	}
+}
+
+// SignerFault is a Fault at the certificate of sip.signers with this info, for what is found when the file is read.
+func (c *Config) SignerFault(info, problem, instead string) Fault {
+	path := "sip.signers"
+	for i, s := range c.SIP.Signers {
+		if string(s.Info) == info {
+			path = index("sip.signers", i, "certificate_file")
+		}
+	}
+	return c.origin.fault(path, valueFault{problem, instead})
+}
+
 func (k *checker) tls() {
 	names := make(map[Name]string)
 	for i, c := range k.TLS.Certificates {

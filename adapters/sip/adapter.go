@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/passport"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -40,6 +41,8 @@ type Adapter struct {
 	timerN time.Duration
 
 	auth        *authenticator
+	signers     passport.KeySet
+	identities  identityCounts
 	loopSeed    maphash.Seed
 	notifiers   *notifiers
 	subscribers *subscribers
@@ -62,13 +65,17 @@ func New(cfg Config) (*Adapter, error) {
 	known, peersErr := newPeers(cfg.Peers)
 	compositor, publishedErr := newCompositor(nil, cfg.Published)
 	publishers, publishErr := newPublishers(nil, cfg.PublishTo, known)
-	if err := errors.Join(limits.setDefaults(), peersErr, publishedErr, publishErr); err != nil {
+	if err := errors.Join(limits.setDefaults(), peersErr, publishedErr, publishErr, cfg.unsigned()); err != nil {
 		return nil, err
 	}
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "isthmus_sip_refused_total",
 		Help: "SIP requests answered without reaching the core, by why.",
 	}, []string{"why"})
+	signed := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "isthmus_sip_identity_total",
+		Help: "SIP requests with a signature over whom they are from, or that needed one (RFC 8224), by what it proved.",
+	}, []string{"result"})
 	a := &Adapter{
 		limits:    limits,
 		sentBy:    cfg.SentBy,
@@ -83,6 +90,10 @@ func New(cfg Config) (*Adapter, error) {
 		timerN:    32 * time.Second,
 		auth:      newAuthenticator(),
 		loopSeed:  maphash.MakeSeed(),
+		signers:   cfg.Signers,
+		identities: identityCounts{
+			verified: signed.WithLabelValues("verified"), unknown: signed.WithLabelValues("unknown"), refused: signed.WithLabelValues("refused"),
+		},
 	}
 	if cfg.T1 > 0 {
 		a.timerN = 64 * cfg.T1
@@ -114,7 +125,7 @@ func New(cfg Config) (*Adapter, error) {
 		return a, nil
 	}
 	for _, c := range []prometheus.Collector{
-		refused,
+		refused, signed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "isthmus_sip_dialogs_notifier", Help: "Event dialogs in which SIP watchers are notified.",
 		}, func() float64 { return float64(a.notifiers.count()) }),

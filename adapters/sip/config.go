@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/passport"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/internal/certs"
@@ -26,6 +27,8 @@ type Config struct {
 	SentBy string
 	// Certificates make listeners of TLS and WSS possible, and TLS to targets. nil: neither.
 	Certificates *certs.Store
+	// Signers are those whose signatures prove whom a request is from (RFC 8224). Empty: none is looked at.
+	Signers passport.KeySet
 	// Load is how much of what comes in is too much for the application, from 0 to 100 percent: clients are asked to send that much less
 	// (RFC 7339), or refused that much. nil: the tables of transactions alone count.
 	Load func() int

@@ -73,6 +73,8 @@ type Peer struct {
 	// Trusted says that the peer and this gateway are of one trust domain (RFC 3325): its P-Asserted-Identity says whom a request is
 	// from, and it gets one with each request of ours. Of any other peer the header field is not looked at.
 	Trusted bool
+	// Identity is what becomes of signatures over whom its requests are from (RFC 8224).
+	Identity IdentityPolicy
 	// Credentials answer the peer's own challenges. Without a Username a challenge is a refusal.
 	Credentials Credentials
 
@@ -133,6 +135,9 @@ func newPeers(list []Peer) (*peers, error) {
 			peer.Domains = append(peer.Domains, name)
 		}
 		errs = append(errs, peer.enroll()...)
+		if peer.Identity > RequireIdentity {
+			errs = append(errs, fmt.Errorf("sip: peer %q: no policy for Identity", peer.Name))
+		}
 		p.list = append(p.list, &peer)
 	}
 	return p, errors.Join(errs...)
@@ -149,6 +154,9 @@ func (p *Peer) enroll() (errs []error) {
 	}
 	if !isQuotable(p.Realm) || !isQuotable(p.Credentials.Realm) || !isQuotable(p.Credentials.Username) {
 		bad("a realm or username with a control character")
+	}
+	if p.Credentials.Username != "" && slices.ContainsFunc(p.Networks, func(n netip.Prefix) bool { return n.Bits() == 0 }) {
+		bad("credentials for every address there is") // whoever is told to be a next hop would get a hash of the password (THREATS S7)
 	}
 	if p.Credentials.Username != "" && (p.Credentials.Realm == "" || p.Credentials.Password.IsZero()) {
 		bad("credentials without realm or password")

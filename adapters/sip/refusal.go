@@ -23,6 +23,8 @@ type Refusal struct {
 	Headers []wire.Header
 	// Why is the name of the fault.
 	Why Why
+	// Detail is for the log alone: what more is known, with what came from outside in quotes. "": nothing.
+	Detail string
 }
 
 // Error gives code and phrase.
@@ -57,6 +59,7 @@ const (
 	WhyCredentials            // no or wrong credentials
 	WhyPrivacy                // the sender does not want to be known
 	WhyLoop                   // it was sent by this gateway itself
+	WhySignature              // Identity is missing or proves nothing
 	whyEnd
 )
 
@@ -66,7 +69,7 @@ var whyNames = [whyEnd]string{
 	WhyHops: "hops", WhyMethod: "method", WhyExtension: "extension", WhyEvent: "event", WhyAccept: "accept",
 	WhyInterval: "interval", WhyNoDialog: "no-dialog", WhySequence: "sequence", WhyOverload: "overload", WhyNotice: "notice",
 	WhyCondition:   "condition",
-	WhyCredentials: "credentials", WhyPrivacy: "privacy", WhyLoop: "loop",
+	WhyCredentials: "credentials", WhyPrivacy: "privacy", WhyLoop: "loop", WhySignature: "signature",
 }
 
 // String is the fault's name: one word.
@@ -113,6 +116,9 @@ func (r *refusals) note(ref *Refusal, method, peer, remote string) {
 	e := r.log.Warn().Str("why", ref.Why.String()).Str("method", clip(method)).Int("code", ref.Code).Str("remote", remote)
 	if peer != "" {
 		e.Str("peer", peer)
+	}
+	if ref.Detail != "" {
+		e.Str("detail", clip(ref.Detail))
 	}
 	if n := r.unsaid[ref.Why].Swap(0); n > 0 {
 		e.Uint64("unsaid", n)

@@ -84,6 +84,9 @@ func (a *Adapter) admit(in *inbound) *Refusal {
 	if ref := a.authenticate(in); ref != nil {
 		return ref
 	}
+	if ref := a.verify(in); ref != nil {
+		return ref
+	}
 	switch req.RequestURI().Scheme() {
 	case "sips":
 		return refuseSIPS()
@@ -134,9 +137,10 @@ func requiredExtensions(req *wire.Message) (tags string, any bool) {
 	return strings.Join(list, ", "), any
 }
 
-// refuse answers with a Refusal, counts and logs it.
+// refuse answers with a Refusal, counts and logs it. A request that proved nothing is forgotten (RFC 3261 §26.3.2.4), also because it may
+// come again with a proof in another branch: "accept this request as a spiral rather than a loop" (RFC 8224 §6.2.3).
 func (a *Adapter) refuse(in *inbound, ref *Refusal) {
-	a.respond(in, answer{code: ref.Code, phrase: ref.Phrase, headers: ref.Headers, forget: ref.Why == WhyCredentials}, "")
+	a.respond(in, answer{code: ref.Code, phrase: ref.Phrase, headers: ref.Headers, forget: ref.Why == WhyCredentials || ref.Why == WhySignature}, "")
 	name := ""
 	if in.peer != nil {
 		name = in.peer.Name

@@ -23,6 +23,14 @@ type Credential struct {
 	Numbers []string
 }
 
+// Signs tells whether the credential can prove anything at all: its key is ECDSA P-256, and there is a domain or a number that it may speak
+// for.
+func (c Credential) Signs() bool {
+	key, ok := c.Certificate.PublicKey.(*ecdsa.PublicKey)
+	domains, err := certid.Identities(c.Certificate)
+	return ok && key.Curve == elliptic.P256() && err == nil && len(domains)+len(c.Numbers) > 0
+}
+
 // KeySet is the credentials, by info. The zero value has none. It does not change.
 type KeySet struct {
 	byInfo map[string]*credential

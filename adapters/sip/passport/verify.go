@@ -109,6 +109,19 @@ func Verify(in Input, keys KeySet, now time.Time) (Verdict, error) {
 	return Verdict{}, worst
 }
 
+// Concerns tells whether any of the values of Identity, at most 8 of which are looked at, claims the signature of one of keys, or is so
+// malformed that nobody can tell. Where it is false there is nothing to verify here: Verify would fail with 428 or 436, or with a Date
+// that matters to nobody.
+func Concerns(values []string, keys KeySet) bool {
+	for _, text := range values[:min(len(values), maxValues)] {
+		h, err := ParseHeader(text)
+		if err != nil || h.ppt == "" && keys.byInfo[h.info] != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // weight orders the failures of several header fields: 428 and 436 are for when all of them are of that kind (RFC 8224 §6.2.2), and
 // 438 says the most.
 func weight(code int) int {
