@@ -63,6 +63,9 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 	if len(cfg.SIP.Listeners) > 0 {
 		c := sipConfig(cfg, with)
 		c.Certificates = a.certs
+		if c.Signers, err = openSigners(cfg); err != nil {
+			return err
+		}
 		c.Reached, c.Load = a.reached, a.load
 		if a.sip, err = sip.New(c); err != nil {
 			return err

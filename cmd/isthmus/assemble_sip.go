@@ -2,9 +2,11 @@ package main
 
 import (
 	"github.com/isthmus-gateway/isthmus/adapters/sip"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/passport"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/configs"
+	"github.com/isthmus-gateway/isthmus/internal/certs"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -61,6 +63,12 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 			OmitInstance: bool(p.OmitInstance), Dispositions: bool(p.Dispositions), Composing: bool(p.Composing),
 			PartialPresence: bool(p.PartialPresence), LenientPresence: bool(p.LenientPresence),
 		}
+		switch p.Identity {
+		case "ignore":
+			peer.Identity = sip.IgnoreIdentity
+		case "require":
+			peer.Identity = sip.RequireIdentity
+		}
 		peer.Trusted, peer.Realm, peer.AllowMD5 = bool(p.Trusted), string(p.Realm), bool(p.AllowMD5)
 		for _, u := range p.Users {
 			peer.Users = append(peer.Users, sip.User{Name: string(u.Name), Address: u.Address.String(), Password: u.Password})
@@ -83,6 +91,43 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 		c.Peers = append(c.Peers, peer)
 	}
 	return c
+}
+
+// openSigners reads the certificates of those whose signatures are believed (RFC 8224). Each file that cannot be used is a fault of the
+// configuration, at the key that names it.
+func openSigners(cfg *configs.Config) (passport.KeySet, error) {
+	var all []passport.Credential
+	var faults configs.Faults
+	for _, s := range cfg.SIP.Signers {
+		chain, err := certs.ReadChain(string(s.Info), "certificate_file", string(s.CertificateFile))
+		if err != nil {
+			found := certs.FileFaults(err)
+			if len(found) == 0 {
+				return passport.KeySet{}, err
+			}
+			for _, f := range found {
+				faults = append(faults, cfg.SignerFault(string(s.Info), "the file "+certs.Quote(f.File)+" "+f.Problem, f.Instead))
+			}
+			continue
+		}
+		one := passport.Credential{Info: string(s.Info), Certificate: chain[0]}
+		for _, n := range s.Numbers {
+			one.Numbers = append(one.Numbers, string(n))
+		}
+		if _, err := passport.NewKeySet([]passport.Credential{one}); err != nil {
+			faults = append(faults, cfg.SignerFault(string(s.Info), err.Error(), "name the signer's certificate"))
+			continue
+		}
+		if !one.Signs() {
+			faults = append(faults, cfg.SignerFault(string(s.Info), "the certificate's key is not ECDSA on P-256, or it has no name that it could sign for",
+				"name the certificate that the signer signs with, or write numbers"))
+		}
+		all = append(all, one)
+	}
+	if len(faults) > 0 {
+		return passport.KeySet{}, faults
+	}
+	return passport.NewKeySet(all)
 }
 
 // sipTransport is a transport as the configuration names it.

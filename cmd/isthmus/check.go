@@ -28,7 +28,7 @@ type checkCommand struct {
 
 // finding is one line of the summary.
 type finding struct {
-	What   string   `json:"what"` // listener, sender, route, certificate, name, admin, fault, result
+	What   string   `json:"what"` // listener, sender, signer, route, certificate, name, admin, fault, result
 	OK     bool     `json:"ok"`
 	Name   string   `json:"name,omitempty"`
 	Via    string   `json:"via,omitempty"`
@@ -36,6 +36,11 @@ type finding struct {
 	As     []string `json:"as,omitempty"`   // domains that it may send as; names in a certificate
 	To     []string `json:"to,omitempty"`   // domains that it may send to; next hops of a route; addresses of a name
 	Detail string   `json:"detail,omitempty"`
+	// Of a SIP peer: the users that must prove themselves by a password, with the username; whether it may assert identities; and what
+	// becomes of signatures, where there are signers.
+	Users    []string `json:"users,omitempty"`
+	Trusted  bool     `json:"trusted,omitempty"`
+	Identity string   `json:"identity,omitempty"`
 }
 
 // String is the finding as a sentence.
@@ -45,7 +50,9 @@ func (f finding) String() string {
 	case "listener":
 		return "listens on   " + f.Via + " " + f.Name
 	case "sender":
-		return fmt.Sprintf("may send     %s %s, from %s: as anyone at %s, to anyone at %s", f.Via, f.Name, list(f.From), list(f.As), list(f.To))
+		return f.sender()
+	case "signer":
+		return fmt.Sprintf("signer       %s for %s: %s", f.Name, list(f.As), f.Detail)
 	case "route":
 		return fmt.Sprintf("route        %s via %s: %s", f.Name, f.Via, list(f.To))
 	case "name":
@@ -75,7 +82,11 @@ func (c checkCommand) Run(ctx context.Context, p process) error {
 	if err := a.close(); err != nil {
 		return err
 	}
-	found := append(summary(cfg), certificateFindings(a.certs)...)
+	signers, err := signerFindings(cfg, time.Now())
+	if err != nil {
+		return err
+	}
+	found := append(append(summary(cfg), certificateFindings(a.certs)...), signers...)
 	for _, d := range unproven(cfg, a.certs) {
 		found = append(found, finding{What: "certificate", Name: "none", As: []string{d}, Detail: "other XMPP servers will not believe it"})
 	}
@@ -159,17 +170,7 @@ func summary(cfg *configs.Config) []finding {
 		found = append(found, finding{What: "listener", OK: true, Via: "sip/" + l.Transport, Name: l.Address.String()})
 	}
 	for _, peer := range cfg.SIP.Peers {
-		f := finding{What: "sender", OK: true, Via: "sip peer", Name: string(peer.Name), To: reachable(cfg, "sip")}
-		for _, n := range peer.Networks {
-			f.From = append(f.From, n.String())
-		}
-		for _, c := range peer.Certificates {
-			f.From = append(f.From, "certificate of "+string(c))
-		}
-		for _, d := range peer.Domains {
-			f.As = append(f.As, string(d))
-		}
-		found = append(found, f)
+		found = append(found, sipSender(cfg, peer))
 	}
 	for _, m := range cfg.XMPP.Components {
 		f := finding{
