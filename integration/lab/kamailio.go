@@ -9,7 +9,8 @@ import (
 )
 
 // Kamailio is a Kamailio that is the proxy of the SIP domain example.net: what is for example.net goes to a user agent, what
-// is for example.com goes to the gateway, and it stays in the route of dialogs.
+// is for example.com goes to the gateway, and it stays in the route of dialogs. One process reads its UDP socket: two overtake each
+// other, and SIPp expects an answer before the NOTIFY that was sent after it.
 type Kamailio struct {
 	Port int
 }
@@ -18,8 +19,8 @@ const kamailioConfig = `#!KAMAILIO
 debug=2
 log_stderror=yes
 fork=yes
-children=2
-tcp_children=2
+children=1
+tcp_children=1
 auto_aliases=no
 listen=udp:127.0.0.1:PORT
 listen=tcp:127.0.0.1:PORT
