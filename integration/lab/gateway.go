@@ -45,6 +45,8 @@ type GatewayConfig struct {
 	Peer string
 	// Port is its SIP port; 0 takes a free one.
 	Port int
+	// TLSPort is its SIP port over TLS; 0 for none.
+	TLSPort int
 	// SIP is appended to the SIP side and XMPP to the XMPP side, indented by two spaces, Routes to the routes, Extra to the whole configuration.
 	SIP, XMPP, Routes, Extra string
 }
@@ -53,7 +55,7 @@ const gatewayConfig = `sip:
   listeners:
     - {transport: udp, address: "127.0.0.1:PORT"}
     - {transport: tcp, address: "127.0.0.1:PORT"}
-  peers:
+TLSLISTENER  peers:
     - {name: lab, networks: ["PEERS"], domains: [example.net]MORE}
 SIPSIDExmpp:
 COMPONENTS  backoff_first: 100ms
@@ -114,8 +116,12 @@ func newGateway(t testing.TB, c GatewayConfig) *Gateway {
 		c.Peers = "127.0.0.1/32"
 	}
 	write(t, g.dir, "secret", c.Secret+"\n")
+	listener := ""
+	if c.TLSPort != 0 {
+		listener = fmt.Sprintf("    - {transport: tls, address: \"127.0.0.1:%d\"}\n", c.TLSPort)
+	}
 	components, routes := c.components()
-	g.Config = write(t, g.dir, "isthmus.yaml", expand(gatewayConfig, "PORT", strconv.Itoa(g.Port), "ADMIN", strconv.Itoa(g.Admin),
+	g.Config = write(t, g.dir, "isthmus.yaml", expand(gatewayConfig, "PORT", strconv.Itoa(g.Port), "ADMIN", strconv.Itoa(g.Admin), "TLSLISTENER", listener,
 		"COMPONENTS", components, "SIPSIDE", c.SIP, "XMPPSIDE", c.XMPP, "ROUTES", routes+c.Routes, "NEXTHOP", c.NextHop, "PEERS", c.Peers, "MORE", c.Peer,
 		"EXTRA", c.Extra))
 	return g
