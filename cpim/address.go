@@ -73,6 +73,17 @@ type Address struct {
 	domain string
 }
 
+// Clone returns a copy that shares no memory with what a was read from. Whoever keeps an address for longer than the message that it came in
+// keeps a copy: a part of a message keeps the whole of it.
+func (a Address) Clone() Address {
+	var both strings.Builder // one piece of memory
+	both.Grow(len(a.local) + len(a.domain))
+	both.WriteString(a.local)
+	both.WriteString(a.domain)
+	a.local, a.domain = both.String()[:len(a.local)], both.String()[len(a.local):]
+	return a
+}
+
 // ParseAddress reads an im: or pres: URI (RFC 3860 Appendix A, RFC 3859
 // Appendix A): the scheme in either case, a local part whose dot-atom-text
 // characters may stand for themselves and whose others are percent-encoded

@@ -305,3 +305,19 @@ func BenchmarkAddressAppend(b *testing.B) {
 		buf = a.Append(buf[:0])
 	}
 }
+
+// A clone is the same address, and costs one allocation.
+func TestAddressClone(t *testing.T) {
+	for _, in := range []string{"im:juliet@example.com", "pres:a%20b@example.net"} {
+		a := MustParseAddress(in)
+		if a.Clone() != a || a.Clone().String() != a.String() {
+			t.Errorf("%v became %v", a, a.Clone())
+		}
+		if n := testing.AllocsPerRun(100, func() { a = a.Clone() }); n > 1 {
+			t.Errorf("%v allocations", n)
+		}
+	}
+	if (Address{}).Clone() != (Address{}) {
+		t.Error("no address became one")
+	}
+}

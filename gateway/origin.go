@@ -87,6 +87,7 @@ func (o *origins) remember(now time.Time, from, to *side, op *adapters.MessageOp
 	if entry.sent.IsZero() {
 		entry.sent = now
 	}
+	entry.sender.Address, entry.recipient.Address = op.From.Address.Clone(), op.To.Address.Clone()
 	entry.sender.Instance = strings.Clone(op.From.Instance)
 	entry.recipient.Instance = strings.Clone(op.To.Instance)
 	k := o.key(to, op.TransID, op.From, op.To)

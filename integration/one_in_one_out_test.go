@@ -274,6 +274,8 @@ func seedsOfSIP() (seeds [][]byte) {
 	seed("Content-Type: application/im-iscomposing+xml\r\n", "<?xml version='1.0'?><isComposing xmlns='urn:ietf:params:xml:ns:im-iscomposing'><state>active</state></isComposing>")
 	seed("Content-Type: application/vnd.gsma.rcs-ft-http+xml\r\n", "<?xml version='1.0'?><file xmlns='urn:gsma:params:xml:ns:rcs:rcs:fthttp'><file-info type='file'><file-size>7</file-size><file-name>a&lt;b</file-name><content-type>image/png</content-type><data url='https://example.net/f' until='2027-01-01T00:00:00Z'/></file-info></file>")
 	seed("Content-Type: text/plain\r\nContent-Language: en\r\nDate: Thu, 21 Feb 2002 13:02:03 GMT\r\nExpires: 900\r\nPriority: urgent\r\n", "\r\n\t😀 ]]> &amp; \u2028")
+	seed("Content-Type: message/cpim\r\n", "From: <im:romeo@example.net>\r\nDateTime: 2026-11-22T07:00:00-05:00\r\nNS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: a#|1\r\nimdn.Disposition-Notification: display\r\n\r\nContent-Type: text/html\r\n\r\n<ul><li style='color:red;top:0'>a<p>b<blockquote>c<a href='https://example.com/?a&amp;b'>d<em>e</a>f</ul><title>x")
+	seed("Content-Type: multipart/mixed;boundary=b\r\n", "--b\r\nContent-Type: text/html\r\n\r\n<b>x<!--\r\n--b\r\nContent-Type: text/uri-list\r\n\r\njavascript:x\r\nhttps://example.com/\r\n--b--")
 	seed("", "")
 	return seeds
 }
@@ -318,6 +320,19 @@ func crossToXMPP(t *testing.T, second *expat, octets []byte) bool {
 			t.Fatalf("a <%s> in %s", name, out)
 		}
 	}
+	root, err := strictxml.ParseDocument(stream, strictxml.Limits{Bytes: 4 << 20, Children: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for message := range root.Children() {
+		if fault := unallowed(message); fault != "" {
+			t.Fatalf("%s in\n%s", fault, out)
+		}
+	}
+	if op.Activity == adapters.ActivityNone && len(ours.bodies) == 0 || op.Activity != adapters.ActivityNone && len(ours.bodies) > 0 {
+		t.Fatalf("activity %v with %d bodies", op.Activity, len(ours.bodies))
+	}
+	noticed(t, req, op)
 	from, err := jid.FromAddress(op.From.Address, op.From.Instance)
 	if err != nil {
 		t.Fatal(err)
@@ -339,7 +354,7 @@ func crossToXMPP(t *testing.T, second *expat, octets []byte) bool {
 // inRequest are the header fields that a MESSAGE of an XMPP message may have.
 var inRequest = []string{
 	"Via", "Max-Forwards", "From", "To", "Call-ID", "CSeq", "Date", "Expires", "Subject", "Content-Type", "Content-Language", "Content-Length",
-	"Content-Disposition", "MIME-Version", "Auto-Submitted",
+	"Content-Disposition", "MIME-Version",
 }
 
 // FuzzXMPPToSIP_TFZ14: whatever message stanza is taken, what leaves is exactly one MESSAGE whose header fields are of a fixed list, each
@@ -445,8 +460,18 @@ func crossToSIP(t *testing.T, parser *siplib.Parser, raw []byte, how uint8) bool
 	if ref != nil {
 		t.Fatalf("we would not take it ourselves: %v\n%s", ref, out)
 	}
-	if m := back.Message; m != nil && (m.From.Address != op.From.Address || m.To.Address != op.To.Address) {
+	m := back.Message
+	switch {
+	case m == nil:
+		t.Fatalf("a message became a notice:\n%s", out)
+	case m.From.Address != op.From.Address || m.To.Address != op.To.Address:
 		t.Fatalf("from %v to %v, was %v to %v", m.From, m.To, op.From, op.To)
+	case !bytes.Equal(m.Content.Octets, op.Content.Octets):
+		t.Fatalf("text %q, was %q", m.Content.Octets, op.Content.Octets)
+	case (m.Activity == adapters.ActivityComposing) != (op.Activity == adapters.ActivityComposing) || (m.Activity == 0) != (op.Activity == 0):
+		t.Fatalf("activity %v, was %v", m.Activity, op.Activity)
+	case op.Activity == 0 && how&2 != 0 && (m.Wants != op.Wants || m.Wants != 0 && m.TransID != op.TransID):
+		t.Fatalf("%v asked of %q, was %v of %q", m.Wants, m.TransID, op.Wants, op.TransID)
 	}
 	return true
 }

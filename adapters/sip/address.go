@@ -27,7 +27,7 @@ func AddressOf(u wire.URI, how cpim.SIPMapping) (adapters.Party, *Refusal) {
 		if err != nil {
 			return adapters.Party{}, refuse(WhyAddress, 404, "Not Found: the address cannot be carried")
 		}
-		return adapters.Party{Address: a.WithScheme(how.Scheme)}, nil
+		return adapters.Party{Address: a.WithScheme(how.Scheme).Clone()}, nil
 	default:
 		return adapters.Party{}, refuse(WhyScheme, 416, "Unsupported URI Scheme")
 	}
@@ -39,7 +39,8 @@ func AddressOf(u wire.URI, how cpim.SIPMapping) (adapters.Party, *Refusal) {
 	if err != nil {
 		return adapters.Party{}, refuse(WhyAddress, 404, "Not Found: the address cannot be carried")
 	}
-	return adapters.Party{Address: id.Address, Instance: id.Instance.String()}, nil
+	// Addresses are kept, by whoever remembers a message or a watch, for much longer than the request that they are parts of.
+	return adapters.Party{Address: id.Address.Clone(), Instance: id.Instance.String()}, nil
 }
 
 // refuseSIPS answers a SIPS URI: "if the To header or Request-URI of a SIP message is a SIPS URI then the SIP-to-XMPP gateway MUST

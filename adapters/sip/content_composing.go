@@ -98,8 +98,10 @@ func (c *composers) keep(who conversation, is composer, now time.Time, known boo
 	switch {
 	case over(is):
 		delete(c.told, who)
-	case fits:
+	case known:
 		c.told[who] = is
+	case fits:
+		c.told[conversation{who.from.Clone(), who.to.Clone()}] = is // of a stanza, which need not be kept
 	}
 	c.count.Store(int32(len(c.told)))
 	return fits

@@ -74,6 +74,9 @@ func (l *learned) note(a userAgent, takes bool) {
 			clear(l.facts)
 		}
 	}
+	if !known {
+		a.user = a.user.Clone() // which is a part of a request
+	}
 	l.facts[a] = fact{takes, now.Add(learnedLife)}
 }
 

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -119,4 +120,42 @@ func TestComposersFullCostsNoWalk(t *testing.T) {
 	if !s.step(stranger, adapters.ActivityComposing, 0, now.Add(time.Hour)) {
 		t.Error("what has lapsed makes no room")
 	}
+}
+
+// What is kept of users keeps nothing of the requests that they came in.
+func TestWhatIsKeptIsSmall(t *testing.T) {
+	l, c := newLearned(), newComposers()
+	before := heap()
+	for i := range 500 {
+		request := "im:u" + strconv.Itoa(i) + "@example.net" + strings.Repeat(" ", 64<<10)
+		user := cpim.MustParseAddress(strings.TrimRight(request, " "))
+		l.note(userAgent{"p", user, featureCPIM}, true)
+		c.step(conversation{user, user}, adapters.ActivityComposing, 0, now)
+	}
+	if grown := heap() - before; grown > 8<<20 {
+		t.Errorf("%d octets for 500 users", grown)
+	}
+	runtime.KeepAlive(l)
+	runtime.KeepAlive(c)
+}
+
+func heap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// An address that was read is no part of the request: what is kept by it, in the core too, would keep 64 KiB each.
+func TestAddressesAreNoPartsOfRequests(t *testing.T) {
+	before := heap()
+	var kept []adapters.Party
+	for range 500 {
+		op := read(t, strings.Replace(rfc7572Example4, "Content-Length: 44\n\nNeither", "\n"+strings.Repeat("x", 32<<10), 1))
+		kept = append(kept, adapters.Party{Address: op.From.Address}, adapters.Party{Address: op.To.Address})
+	}
+	if grown := heap() - before; grown > 8<<20 {
+		t.Errorf("%d octets for 1000 addresses", grown)
+	}
+	runtime.KeepAlive(kept)
 }

@@ -1,6 +1,7 @@
 package xmpp
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -45,6 +46,10 @@ func (c *conversations) put(p talkers, v conversation) {
 	if len(c.now) >= maxConversations/2 {
 		c.now, c.old = map[talkers]conversation{}, c.now
 	}
+	if _, known := c.now[p]; !known {
+		// They are parts of a request, as the name is.
+		p = talkers{p.ours.Clone(), p.theirs.Clone()}
+	}
 	c.now[p] = v
 }
 
@@ -85,7 +90,7 @@ func (c *conversations) tell(op *adapters.MessageOp) (env stanza.Envelope, send 
 			env.State, v.last = adapters.ActivityActive, adapters.ActivityActive
 		}
 		if op.SenderName != "" && op.SenderName != v.name && len(op.SenderName) <= maxName {
-			env.Nick, v.name = true, op.SenderName
+			env.Nick, v.name = true, strings.Clone(op.SenderName)
 		}
 	}
 	if v != before {

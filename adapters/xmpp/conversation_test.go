@@ -1,7 +1,9 @@
 package xmpp
 
 import (
+	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,4 +161,26 @@ func BenchmarkConversations(b *testing.B) {
 	for b.Loop() {
 		c.tell(op)
 	}
+}
+
+// TestConversationsKeepNoRequests: what is kept of users keeps nothing of the requests that they came in.
+func TestConversationsKeepNoRequests(t *testing.T) {
+	heap := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	c := newConversations()
+	before := heap()
+	for i := range 500 {
+		request := "Romeo im:u" + strconv.Itoa(i) + "@example.net" + strings.Repeat(" ", 64<<10)
+		op := between(strings.TrimSpace(request[6:]), "im:juliet@example.com")
+		op.SenderName = request[:5]
+		c.tell(op)
+	}
+	if grown := heap() - before; grown > 8<<20 {
+		t.Errorf("%d octets for 500 users", grown)
+	}
+	runtime.KeepAlive(c)
 }
