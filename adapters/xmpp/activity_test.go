@@ -3,6 +3,7 @@ package xmpp_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 )
@@ -28,6 +29,15 @@ func TestChatStatesCrossTLP06(t *testing.T) {
 	say("m1", "<body>x</body><active xmlns='http://jabber.org/protocol/chatstates'/>")
 	composing()
 	if e := p.stanza(); e.Child("http://jabber.org/protocol/chatstates", "composing") == nil || strings.Contains(e.Raw, "<body>") {
+		t.Fatalf("%s", e.Raw)
+	}
+	// What its sender does not say again ends by itself (RFC 3994 §3.3).
+	briefly := textOp("a2", "")
+	briefly.Activity, briefly.Content, briefly.ActivityRefresh = adapters.ActivityComposing, adapters.Content{}, 20*time.Millisecond
+	if st := a.Message(t.Context(), nil, briefly); st.Outcome != adapters.Indeterminate {
+		t.Errorf("%+v", st)
+	}
+	if e := p.stanza(); e.Child("http://jabber.org/protocol/chatstates", "active") == nil || strings.Contains(e.Raw, "<body>") {
 		t.Fatalf("%s", e.Raw)
 	}
 	core.say(adapters.Failed(adapters.ReasonNotFound, ""))

@@ -35,6 +35,7 @@ type Adapter struct {
 	answers  *brake
 	caps     *capsCache
 	talks    *conversations
+	lapses   lapses
 	hosts    map[string]*jid.Hosted // by the host, as it stands in a JID
 
 	h      adapters.Handler
@@ -186,6 +187,7 @@ func (a *Adapter) Shutdown(ctx context.Context) error {
 	began := true
 	a.started.Do(func() { began = false })
 	a.stopping.Do(func() {
+		a.lapses.end()
 		for _, l := range a.links {
 			l.box.close("The gateway is shutting down")
 		}

@@ -15,10 +15,18 @@ import (
 // Message implements adapters.Adapter. The way is the component link that the two domains name, and then hops is not looked at, or a
 // stream to one of hops. See the package comment for what each outcome means.
 func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapters.MessageOp) adapters.Status {
+	if !a.lapses.follow(op, hops, a.lapsed) {
+		return adapters.Accepted() // as one that nobody wants to know
+	}
 	envelope, wanted := a.talks.tell(op)
 	if !wanted {
 		return adapters.Accepted() // an activity that their client does not want to know
 	}
+	return a.carry(ctx, hops, op, envelope)
+}
+
+// carry writes a message with this envelope.
+func (a *Adapter) carry(ctx context.Context, hops []resolver.Target, op *adapters.MessageOp, envelope stanza.Envelope) adapters.Status {
 	op, err := a.hosting(op.From.Address, op.To.Address).sent(op)
 	if err != nil {
 		return refusal(err)
