@@ -1,14 +1,10 @@
 package integration
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/binary"
 	"encoding/xml"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +18,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
+	"github.com/isthmus-gateway/isthmus/internal/expattest"
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 )
 
@@ -30,59 +27,6 @@ import (
 
 // instant is the time of the fuzz targets.
 var instant = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-
-// expat is a child process that reads XML with expat; see internal/strictxml/testdata/expat_oracle.py for its protocol.
-type expat struct {
-	in  io.WriteCloser
-	out *bufio.Reader
-}
-
-func startExpat(tb testing.TB) *expat {
-	tb.Helper()
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			tb.Fatal("python3 is required: ", err)
-		}
-		tb.Skip("python3 is required: ", err)
-	}
-	cmd := exec.Command(python, "../internal/strictxml/testdata/expat_oracle.py")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		in.Close()
-		if err := cmd.Wait(); err != nil {
-			tb.Errorf("expat: %v", err)
-		}
-	})
-	return &expat{in: in, out: bufio.NewReader(out)}
-}
-
-func (e *expat) read(tb testing.TB, doc []byte) string {
-	tb.Helper()
-	if _, err := e.in.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(doc))), doc...)); err != nil {
-		tb.Fatal(err)
-	}
-	var head [4]byte
-	if _, err := io.ReadFull(e.out, head[:]); err != nil {
-		tb.Fatal(err)
-	}
-	answer := make([]byte, binary.BigEndian.Uint32(head[:]))
-	if _, err := io.ReadFull(e.out, answer); err != nil {
-		tb.Fatal(err)
-	}
-	return string(answer)
-}
 
 // stanzaSeen is what a parser found in a stream: its children, of the first one the addresses, its children's names and its bodies.
 type stanzaSeen struct {
@@ -170,9 +114,9 @@ func seenStandard(stream []byte) (s stanzaSeen, err error) {
 }
 
 // seenExpat reads what expat found.
-func seenExpat(tree string) (s stanzaSeen, err error) {
-	if strings.HasPrefix(tree, "!") {
-		return s, fmt.Errorf("expat: %s", tree[1:])
+func seenExpat(tree, refusal string) (s stanzaSeen, err error) {
+	if refusal != "" {
+		return s, fmt.Errorf("expat: %s", refusal)
 	}
 	at := 0
 	number := func(end byte) int {
@@ -244,13 +188,13 @@ func FuzzSIPToXMPP_TFZ13(f *testing.F) {
 	for _, b := range seedsOfSIP() {
 		f.Add(b)
 	}
-	second := startExpat(f)
+	second := expattest.Start(f)
 	f.Fuzz(func(t *testing.T, octets []byte) { crossToXMPP(t, second, octets) })
 }
 
 // The seeds all cross, so that the target begins behind the checks of the door.
 func TestSeedsCrossToXMPP(t *testing.T) {
-	second := startExpat(t)
+	second := expattest.Start(t)
 	for _, b := range seedsOfSIP() {
 		if !crossToXMPP(t, second, b) {
 			t.Errorf("does not cross:\n%s", b)
@@ -281,7 +225,7 @@ func seedsOfSIP() (seeds [][]byte) {
 }
 
 // crossToXMPP tells whether a message crossed, and checks what came of it.
-func crossToXMPP(t *testing.T, second *expat, octets []byte) bool {
+func crossToXMPP(t *testing.T, second *expattest.Oracle, octets []byte) bool {
 	t.Helper()
 	req, err := wire.Parse(octets, wire.Limits{})
 	if err != nil || !req.IsRequest() || req.Method() != "MESSAGE" {
@@ -305,7 +249,7 @@ func crossToXMPP(t *testing.T, second *expat, octets []byte) bool {
 	if err != nil {
 		t.Fatalf("encoding/xml: %v in %s", err, out)
 	}
-	thirds, err := seenExpat(second.read(t, stream))
+	thirds, err := seenExpat(second.Parse(t, stream))
 	if err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}

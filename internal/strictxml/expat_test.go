@@ -1,78 +1,16 @@
 package strictxml
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/isthmus-gateway/isthmus/internal/expattest"
 )
-
-// oracle is a child process that parses with expat. python3 is required: the
-// tests that need it are skipped without it, but fail where CI is set.
-type oracle struct {
-	in  io.WriteCloser
-	out *bufio.Reader
-}
-
-func startOracle(tb testing.TB) *oracle {
-	tb.Helper()
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			tb.Fatal("python3 is required: ", err)
-		}
-		tb.Skip("python3 is required: ", err)
-	}
-	cmd := exec.Command(python, "testdata/expat_oracle.py")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		in.Close()
-		if err := cmd.Wait(); err != nil {
-			tb.Errorf("expat oracle: %v", err)
-		}
-	})
-	return &oracle{in: in, out: bufio.NewReader(out)}
-}
-
-// parse returns expat's tree, or its message.
-func (o *oracle) parse(tb testing.TB, doc []byte) (tree, refusal string) {
-	tb.Helper()
-	request := append(binary.BigEndian.AppendUint32(nil, uint32(len(doc))), doc...)
-	if _, err := o.in.Write(request); err != nil {
-		tb.Fatal(err)
-	}
-	var head [4]byte
-	if _, err := io.ReadFull(o.out, head[:]); err != nil {
-		tb.Fatal(err)
-	}
-	answer := make([]byte, binary.BigEndian.Uint32(head[:]))
-	if _, err := io.ReadFull(o.out, answer); err != nil {
-		tb.Fatal(err)
-	}
-	if len(answer) > 0 && answer[0] == '!' {
-		return "", string(answer[1:])
-	}
-	return string(answer), ""
-}
 
 // printTree prints a tree as the oracle does.
 func printTree(e *Element) string {
@@ -146,13 +84,13 @@ func wideLimits() Limits {
 
 // compare fails unless what we accept expat accepts with the same tree. It
 // tells whether we accept.
-func (o *oracle) compare(tb testing.TB, doc []byte) bool {
+func compare(o *expattest.Oracle, tb testing.TB, doc []byte) bool {
 	tb.Helper()
 	e, err := ParseDocument(doc, wideLimits())
 	if err != nil {
 		return false
 	}
-	tree, refusal := o.parse(tb, doc)
+	tree, refusal := o.Parse(tb, doc)
 	if refusal != "" {
 		replaced := foreignNames(doc, e)
 		if bytes.Equal(replaced, doc) {
@@ -161,7 +99,7 @@ func (o *oracle) compare(tb testing.TB, doc []byte) bool {
 		if e, err = ParseDocument(replaced, wideLimits()); err != nil {
 			tb.Fatalf("%q: with names in ASCII: %v", doc, err)
 		}
-		if tree, refusal = o.parse(tb, replaced); refusal != "" {
+		if tree, refusal = o.Parse(tb, replaced); refusal != "" {
 			tb.Fatalf("accepted, but expat says %s: %q", refusal, replaced)
 		}
 	}
@@ -186,10 +124,10 @@ func differentialSeeds(tb testing.TB) [][]byte {
 // T-FZ-05, as a test: the corpus, and 20000 mutations of it that are always the
 // same.
 func TestExpatAgrees(t *testing.T) {
-	o := startOracle(t)
+	o := expattest.Start(t)
 	seeds := differentialSeeds(t)
 	for _, s := range seeds {
-		o.compare(t, s)
+		compare(o, t, s)
 	}
 	rnd := rand.New(rand.NewPCG(5, 2026))
 	const bits = "<>&;/'\"=: \t\r\n!?[]-#xa0.\x00\x7f\u00e9\uFEFF\U0001F600"
@@ -230,7 +168,7 @@ func TestExpatAgrees(t *testing.T) {
 				doc[at] = "abpxqy"[rnd.IntN(6)]
 			}
 		}
-		if o.compare(t, doc) {
+		if compare(o, t, doc) {
 			accepted++
 		}
 	}
@@ -245,6 +183,6 @@ func FuzzExpat(f *testing.F) {
 	for _, s := range differentialSeeds(f) {
 		f.Add(s)
 	}
-	o := startOracle(f)
-	f.Fuzz(func(t *testing.T, doc []byte) { o.compare(t, doc) })
+	o := expattest.Start(f)
+	f.Fuzz(func(t *testing.T, doc []byte) { compare(o, t, doc) })
 }
