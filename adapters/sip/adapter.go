@@ -165,7 +165,7 @@ func (a *Adapter) keepAlive(src transaction.Source) time.Duration {
 // offersOverload tells whether the peer at a target is known to understand RFC 7339.
 func (a *Adapter) offersOverload(t resolver.Target) bool {
 	for _, peer := range a.peers.list {
-		if peer.OverloadControl && peer.reachedBy(t) {
+		if peer.OverloadControl && peer.reachedBy(t) != noProof {
 			return true
 		}
 	}

@@ -260,7 +260,7 @@ func TestT_ID_02_Matrix(t *testing.T) {
 	}
 }
 
-// T-ID-03: "There may be one or two P-Asserted-Identity values ..." (RFC 3325 §9.1); "If this token is present, proxies MUST remove all
+// T-ID-03, S3: "There may be one or two P-Asserted-Identity values ..." (RFC 3325 §9.1); "If this token is present, proxies MUST remove all
 // the P-Asserted-Identity header fields before forwarding messages to elements that are not trusted" (RFC 3325 §7).
 func TestT_ID_03_AssertedIdentity(t *testing.T) {
 	a, c := start(t, func(cfg *Config) {
@@ -411,7 +411,7 @@ func TestDigestOut(t *testing.T) {
 	}
 }
 
-// T-LP-07: a peer whose nonce changes for ever is answered twice and no more; T-ID-11: nobody but the configured realm gets an answer.
+// T-LP-07, S8: a peer whose nonce changes for ever is answered twice and no more; T-ID-11, S7: nobody but the configured realm gets an answer.
 func TestChallengeLoopsAndStrangers(t *testing.T) {
 	for _, s := range []struct {
 		name  string
@@ -490,7 +490,7 @@ func TestDigestWithinADialog(t *testing.T) {
 	next(t, done, "outcome")
 }
 
-// T-LP-04: a request of ours that comes back as it was has looped; one that was sent on to somebody else meanwhile is a spiral.
+// T-LP-04, S17: a request of ours that comes back as it was has looped; one that was sent on to somebody else meanwhile is a spiral.
 func TestT_LP_04_OwnVia(t *testing.T) {
 	for _, s := range []struct {
 		name string

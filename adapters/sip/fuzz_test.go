@@ -38,7 +38,7 @@ func headerNames(t *testing.T, b []byte) []string {
 	return names
 }
 
-// FuzzWriteMessage is T-FZ-14: whatever a message holds, what goes out is exactly one request with header fields of the white list, and
+// FuzzWriteMessage is T-FZ-14, S6: whatever a message holds, what goes out is exactly one request with header fields of the white list, and
 // two parsers that know nothing of each other read the same from it.
 func FuzzWriteMessage(f *testing.F) {
 	f.Add("juliet", "romeo", "balcony", "T-1", "id-1", "Subject", "en", "text/plain", []byte("hello"), uint8(0))

@@ -27,7 +27,7 @@ Neither, fair saint, if either thee dislike.`
 // tagged gives the request a tag of its own, so that it is no copy of another.
 func tagged(text, tag string) string { return strings.Replace(text, "tag=TAG", "tag="+tag, 1) }
 
-func TestStrangersAreRefused(t *testing.T) { // T-ID-01
+func TestStrangersAreRefused(t *testing.T) { // T-ID-01, S1
 	// The packet of CVE-2021-37624: a MESSAGE from whoever likes to be the emergency services.
 	const advisory = `
 MESSAGE sip:juliet@example.com SIP/2.0
@@ -175,7 +175,7 @@ func TestGeneralRules(t *testing.T) {
 		{"an unknown method", strings.ReplaceAll(tagged(hello, "b"), "MESSAGE", "JUGGLE"), 501, [2]string{"Allow", "MESSAGE, NOTIFY, OPTIONS, SUBSCRIBE"}},
 		{"Require", with("c", "Max-Forwards: 70", "Require: 100rel, gruu"), 420, [2]string{"Unsupported", "100rel, gruu"}},
 		{"an unknown scheme", with("d", "MESSAGE sip:juliet@example.com", "MESSAGE xmpp:juliet@example.com"), 416, [2]string{}},
-		{"T-TL-11 SIPS", with("e", "MESSAGE sip:", "MESSAGE sips:"), 480, [2]string{"Warning", `380 isthmus "SIPS Not Allowed"`}},
+		{"T-TL-11, S18: SIPS", with("e", "MESSAGE sip:", "MESSAGE sips:"), 480, [2]string{"Warning", `380 isthmus "SIPS Not Allowed"`}},
 		{"malformed", with("f", "Max-Forwards: 70", "Max-Forwards: many"), 400, [2]string{}},
 		{"two Call-IDs", with("g", "CSeq:", "Call-ID: another\nCSeq:"), 400, [2]string{}},
 		{"a type not carried", strings.Replace(with("h", "text/plain", "image/png"), "CSeq:", roomFor, 1), 415, [2]string{"Accept", acceptedContent}},

@@ -203,16 +203,17 @@ func (p *peers) at(src transaction.Source) (found *Peer) {
 	return found
 }
 
-// behind returns the peer that a target leads to: one that serves domain there, else any that is there; nil for a stranger.
-func (p *peers) behind(t resolver.Target, domain string) *Peer {
-	var found *Peer
+// behind returns the peer that a target leads to: one that serves domain there, else any that is there; of several the one that is known
+// best to be, as in sends; nil for a stranger.
+func (p *peers) behind(t resolver.Target, domain string) (found *Peer) {
+	best, serves := noProof, false
 	for _, peer := range p.list {
-		switch {
-		case !peer.reachedBy(t):
-		case slices.Contains(peer.Domains, domain):
-			return peer
-		case found == nil:
-			found = peer
+		s := peer.reachedBy(t)
+		if s == noProof {
+			continue
+		}
+		if right := slices.Contains(peer.Domains, domain); right && !serves || right == serves && s > best {
+			found, best, serves = peer, s, right
 		}
 	}
 	return found
@@ -260,8 +261,12 @@ func (p *Peer) sends(src transaction.Source) proof {
 			return byCertified
 		}
 	}
-	best := noProof
-	addr := src.Remote.Addr().Unmap()
+	return p.located(src.Remote.Addr())
+}
+
+// located tells whether addr is in the peer's networks, and how small the network is.
+func (p *Peer) located(addr netip.Addr) (best proof) {
+	addr = addr.Unmap()
 	for _, n := range p.Networks {
 		if n.Contains(addr) {
 			best = max(best, byAddress+proof(n.Bits()))
@@ -271,17 +276,12 @@ func (p *Peer) sends(src transaction.Source) proof {
 }
 
 // reachedBy tells whether a target leads to this peer: its address is the peer's, or only with a certificate of the peer's can one answer there.
-func (p *Peer) reachedBy(t resolver.Target) bool {
-	return p.covers(t.Addr().Addr()) || t.Transport() == resolver.TLS && slices.Contains(p.Certificates, t.ServerName())
+func (p *Peer) reachedBy(t resolver.Target) proof {
+	if t.Transport() == resolver.TLS && slices.Contains(p.Certificates, t.ServerName()) {
+		return byCertified
+	}
+	return p.located(t.Addr().Addr())
 }
 
 // covers tells whether addr is in the peer's networks.
-func (p *Peer) covers(addr netip.Addr) bool {
-	addr = addr.Unmap()
-	for _, n := range p.Networks {
-		if n.Contains(addr) {
-			return true
-		}
-	}
-	return false
-}
+func (p *Peer) covers(addr netip.Addr) bool { return p.located(addr) != noProof }

@@ -165,7 +165,7 @@ func TestRFC6665(t *testing.T) {
 	}
 }
 
-// T-PR-14: "A presence agent MUST authenticate all subscription requests" (RFC 3856 §6.6.1), and nothing is kept for one that is not.
+// T-PR-14, S9: "A presence agent MUST authenticate all subscription requests" (RFC 3856 §6.6.1), and nothing is kept for one that is not.
 func TestT_PR_14_Anonymous(t *testing.T) {
 	a, c := start(t, nil)
 	g := udpAgent(t, a)
@@ -216,7 +216,7 @@ func TestT_PR_09_Undecided(t *testing.T) {
 	waitFor(t, func() bool { return a.notifiers.count() == 1 })
 }
 
-// T-PR-22: who sends SUBSCRIBE requests never causes more than two messages for each: the answer and one NOTIFY (RFC 6665 §6.3).
+// T-PR-22, S10: who sends SUBSCRIBE requests never causes more than two messages for each: the answer and one NOTIFY (RFC 6665 §6.3).
 func TestT_PR_22_Amplification(t *testing.T) {
 	a, c := start(t, func(cfg *Config) { cfg.Limits.WatchesPerWatcher = 5 })
 	g := udpAgent(t, a)

@@ -289,7 +289,7 @@ func TestReadNotify(t *testing.T) {
 		{"T-ID-07 a SIPS entity", "pres:romeo@", "sips:romeo@", 403, nil},
 		{"an entity in another scheme", "pres:romeo@", "sip:romeo@", 0, nil},
 		{"no entity", "entity='pres:romeo@example.net'", "", 400, nil},
-		{"a document type", "<presence", "<!DOCTYPE presence><presence", 400, nil},
+		{"S14: a document type", "<presence", "<!DOCTYPE presence><presence", 400, nil},
 		{"two values of one attribute", "id='ID-dr4hcr0st3lup4c'", "id='a' id='b'", 400, nil},
 		{"no Subscription-State", "Subscription-State: active;expires=499\n", "", 400, nil},
 		{"a malformed one", "active;expires=499", "active;expires=soon", 400, nil},

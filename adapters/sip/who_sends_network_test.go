@@ -316,3 +316,91 @@ func TestAssertedName(t *testing.T) {
 		t.Errorf("%q", op.SenderName)
 	}
 }
+
+// T-OV-06, S11: two challenges may be more than a short request over UDP may get: then the stronger is sent, and not nothing.
+func TestChallengeWithoutRoom(t *testing.T) {
+	a, c := start(t, provenPeer(func(p *Peer) { p.AllowMD5 = true }))
+	g := udpAgent(t, a)
+	m := g.ask(tagged(hello, "a"))
+	if all := challenges(t, m); m.StatusCode() != 401 || len(all) != 1 || all[0].Algorithm != digest.SHA256 || len(m.Raw())*5 > g.sent*6 {
+		t.Errorf("%d octets for %d:\n%s", len(m.Raw()), g.sent, m.Raw())
+	}
+	c.quiet(t)
+}
+
+// S12: a flood of requests without proof takes no place in the table of transactions, over UDP, where each would stay for Timer J, and over
+// TCP; who proves itself is served meanwhile.
+func TestFloodWithoutProof(t *testing.T) {
+	a, c := start(t, func(cfg *Config) {
+		provenPeer(nil)(cfg)
+		cfg.Transactions.ServerTransactions = 4
+		cfg.T1 = 500 * 1e6 // Timer J is 32 s
+	})
+	const target = "sip:juliet@example.com"
+	for _, g := range []*agent{udpAgent(t, a), tcpAgent(t, a)} {
+		for i := range 100 {
+			if m := g.ask(tagged(hello, "x"+itoa(int64(i)))); m.StatusCode() != 401 {
+				t.Fatalf("request %d: %d %s", i, m.StatusCode(), m.ReasonPhrase())
+			}
+		}
+		ch := challenges(t, g.ask(tagged(hello, "y")))[0]
+		text := strings.Replace(tagged(hello, "z"+g.addr().String()[10:]), "Call-ID: ", "Call-ID: "+g.addr().String()[10:], 1)
+		if m := g.ask(authorized(t, text, ch, "romeo", "rosaline", target, 1, "MESSAGE")); m.StatusCode() != 202 {
+			t.Errorf("%d %s", m.StatusCode(), m.ReasonPhrase())
+		}
+		next(t, c.messages, "message")
+	}
+}
+
+// T-ID-11, S7, S3: what is sent to a part of a network with a peer of its own is sent to that peer, and not to the trusted one around it.
+func TestOverlappingPeersOut(t *testing.T) {
+	around := Peer{
+		Name: "home", Networks: network("127.0.0.0/8"), Domains: []string{"example.net"}, Trusted: true,
+		Credentials: Credentials{Username: "isthmus", Realm: "example.net", Password: secret.New("bridge")},
+	}
+	inside := Peer{Name: "phones", Networks: network("127.0.0.1/32"), Domains: []string{"example.net"}}
+	for _, list := range [][]Peer{{around, inside}, {inside, around}} {
+		a, _ := start(t, func(cfg *Config) { cfg.Peers = list })
+		g := udpAgent(t, a)
+		done := make(chan adapters.Status, 1)
+		go func() { done <- a.Message(context.Background(), []resolver.Target{g.hop()}, outgoing(nil)) }()
+		m := g.request("MESSAGE", map[string]bool{})
+		if v, has := m.Header("P-Asserted-Identity"); has {
+			t.Errorf("%s first: P-Asserted-Identity: %s", list[0].Name, v)
+		}
+		g.answer(m, asking(digest.Challenge{Realm: "example.net", Nonce: "n", Algorithm: digest.SHA256, Auth: true}))
+		if st := next(t, done, "outcome"); st.Reason != adapters.ReasonNotAuthenticated {
+			t.Errorf("%s first: %+v", list[0].Name, st)
+		}
+	}
+}
+
+// S2: a connection proves nobody: on the one that Romeo has proven himself on, others are asked, and who refreshes his watch must be he.
+func TestConnectionOfSeveral(t *testing.T) {
+	a, c := start(t, provenPeer(nil))
+	g := tcpAgent(t, a)
+	const target = "sip:juliet@example.com"
+	ask := func(text, user, password, method string) *wire.Message {
+		ch := challenges(t, g.ask(strings.Replace(text, "tag=", "tag=x", 1)))[0]
+		return g.ask(authorized(t, text, ch, user, password, target, 1, method))
+	}
+	r := ask(subscribeText, "romeo", "rosaline", "SUBSCRIBE")
+	if r.StatusCode() != 200 {
+		t.Fatalf("%d %s", r.StatusCode(), r.ReasonPhrase())
+	}
+	next(t, c.watches, "watch")
+	if m := g.ask(strings.Replace(tagged(hello, "a"), "romeo@", "tybalt@", 1)); m.StatusCode() != 401 {
+		t.Errorf("another without proof: %d", m.StatusCode())
+	}
+	refresh := within(r, "9", "0")
+	if m := g.ask(refresh); m.StatusCode() != 401 {
+		t.Errorf("a refresh without proof: %d", m.StatusCode())
+	}
+	if m := ask(within(r, "10", "0"), "tybalt", "cats", "SUBSCRIBE"); m.StatusCode() != 403 {
+		t.Errorf("a refresh by another in his name: %d", m.StatusCode())
+	}
+	if m := ask(strings.Replace(within(r, "11", "0"), "romeo@example.net", "tybalt@example.net", 1), "tybalt", "cats", "SUBSCRIBE"); m.StatusCode() != 403 {
+		t.Errorf("a refresh by another in his own name: %d", m.StatusCode())
+	}
+	c.quiet(t)
+}

@@ -206,7 +206,7 @@ func TestClientContextEnds(t *testing.T) {
 }
 
 // RFC 3261 §18.1.2: "If the value of the "sent-by" parameter in that header field value does not correspond to a value that the client
-// transport is configured to insert into requests, the response MUST be silently discarded." T-ID-13 for branch, method, source and Via count.
+// transport is configured to insert into requests, the response MUST be silently discarded." T-ID-13, S16 for branch, method, source and Via count.
 func TestForeignResponses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := prometheus.NewRegistry()
@@ -466,7 +466,7 @@ func TestOverloadReflection(t *testing.T) {
 	})
 }
 
-// A panic of the handler costs one message.
+// S13: a panic of the handler costs one message.
 func TestPanicIsCaught(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
