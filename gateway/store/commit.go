@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -22,6 +23,8 @@ type committer struct {
 	in   chan *commit
 	end  chan struct{}
 	done sync.WaitGroup
+	// stored is told the engine's last sequence after each write.
+	stored func(seq uint64)
 }
 
 // commit is one call's messages.
@@ -29,7 +32,8 @@ type commit struct {
 	messages []*nats.Msg
 	atomic   bool // all or none of them are written
 	size     int
-	result   chan error // has room for one
+	ctx      context.Context // its caller waits no longer than this
+	result   chan error      // has room for one
 }
 
 // The bounds of one batch; the engine takes at most a thousand messages in one.
@@ -40,21 +44,21 @@ const (
 	commitWait = 10 * time.Second
 )
 
-func newCommitter(conn *nats.Conn, js jetstream.JetStream) *committer {
-	c := &committer{conn: conn, js: js, in: make(chan *commit, maxBatch), end: make(chan struct{})}
+func newCommitter(conn *nats.Conn, js jetstream.JetStream, stored func(uint64)) *committer {
+	c := &committer{conn: conn, js: js, stored: stored, in: make(chan *commit, maxBatch), end: make(chan struct{})}
 	c.done.Go(c.run)
 	return c
 }
 
-// close ends it. Calls that wait get ErrUnavailable.
+// close ends it. Calls that wait get ErrUnknown.
 func (c *committer) close() {
 	close(c.end)
 	c.done.Wait()
 }
 
-// write writes messages and returns when they are synced. When ctx ends first, it is not known whether they are.
+// write writes messages and returns when they are synced. ErrUnknown: they may be, or come to be.
 func (c *committer) write(ctx context.Context, atomic bool, messages ...*nats.Msg) error {
-	w := &commit{messages: messages, atomic: atomic && len(messages) > 1, result: make(chan error, 1)}
+	w := &commit{messages: messages, atomic: atomic && len(messages) > 1, ctx: ctx, result: make(chan error, 1)}
 	for _, m := range messages {
 		w.size += len(m.Data) + 256
 	}
@@ -69,9 +73,9 @@ func (c *committer) write(ctx context.Context, atomic bool, messages ...*nats.Ms
 	case err := <-w.result:
 		return err
 	case <-c.end:
-		return ErrUnavailable
+		return ErrUnknown
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		return fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
 	}
 }
 
@@ -103,10 +107,19 @@ func (c *committer) run() {
 				break fill
 			}
 		}
+		// Nobody waits for these any more: they have been told that it is not known, and nothing of them is written.
+		batch = slices.DeleteFunc(batch, func(w *commit) bool { return w.ctx.Err() != nil })
+		if len(batch) == 0 {
+			continue
+		}
 		err := c.commit(batch)
 		if err != nil && len(batch) > 1 {
 			// One that is refused must not take the others with it: a journal that has room for some takes those.
 			for _, w := range batch {
+				if one := w.ctx.Err(); one != nil {
+					w.result <- fmt.Errorf("%w: %w", ErrUnknown, one)
+					continue
+				}
 				w.result <- c.commit([]*commit{w})
 			}
 			continue
@@ -148,17 +161,19 @@ func (c *committer) commit(batch []*commit) error {
 			return fault(err)
 		}
 		var ack struct {
-			Error *jetstream.APIError `json:"error"`
-			Count int                 `json:"count"`
+			Error    *jetstream.APIError `json:"error"`
+			Count    int                 `json:"count"`
+			Sequence uint64              `json:"seq"`
 		}
 		switch err := json.Unmarshal(answer.Data, &ack); {
 		case err != nil:
-			return fmt.Errorf("%w: an answer that cannot be read", ErrUnavailable)
+			return fmt.Errorf("%w: an answer that cannot be read", ErrUnknown)
 		case ack.Error != nil:
 			return fault(ack.Error)
 		case ack.Count != len(all):
-			return fmt.Errorf("%w: %d of %d were stored", ErrUnavailable, ack.Count, len(all))
+			return fmt.Errorf("%w: %d of %d were stored", ErrUnknown, ack.Count, len(all))
 		}
+		c.stored(ack.Sequence)
 	}
 	return nil
 }
@@ -169,7 +184,10 @@ const worthwhile = 12
 // single publishes each message by itself.
 func (c *committer) single(ctx context.Context, all []*nats.Msg) error {
 	if len(all) == 1 {
-		_, err := c.js.PublishMsg(ctx, all[0])
+		ack, err := c.js.PublishMsg(ctx, all[0])
+		if err == nil {
+			c.stored(ack.Sequence)
+		}
 		return fault(err)
 	}
 	acks := make([]jetstream.PubAckFuture, 0, len(all))
@@ -183,7 +201,8 @@ func (c *committer) single(ctx context.Context, all []*nats.Msg) error {
 	var failed error
 	for _, a := range acks {
 		select {
-		case <-a.Ok():
+		case ack := <-a.Ok():
+			c.stored(ack.Sequence)
 		case err := <-a.Err():
 			failed = errors.Join(failed, fault(err))
 		case <-ctx.Done():
@@ -219,6 +238,8 @@ func fault(err error) error {
 		case codeResources, codeStoreFull, codeStreamFull:
 			return fmt.Errorf("%w: %w", ErrFull, err)
 		}
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	// No answer of the engine: what it did is not known.
+	return fmt.Errorf("%w: %w", ErrUnknown, err)
 }

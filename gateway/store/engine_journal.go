@@ -48,9 +48,6 @@ const (
 	headerGone     = "Gone" // the entry was removed; nothing else is in the message
 )
 
-// goneLife is how long a mark that something is gone stays: the least that the engine knows.
-const goneLife = "1s"
-
 // checkID tells whether an ID can be a subject's token.
 func checkID(id ID) error {
 	if id == "" || len(id) > 64 {
@@ -64,34 +61,100 @@ func checkID(id ID) error {
 	return nil
 }
 
+// message is an entry as the engine holds it.
+func (s *Store) message(e *Entry) (*nats.Msg, error) {
+	if err := checkID(e.ID); err != nil {
+		return nil, err
+	}
+	if strings.ContainsAny(e.Order, "\r\n") || len(e.Order) > 8<<10 {
+		return nil, errors.New("store: an Order is one line of at most 8 KiB")
+	}
+	if len(e.Octets)+len(e.Order)+256 > s.cfg.MaxEntry {
+		return nil, fmt.Errorf("%w: an entry of %d octets", ErrFull, len(e.Octets))
+	}
+	m := nats.NewMsg(entrySubject + string(e.ID))
+	m.Data = e.Octets
+	m.Header.Set(headerKind, strconv.Itoa(int(e.Kind)))
+	m.Header.Set(headerOrder, e.Order)
+	m.Header.Set(headerAccepted, e.Accepted.UTC().Format(time.RFC3339Nano))
+	m.Header.Set(headerExpires, e.Expires.UTC().Format(time.RFC3339Nano))
+	return m, nil
+}
+
+// gone are the marks that an entry and its progress are no more. They stay until nothing before them is left (see janitor): the engine
+// replaces the last message of a subject without a trace of it on the disk, so that what a mark has replaced would be there again
+// after a crash that comes later than the mark's end.
+func gone(id ID) (all []*nats.Msg) {
+	for _, subject := range [...]string{entrySubject, progressPrefix} {
+		m := nats.NewMsg(subject + string(id))
+		m.Header.Set(headerGone, "1")
+		all = append(all, m)
+	}
+	return all
+}
+
 // Append implements Journal.
 func (s *Store) Append(ctx context.Context, entries ...Entry) error {
 	var all []*nats.Msg
 	for i := range entries {
-		e := &entries[i]
-		if err := checkID(e.ID); err != nil {
+		m, err := s.message(&entries[i])
+		if err != nil {
 			return err
 		}
-		if strings.ContainsAny(e.Order, "\r\n") || len(e.Order) > 8<<10 {
-			return errors.New("store: an Order is one line of at most 8 KiB")
-		}
-		if len(e.Octets)+len(e.Order)+256 > s.cfg.MaxEntry {
-			return fmt.Errorf("%w: an entry of %d octets", ErrFull, len(e.Octets))
-		}
-		m := nats.NewMsg(entrySubject + string(e.ID))
-		m.Data = e.Octets
-		m.Header.Set(headerKind, strconv.Itoa(int(e.Kind)))
-		m.Header.Set(headerOrder, e.Order)
-		m.Header.Set(headerAccepted, e.Accepted.UTC().Format(time.RFC3339Nano))
-		m.Header.Set(headerExpires, e.Expires.UTC().Format(time.RFC3339Nano))
 		all = append(all, m)
 	}
 	if !s.room.take(entries, &s.cfg) {
 		return ErrFull
 	}
 	err := s.commits.write(ctx, true, all...)
-	if err != nil && ctx.Err() == nil {
-		s.room.give(ofEntries(entries)...) // with ctx ended it is not known, and may be there
+	switch {
+	case errors.Is(err, ErrUnknown):
+		// Its caller tells somebody that it was not taken. If it was, it must not be there after a restart.
+		s.disown(ofEntries(entries))
+	case err != nil:
+		s.room.give(ofEntries(entries)...)
+	}
+	return err
+}
+
+// disown has entries forgotten of which it is not known whether they were written. What is written comes in the order in which it was
+// given: behind them.
+func (s *Store) disown(list []ID) {
+	s.background.Go(func() {
+		ctx, cancel := context.WithTimeout(s.ending, disownWait)
+		defer cancel()
+		for ctx.Err() == nil && s.Remove(ctx, list...) != nil {
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+		}
+	})
+}
+
+// disownWait bounds how long that is tried. Entries that a disk has kept for so long are found after a restart.
+const disownWait = 10 * time.Minute
+
+// Exchange implements Journal. The new entry takes the room of the old one: an end can be told when the journal is full.
+func (s *Store) Exchange(ctx context.Context, old ID, e Entry) error {
+	if err := checkID(old); err != nil {
+		return err
+	}
+	m, err := s.message(&e)
+	if err != nil {
+		return err
+	}
+	s.room.also(&e)
+	s.moving.RLock()
+	err = s.commits.write(ctx, true, append([]*nats.Msg{m}, gone(old)...)...)
+	s.moving.RUnlock()
+	switch {
+	case errors.Is(err, ErrUnknown):
+		// Either the old entry is there, or the new one, or both for a moment: whoever reads them finds out.
+	case err != nil:
+		s.room.give(e.ID)
+	default:
+		s.room.give(old)
 	}
 	return err
 }
@@ -118,6 +181,8 @@ func (s *Store) Mark(ctx context.Context, id ID, p Progress) error {
 	}
 	m := nats.NewMsg(progressPrefix + string(id))
 	m.Data = data
+	s.moving.RLock()
+	defer s.moving.RUnlock()
 	return s.commits.write(ctx, false, m)
 }
 
@@ -131,16 +196,13 @@ func (s *Store) Remove(ctx context.Context, list ...ID) error {
 		if !s.room.has(id) {
 			continue // nothing to forget
 		}
-		for _, subject := range [...]string{entrySubject, progressPrefix} {
-			m := nats.NewMsg(subject + string(id))
-			m.Header.Set(headerGone, "1")
-			m.Header.Set("Nats-TTL", goneLife)
-			all = append(all, m)
-		}
+		all = append(all, gone(id)...)
 	}
 	if len(all) == 0 {
 		return nil
 	}
+	s.moving.RLock()
+	defer s.moving.RUnlock()
 	if err := s.commits.write(ctx, false, all...); err != nil {
 		return err
 	}
@@ -201,7 +263,7 @@ func progressOf(data []byte) (Progress, error) {
 	return Progress(p), nil
 }
 
-// Replay implements Journal. The order is that in which entries were appended.
+// Replay implements Journal. The order is that in which the engine holds entries, among which the janitor moves old ones.
 func (s *Store) Replay(ctx context.Context, f func(Entry, Progress) error, corrupt func(ID, error)) error {
 	known := map[ID]Progress{}
 	err := scan(ctx, s.journal, progressPrefix, false, func(m jetstream.Msg) error {
@@ -280,14 +342,22 @@ func scan(ctx context.Context, stream jetstream.Stream, prefix string, headersOn
 
 // survey learns what the journal holds.
 func (s *Store) survey(ctx context.Context) error {
-	s.room.sizes = map[ID]int64{}
+	info, err := s.journal.Info(ctx)
+	if err != nil {
+		return fault(err)
+	}
+	s.room.begin(info.State.LastSeq)
 	return scan(ctx, s.journal, entrySubject, true, func(m jetstream.Msg) error {
 		id := ID(strings.TrimPrefix(m.Subject(), entrySubject))
 		size, err := strconv.ParseInt(m.Headers().Get("Nats-Msg-Size"), 10, 64)
 		if err != nil {
 			return fmt.Errorf("store: entry %s: %w", id, err)
 		}
-		s.room.add(id, size)
+		at, err := m.Metadata()
+		if err != nil {
+			return fmt.Errorf("store: entry %s: %w", id, err)
+		}
+		s.room.add(id, size, at.Sequence.Stream)
 		s.ids.behind(id)
 		return nil
 	})

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -54,6 +55,9 @@ var (
 	// ErrUnavailable says that the store cannot take anything now: a disk that fails, a cluster without a quorum. Nothing was taken, as
 	// far as is known.
 	ErrUnavailable = errors.New("store: unavailable")
+	// ErrUnknown is an ErrUnavailable where the store had no time to answer: something may have been taken. An entry that Append failed for in
+	// this way is forgotten as soon as the store can.
+	ErrUnknown = fmt.Errorf("%w: the outcome is not known", ErrUnavailable)
 	// ErrNotFound says that there is no such entry or fact.
 	ErrNotFound = errors.New("store: not found")
 	// ErrExists says that a fact is there already, or has changed since it was read.
@@ -68,10 +72,13 @@ type Journal interface {
 	Append(ctx context.Context, entries ...Entry) error
 	// Mark writes what became of an entry. When it returns nil it survives a crash.
 	Mark(ctx context.Context, id ID, p Progress) error
-	// Remove forgets entries that have come to their end. After a crash within a second of it an entry may be there again.
+	// Exchange forgets an entry that has come to its end and adds the one that tells of it, e, in its room: after a crash one of them is there,
+	// or both when it failed.
+	Exchange(ctx context.Context, old ID, e Entry) error
+	// Remove forgets entries that have come to their end. When it returns nil none of them is there again after a crash.
 	Remove(ctx context.Context, ids ...ID) error
-	// Replay calls f for each entry, in the order in which they were appended, with its progress, until f fails. An entry that cannot be read is passed to
-	// corrupt and kept: nothing is ever deleted because it cannot be read.
+	// Replay calls f for each entry with its progress, until f fails. Who needs an order sorts by ID. An entry that cannot be read is passed
+	// to corrupt and kept: nothing is ever deleted because it cannot be read.
 	Replay(ctx context.Context, f func(Entry, Progress) error, corrupt func(ID, error)) error
 	// Read returns one entry.
 	Read(ctx context.Context, id ID) (Entry, Progress, error)

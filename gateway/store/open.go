@@ -42,8 +42,13 @@ type Store struct {
 	commits *committer
 	ids     ids
 	room    room
+	// moving is held for writing while the janitor writes entries anew, so that nothing else becomes of them meanwhile.
+	moving sync.RWMutex
 
-	closing sync.Once
+	background sync.WaitGroup
+	ending     context.Context // until Close
+	end        context.CancelFunc
+	closing    sync.Once
 }
 
 var (
@@ -55,8 +60,8 @@ var (
 var ErrLocked = errors.New("store: another process uses the directory")
 
 // The stream of the journal and the bucket of facts on the engine. An entry and its progress are messages of two subjects, of which the
-// engine keeps the last: what is removed is replaced by a mark that it is gone, which ends by itself. So everything that happens to
-// entries is a publish, and is synced together with what else happens.
+// engine keeps the last: what is removed is replaced by a mark that it is gone. So everything that happens to entries is a publish, and is
+// synced together with what else happens; the janitor clears what nothing needs any more.
 const (
 	journalStream  = "JOURNAL"
 	entrySubject   = "e."
@@ -85,6 +90,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	s := &Store{cfg: c}
+	s.ending, s.end = context.WithCancel(context.Background())
 	if s.lock, err = lockDirectory(c.Directory); err != nil {
 		return nil, err
 	}
@@ -107,8 +113,12 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if err := s.openStreams(ctx); err != nil {
 		return nil, err
 	}
-	s.commits = newCommitter(s.conn, s.js)
-	return s, s.survey(ctx)
+	s.commits = newCommitter(s.conn, s.js, s.room.stored)
+	if err := s.survey(ctx); err != nil {
+		return nil, err
+	}
+	s.background.Go(s.tidy)
+	return s, nil
 }
 
 // startEngine starts the engine in this process, on no port.
@@ -143,7 +153,7 @@ func (s *Store) openStreams(ctx context.Context) (err error) {
 	s.journal, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: journalStream, Subjects: []string{entrySubject + "*", progressPrefix + "*"}, Storage: jetstream.FileStorage, Replicas: 1,
 		Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1, MaxMsgSize: int32(s.cfg.MaxEntry + 64<<10), AllowDirect: true,
-		AllowAtomicPublish: true, AllowMsgTTL: true,
+		AllowAtomicPublish: true,
 	})
 	if err != nil {
 		return fmt.Errorf("store: the journal: %w", err)
@@ -160,9 +170,11 @@ func (s *Store) openStreams(ctx context.Context) (err error) {
 // Close ends the engine. What a call was waiting for is unknown; what has returned is on disk. Idempotent.
 func (s *Store) Close() {
 	s.closing.Do(func() {
+		s.end()
 		if s.commits != nil {
 			s.commits.close()
 		}
+		s.background.Wait()
 		if s.conn != nil {
 			s.conn.Close()
 		}

@@ -5,8 +5,15 @@ import "sync"
 // room counts what the journal holds, so that it is refused when it is full.
 type room struct {
 	mu     sync.Mutex
-	sizes  map[ID]int64
+	held   map[ID]place
 	octets int64
+	last   uint64 // the engine's last sequence that is known
+}
+
+// place is what an entry takes, and where the engine has it: at this sequence or after it.
+type place struct {
+	size int64
+	from uint64
 }
 
 // entryCost is what an entry takes beside its octets: headers, index, and its progress.
@@ -20,26 +27,82 @@ func (r *room) take(entries []Entry, c *Config) bool {
 	for i := range entries {
 		size += int64(len(entries[i].Octets)) + entryCost
 	}
-	if len(r.sizes)+len(entries) > c.MaxEntries || r.octets+size > c.MaxOctets {
+	if len(r.held)+len(entries) > c.MaxEntries || r.octets+size > c.MaxOctets {
 		return false
 	}
 	for i := range entries {
-		r.put(entries[i].ID, int64(len(entries[i].Octets))+entryCost)
+		r.put(entries[i].ID, place{int64(len(entries[i].Octets)) + entryCost, r.last + 1})
 	}
 	return true
 }
 
+// begin empties it: last is the engine's last sequence.
+func (r *room) begin(last uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held, r.octets, r.last = map[ID]place{}, 0, last
+}
+
 // put counts one. The caller holds the lock.
-func (r *room) put(id ID, size int64) {
-	r.octets += size - r.sizes[id]
-	r.sizes[id] = size
+func (r *room) put(id ID, p place) {
+	r.octets += p.size - r.held[id].size
+	r.held[id] = p
 }
 
 // add counts one that is there already, of so many octets.
-func (r *room) add(id ID, octets int64) {
+func (r *room) add(id ID, octets int64, seq uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.put(id, octets+entryCost)
+	r.put(id, place{octets + entryCost, seq})
+}
+
+// also counts an entry without asking whether there is room: it takes the place of another, which is given back when it is gone.
+func (r *room) also(e *Entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.put(e.ID, place{int64(len(e.Octets)) + entryCost, r.last + 1})
+}
+
+// stored notes that the engine has come to a sequence.
+func (r *room) stored(seq uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last = max(r.last, seq)
+}
+
+// first is the sequence before which no entry is, and the last one that is known.
+func (r *room) first() (first, last uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first = r.last + 1
+	for _, p := range r.held {
+		first = min(first, p.from)
+	}
+	return first, r.last
+}
+
+// before returns up to most entries that may be before a sequence.
+func (r *room) before(seq uint64, most int) (list []ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, p := range r.held {
+		if p.from < seq {
+			if list = append(list, id); len(list) == most {
+				break
+			}
+		}
+	}
+	return list
+}
+
+// moved notes that an entry is behind a sequence now.
+func (r *room) moved(id ID, after uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p, ok := r.held[id]; ok {
+		p.from = after + 1
+		r.held[id] = p
+	}
 }
 
 // give gives room back.
@@ -47,22 +110,22 @@ func (r *room) give(list ...ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, id := range list {
-		r.octets -= r.sizes[id]
-		delete(r.sizes, id)
+		r.octets -= r.held[id].size
+		delete(r.held, id)
 	}
 }
 
 func (r *room) has(id ID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, ok := r.sizes[id]
+	_, ok := r.held[id]
 	return ok
 }
 
 func (r *room) used() (entries int, octets int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.sizes), r.octets
+	return len(r.held), r.octets
 }
 
 func ofEntries(entries []Entry) []ID {

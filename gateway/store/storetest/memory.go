@@ -118,6 +118,19 @@ func (m *Memory) Mark(_ context.Context, id store.ID, p store.Progress) error {
 	return nil
 }
 
+// Exchange implements store.Journal.
+func (m *Memory) Exchange(_ context.Context, old store.ID, e store.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.begin("Exchange"); err != nil {
+		return err
+	}
+	delete(m.entries, old)
+	e.Octets = slices.Clone(e.Octets)
+	m.entries[e.ID] = record{entry: e, progress: store.Progress{Next: e.Accepted}}
+	return nil
+}
+
 // Remove implements store.Journal.
 func (m *Memory) Remove(_ context.Context, ids ...store.ID) error {
 	m.mu.Lock()

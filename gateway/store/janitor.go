@@ -1,0 +1,106 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The journal is a log: what is removed gets a mark at its end, and the log is cut off at its beginning, up to the first entry that is still
+// there. An old entry that would keep too much of the log is written anew at its end.
+
+const (
+	tidyEvery = time.Second
+	// tidyFrom is from how many messages on, written since the last cut, it is worth another one.
+	tidyFrom = 2000
+	// tidyAlways is after how long it is done anyhow.
+	tidyAlways = 30 * time.Second
+	// moveFrom is how many messages the log may have, beyond moveTimes those of the entries that are there, before old ones are moved.
+	moveFrom, moveTimes = 100_000, 8
+	// moveMost is how many are moved at once: nothing else is written meanwhile.
+	moveMost = 64
+)
+
+// tidy is the janitor. It ends with Close.
+func (s *Store) tidy() {
+	tick := time.NewTicker(tidyEvery)
+	defer tick.Stop()
+	cut, since := uint64(0), time.Now()
+	for {
+		select {
+		case <-s.ending.Done():
+			return
+		case <-tick.C:
+		}
+		_, last := s.room.first()
+		if last-min(last, cut) < tidyFrom && time.Since(since) < tidyAlways || last == cut {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(s.ending, commitWait)
+		if err := s.clear(ctx, moveFrom); err != nil && s.ending.Err() == nil {
+			s.cfg.Logger.Warn().Str("fault", clip(err.Error())).Msg("the journal cannot be tidied now")
+		}
+		cancel()
+		cut, since = last, time.Now()
+	}
+}
+
+// clear cuts the log off before its first entry, and moves old entries when the log is from messages too long.
+func (s *Store) clear(ctx context.Context, from uint64) error {
+	first, last := s.room.first()
+	entries, _ := s.room.used()
+	if long := last + 1 - first; long > from+moveTimes*uint64(entries) {
+		for _, id := range s.room.before(first+long/2, moveMost) {
+			if err := s.move(ctx, id); err != nil {
+				return err
+			}
+		}
+		first, _ = s.room.first()
+	}
+	info, err := s.journal.Info(ctx)
+	if err != nil {
+		return fault(err)
+	}
+	if info.State.FirstSeq >= first || info.State.Msgs == 0 {
+		return nil
+	}
+	return fault(s.journal.Purge(ctx, jetstream.WithPurgeSequence(first)))
+}
+
+// move writes an entry and its progress anew.
+func (s *Store) move(ctx context.Context, id ID) error {
+	s.moving.Lock()
+	defer s.moving.Unlock()
+	if !s.room.has(id) {
+		return nil
+	}
+	var all []*nats.Msg
+	for _, subject := range [...]string{entrySubject, progressPrefix} {
+		old, err := s.journal.GetLastMsgForSubject(ctx, subject+string(id))
+		if err == jetstream.ErrMsgNotFound {
+			continue
+		}
+		if err != nil {
+			return fault(err)
+		}
+		m := nats.NewMsg(subject + string(id))
+		m.Data = old.Data
+		for _, h := range [...]string{headerKind, headerOrder, headerAccepted, headerExpires, headerGone} {
+			if v := old.Header.Get(h); v != "" {
+				m.Header.Set(h, v)
+			}
+		}
+		all = append(all, m)
+	}
+	_, last := s.room.first()
+	if len(all) == 0 {
+		return nil // it is on its way to the engine
+	}
+	if err := s.commits.write(ctx, true, all...); err != nil {
+		return err
+	}
+	s.room.moved(id, last)
+	return nil
+}
