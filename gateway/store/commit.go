@@ -22,6 +22,10 @@ type committer struct {
 	js   jetstream.JetStream
 	in   chan *commit
 	end  chan struct{}
+	once sync.Once
+	// ctx ends with it, and with it what waits for the engine.
+	ctx    context.Context
+	cancel context.CancelFunc
 	done sync.WaitGroup
 	// stored is told the engine's last sequence after each write.
 	stored func(seq uint64)
@@ -46,13 +50,17 @@ const (
 
 func newCommitter(conn *nats.Conn, js jetstream.JetStream, stored func(uint64)) *committer {
 	c := &committer{conn: conn, js: js, stored: stored, in: make(chan *commit, maxBatch), end: make(chan struct{})}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.done.Go(c.run)
 	return c
 }
 
 // close ends it. Calls that wait get ErrUnknown.
 func (c *committer) close() {
-	close(c.end)
+	c.once.Do(func() {
+		close(c.end)
+		c.cancel()
+	})
 	c.done.Wait()
 }
 
@@ -138,7 +146,7 @@ func (c *committer) commit(batch []*commit) error {
 		all = append(all, w.messages...)
 		atomic = atomic || w.atomic
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), commitWait)
+	ctx, cancel := context.WithTimeout(c.ctx, commitWait)
 	defer cancel()
 	if len(all) < worthwhile && !atomic {
 		return c.single(ctx, all)

@@ -25,12 +25,18 @@ func (s *Store) put(ctx context.Context, bucket, key string, value []byte, life 
 	if life > 0 {
 		opts = append(opts, jetstream.WithMsgTTL(max(life.Round(time.Second), time.Second)))
 	}
-	_, err = s.js.PublishMsg(ctx, m, opts...)
+	e, err := s.engine()
+	if err != nil {
+		return err
+	}
+	_, err = e.js.PublishMsg(ctx, m, opts...)
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
 		return fmt.Errorf("%w: %s", ErrExists, k)
 	}
-	return fault(err)
+	err = fault(err)
+	s.watch(err)
+	return err
 }
 
 // Put implements Facts.
@@ -49,11 +55,15 @@ func (s *Store) Create(ctx context.Context, bucket, key string, value []byte, li
 	if kerr != nil {
 		return kerr
 	}
-	last, lerr := s.facts.Get(ctx, k)
+	e, lerr := s.engine()
+	if lerr != nil {
+		return err
+	}
+	last, lerr := e.facts.Get(ctx, k)
 	if lerr == nil || !errors.Is(lerr, jetstream.ErrKeyNotFound) || last != nil {
 		return err
 	}
-	m, lerr := s.lastOf(ctx, k)
+	m, lerr := e.lastOf(ctx, k)
 	if lerr != nil {
 		return err
 	}
@@ -61,8 +71,8 @@ func (s *Store) Create(ctx context.Context, bucket, key string, value []byte, li
 }
 
 // lastOf is the sequence of the last message of a key, marker or not.
-func (s *Store) lastOf(ctx context.Context, k string) (uint64, error) {
-	stream, err := s.js.Stream(ctx, "KV_"+factsBucket)
+func (e *engine) lastOf(ctx context.Context, k string) (uint64, error) {
+	stream, err := e.js.Stream(ctx, "KV_"+factsBucket)
 	if err != nil {
 		return 0, err
 	}
@@ -84,7 +94,11 @@ func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, uint64, er
 	if err != nil {
 		return nil, 0, err
 	}
-	v, err := s.facts.Get(ctx, k)
+	e, err := s.engine()
+	if err != nil {
+		return nil, 0, err
+	}
+	v, err := e.facts.Get(ctx, k)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, 0, ErrNotFound
 	}
@@ -100,7 +114,11 @@ func (s *Store) Delete(ctx context.Context, bucket, key string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.facts.Purge(ctx, k, jetstream.PurgeTTL(time.Second)); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+	e, err := s.engine()
+	if err != nil {
+		return err
+	}
+	if err := e.facts.Purge(ctx, k, jetstream.PurgeTTL(time.Second)); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return fault(err)
 	}
 	return nil
@@ -111,7 +129,11 @@ func (s *Store) Each(ctx context.Context, bucket string, f func(key string, valu
 	if _, err := factKey(bucket, "x"); err != nil {
 		return err
 	}
-	w, err := s.facts.Watch(ctx, bucket+".>", jetstream.IgnoreDeletes())
+	e, err := s.engine()
+	if err != nil {
+		return err
+	}
+	w, err := e.facts.Watch(ctx, bucket+".>", jetstream.IgnoreDeletes())
 	if err != nil {
 		return fault(err)
 	}

@@ -61,6 +61,24 @@ func checkID(id ID) error {
 	return nil
 }
 
+// write has messages written, and notes whether the engine takes them.
+func (s *Store) write(ctx context.Context, atomic bool, messages ...*nats.Msg) error {
+	e, err := s.engine()
+	if err != nil {
+		return err
+	}
+	err = e.commits.write(ctx, atomic, messages...)
+	s.watch(err)
+	return err
+}
+
+// watch notes an error of the engine.
+func (s *Store) watch(err error) {
+	if errors.Is(err, ErrUnavailable) {
+		s.trouble.Store(true)
+	}
+}
+
 // message is an entry as the engine holds it.
 func (s *Store) message(e *Entry) (*nats.Msg, error) {
 	if err := checkID(e.ID); err != nil {
@@ -95,6 +113,9 @@ func gone(id ID) (all []*nats.Msg) {
 
 // Append implements Journal.
 func (s *Store) Append(ctx context.Context, entries ...Entry) error {
+	if s.short() {
+		return fmt.Errorf("%w: the disk has no room", ErrFull)
+	}
 	var all []*nats.Msg
 	for i := range entries {
 		m, err := s.message(&entries[i])
@@ -106,7 +127,7 @@ func (s *Store) Append(ctx context.Context, entries ...Entry) error {
 	if !s.room.take(entries, &s.cfg) {
 		return ErrFull
 	}
-	err := s.commits.write(ctx, true, all...)
+	err := s.write(ctx, true, all...)
 	switch {
 	case errors.Is(err, ErrUnknown):
 		// Its caller tells somebody that it was not taken. If it was, it must not be there after a restart.
@@ -146,7 +167,7 @@ func (s *Store) Exchange(ctx context.Context, old ID, e Entry) error {
 	}
 	s.room.also(&e)
 	s.moving.RLock()
-	err = s.commits.write(ctx, true, append([]*nats.Msg{m}, gone(old)...)...)
+	err = s.write(ctx, true, append([]*nats.Msg{m}, gone(old)...)...)
 	s.moving.RUnlock()
 	switch {
 	case errors.Is(err, ErrUnknown):
@@ -183,7 +204,7 @@ func (s *Store) Mark(ctx context.Context, id ID, p Progress) error {
 	m.Data = data
 	s.moving.RLock()
 	defer s.moving.RUnlock()
-	return s.commits.write(ctx, false, m)
+	return s.write(ctx, false, m)
 }
 
 // Remove implements Journal.
@@ -203,7 +224,7 @@ func (s *Store) Remove(ctx context.Context, list ...ID) error {
 	}
 	s.moving.RLock()
 	defer s.moving.RUnlock()
-	if err := s.commits.write(ctx, false, all...); err != nil {
+	if err := s.write(ctx, false, all...); err != nil {
 		return err
 	}
 	s.room.give(list...)
@@ -232,7 +253,11 @@ func (s *Store) Read(ctx context.Context, id ID) (Entry, Progress, error) {
 	if err := checkID(id); err != nil {
 		return Entry{}, Progress{}, err
 	}
-	m, err := s.journal.GetLastMsgForSubject(ctx, entrySubject+string(id))
+	engine, err := s.engine()
+	if err != nil {
+		return Entry{}, Progress{}, err
+	}
+	m, err := engine.journal.GetLastMsgForSubject(ctx, entrySubject+string(id))
 	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && m.Header.Get(headerGone) != "" {
 		return Entry{}, Progress{}, ErrNotFound
 	}
@@ -244,7 +269,7 @@ func (s *Store) Read(ctx context.Context, id ID) (Entry, Progress, error) {
 		return e, Progress{}, err
 	}
 	p := Progress{Next: e.Accepted}
-	switch m, err := s.journal.GetLastMsgForSubject(ctx, progressPrefix+string(id)); {
+	switch m, err := engine.journal.GetLastMsgForSubject(ctx, progressPrefix+string(id)); {
 	case err == nil && m.Header.Get(headerGone) == "":
 		if p, err = progressOf(m.Data); err != nil {
 			return e, p, err
@@ -265,8 +290,12 @@ func progressOf(data []byte) (Progress, error) {
 
 // Replay implements Journal. The order is that in which the engine holds entries, among which the janitor moves old ones.
 func (s *Store) Replay(ctx context.Context, f func(Entry, Progress) error, corrupt func(ID, error)) error {
+	engine, err := s.engine()
+	if err != nil {
+		return err
+	}
 	known := map[ID]Progress{}
-	err := scan(ctx, s.journal, progressPrefix, false, func(m jetstream.Msg) error {
+	err = scan(ctx, engine.journal, progressPrefix, false, func(m jetstream.Msg) error {
 		id := ID(strings.TrimPrefix(m.Subject(), progressPrefix))
 		p, err := progressOf(m.Data())
 		if err != nil {
@@ -279,7 +308,7 @@ func (s *Store) Replay(ctx context.Context, f func(Entry, Progress) error, corru
 	if err != nil {
 		return err
 	}
-	return scan(ctx, s.journal, entrySubject, false, func(m jetstream.Msg) error {
+	return scan(ctx, engine.journal, entrySubject, false, func(m jetstream.Msg) error {
 		e, err := entryOf(m.Subject(), m.Headers(), m.Data())
 		if err != nil {
 			corrupt(e.ID, err)
@@ -341,13 +370,13 @@ func scan(ctx context.Context, stream jetstream.Stream, prefix string, headersOn
 }
 
 // survey learns what the journal holds.
-func (s *Store) survey(ctx context.Context) error {
-	info, err := s.journal.Info(ctx)
+func (s *Store) survey(ctx context.Context, e *engine) error {
+	info, err := e.journal.Info(ctx)
 	if err != nil {
 		return fault(err)
 	}
 	s.room.begin(info.State.LastSeq)
-	return scan(ctx, s.journal, entrySubject, true, func(m jetstream.Msg) error {
+	return scan(ctx, e.journal, entrySubject, true, func(m jetstream.Msg) error {
 		id := ID(strings.TrimPrefix(m.Subject(), entrySubject))
 		size, err := strconv.ParseInt(m.Headers().Get("Nats-Msg-Size"), 10, 64)
 		if err != nil {

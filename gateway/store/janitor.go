@@ -34,6 +34,10 @@ func (s *Store) tidy() {
 			return
 		case <-tick.C:
 		}
+		if s.trouble.Load() {
+			s.mend()
+			continue
+		}
 		_, last := s.room.first()
 		if last-min(last, cut) < tidyFrom && time.Since(since) < tidyAlways || last == cut {
 			continue
@@ -59,14 +63,18 @@ func (s *Store) clear(ctx context.Context, from uint64) error {
 		}
 		first, _ = s.room.first()
 	}
-	info, err := s.journal.Info(ctx)
+	e, err := s.engine()
+	if err != nil {
+		return err
+	}
+	info, err := e.journal.Info(ctx)
 	if err != nil {
 		return fault(err)
 	}
 	if info.State.FirstSeq >= first || info.State.Msgs == 0 {
 		return nil
 	}
-	return fault(s.journal.Purge(ctx, jetstream.WithPurgeSequence(first)))
+	return fault(e.journal.Purge(ctx, jetstream.WithPurgeSequence(first)))
 }
 
 // move writes an entry and its progress anew.
@@ -76,9 +84,13 @@ func (s *Store) move(ctx context.Context, id ID) error {
 	if !s.room.has(id) {
 		return nil
 	}
+	e, err := s.engine()
+	if err != nil {
+		return err
+	}
 	var all []*nats.Msg
 	for _, subject := range [...]string{entrySubject, progressPrefix} {
-		old, err := s.journal.GetLastMsgForSubject(ctx, subject+string(id))
+		old, err := e.journal.GetLastMsgForSubject(ctx, subject+string(id))
 		if err == jetstream.ErrMsgNotFound {
 			continue
 		}
@@ -98,7 +110,7 @@ func (s *Store) move(ctx context.Context, id ID) error {
 	if len(all) == 0 {
 		return nil // it is on its way to the engine
 	}
-	if err := s.commits.write(ctx, true, all...); err != nil {
+	if err := s.write(ctx, true, all...); err != nil {
 		return err
 	}
 	s.room.moved(id, last)

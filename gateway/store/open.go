@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -31,24 +32,42 @@ type Config struct {
 // Store is a Journal and Facts on an engine in this process: a directory on disk, no port, nothing to install. Every write that has
 // returned was synced. Make it with Open.
 type Store struct {
-	cfg    Config
-	lock   *os.File
-	engine *server.Server
+	cfg  Config
+	lock *os.File
+	now  atomic.Pointer[engine] // nil while it is opened anew, and after Close
+	ids  ids
+	room room
+	// moving is held for writing while the janitor writes entries anew, so that nothing else becomes of them meanwhile.
+	moving sync.RWMutex
+
+	// trouble is set by a write that failed: the engine may not take another one.
+	trouble atomic.Bool
+	looked  atomic.Int64 // when the disk's room was last looked at
+	full    atomic.Bool  // what was seen
+
+	background sync.WaitGroup
+	ending     context.Context // until Close
+	end        context.CancelFunc
+	closing    sync.Once
+}
+
+// engine is the engine while it runs.
+type engine struct {
+	server *server.Server
 	conn   *nats.Conn
 	js     jetstream.JetStream
 
 	journal jetstream.Stream
 	facts   jetstream.KeyValue
 	commits *committer
-	ids     ids
-	room    room
-	// moving is held for writing while the janitor writes entries anew, so that nothing else becomes of them meanwhile.
-	moving sync.RWMutex
+}
 
-	background sync.WaitGroup
-	ending     context.Context // until Close
-	end        context.CancelFunc
-	closing    sync.Once
+// engine returns the engine, or ErrUnavailable.
+func (s *Store) engine() (*engine, error) {
+	if e := s.now.Load(); e != nil {
+		return e, nil
+	}
+	return nil, ErrUnavailable
 }
 
 var (
@@ -99,66 +118,97 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 			s.Close()
 		}
 	}()
-	if err := s.startEngine(); err != nil {
-		return nil, err
-	}
-	if s.conn, err = nats.Connect("", nats.InProcessServer(s.engine), nats.Name("isthmus"), nats.NoReconnect()); err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	if s.js, err = jetstream.New(s.conn); err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, openWait)
-	defer cancel()
-	if err := s.openStreams(ctx); err != nil {
-		return nil, err
-	}
-	s.commits = newCommitter(s.conn, s.js, s.room.stored)
-	if err := s.survey(ctx); err != nil {
+	if err := s.run(ctx); err != nil {
 		return nil, err
 	}
 	s.background.Go(s.tidy)
 	return s, nil
 }
 
-// startEngine starts the engine in this process, on no port.
-func (s *Store) startEngine() error {
+// run starts the engine and learns what it holds.
+func (s *Store) run(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, openWait)
+	defer cancel()
+	e := &engine{}
+	defer func() {
+		if err != nil {
+			e.close()
+		}
+	}()
+	if err := e.start(&s.cfg); err != nil {
+		return err
+	}
+	// A connection in this process ends too: a process that was stopped for a while finds it timed out.
+	e.conn, err = nats.Connect("", nats.InProcessServer(e.server), nats.Name("isthmus"), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if e.js, err = jetstream.New(e.conn); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if err := e.openStreams(ctx, &s.cfg); err != nil {
+		return err
+	}
+	if err := s.survey(ctx, e); err != nil {
+		return err
+	}
+	e.commits = newCommitter(e.conn, e.js, s.room.stored)
+	s.now.Store(e)
+	return nil
+}
+
+// start starts the engine in this process, on no port.
+func (e *engine) start(c *Config) error {
 	opts := &server.Options{
 		ServerName: "isthmus", DontListen: true, NoSigs: true, NoLog: false, JetStream: true, DisableJetStreamBanner: true,
-		StoreDir: s.cfg.Directory,
+		StoreDir: c.Directory,
 		// "Acknowledged means synced; there is no faster default" (promise P2). The engine's own default is to sync every two minutes.
 		SyncAlways:         true,
 		JetStreamMaxMemory: 64 << 20,
 		// Room for the journal, its progress, what is being forgotten, and the facts.
-		JetStreamMaxStore: 2*s.cfg.MaxOctets + 1<<30,
-		MaxPayload:        int32(s.cfg.MaxEntry + 64<<10),
+		JetStreamMaxStore: 2*c.MaxOctets + 1<<30,
+		MaxPayload:        int32(c.MaxEntry + 64<<10),
 		MaxPending:        256 << 20,
 	}
-	engine, err := server.NewServer(opts)
+	s, err := server.NewServer(opts)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	engine.SetLoggerV2(&engineLog{s.cfg.Logger}, false, false, false)
-	s.engine = engine
-	go engine.Start()
-	if !engine.ReadyForConnections(openWait) {
+	s.SetLoggerV2(&engineLog{c.Logger}, false, false, false)
+	e.server = s
+	go s.Start()
+	if !s.ReadyForConnections(openWait) {
 		return fmt.Errorf("store: the engine did not start within %v", openWait)
 	}
 	return nil
 }
 
-func (s *Store) openStreams(ctx context.Context) (err error) {
+// close ends the engine.
+func (e *engine) close() {
+	if e.commits != nil {
+		e.commits.close()
+	}
+	if e.conn != nil {
+		e.conn.Close()
+	}
+	if e.server != nil {
+		e.server.Shutdown()
+		e.server.WaitForShutdown()
+	}
+}
+
+func (e *engine) openStreams(ctx context.Context, c *Config) (err error) {
 	// Config.MaxEntries and MaxOctets are kept by room, not by the engine: a journal that is full must still take what becomes of its
 	// entries.
-	s.journal, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	e.journal, err = e.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: journalStream, Subjects: []string{entrySubject + "*", progressPrefix + "*"}, Storage: jetstream.FileStorage, Replicas: 1,
-		Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1, MaxMsgSize: int32(s.cfg.MaxEntry + 64<<10), AllowDirect: true,
+		Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1, MaxMsgSize: int32(c.MaxEntry + 64<<10), AllowDirect: true,
 		AllowAtomicPublish: true,
 	})
 	if err != nil {
 		return fmt.Errorf("store: the journal: %w", err)
 	}
-	s.facts, err = s.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+	e.facts, err = e.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket: factsBucket, Storage: jetstream.FileStorage, Replicas: 1, History: 1, LimitMarkerTTL: time.Second,
 	})
 	if err != nil {
@@ -171,16 +221,16 @@ func (s *Store) openStreams(ctx context.Context) (err error) {
 func (s *Store) Close() {
 	s.closing.Do(func() {
 		s.end()
-		if s.commits != nil {
-			s.commits.close()
+		e := s.now.Swap(nil)
+		if e != nil {
+			e.commits.close()
 		}
 		s.background.Wait()
-		if s.conn != nil {
-			s.conn.Close()
+		if e == nil {
+			e = s.now.Swap(nil) // it was being opened anew
 		}
-		if s.engine != nil {
-			s.engine.Shutdown()
-			s.engine.WaitForShutdown()
+		if e != nil {
+			e.close()
 		}
 		if s.lock != nil {
 			s.lock.Close()
