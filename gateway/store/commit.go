@@ -26,7 +26,7 @@ type committer struct {
 	// ctx ends with it, and with it what waits for the engine.
 	ctx    context.Context
 	cancel context.CancelFunc
-	done sync.WaitGroup
+	done   sync.WaitGroup
 	// stored is told the engine's last sequence after each write.
 	stored func(seq uint64)
 }

@@ -56,7 +56,7 @@ func TestT_FI_01_WhatIsGoneStaysGone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, after := range []time.Duration{0, 500*time.Millisecond, time.Second, 3 * time.Second, 8 * time.Second} {
+	for _, after := range []time.Duration{0, 500 * time.Millisecond, time.Second, 3 * time.Second, 8 * time.Second} {
 		time.Sleep(after)
 		r := open(t, image(t, dir), nil)
 		got := fmt.Sprint(held(t, r))
