@@ -16,12 +16,12 @@ import (
 // small mounts a file system of so many octets, for as long as the test runs.
 func small(t *testing.T, size string) string {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("only root mounts")
-	}
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Skip("no mounts here: ", err)
+		if os.Getenv("CI") != "" {
+			t.Fatal("this test mounts, as root: ", err)
+		}
+		t.Skip("this test mounts, as root: ", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	return dir
@@ -77,7 +77,7 @@ func TestT_FI_05_ADiskThatIsFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := errors.New("not tried")
-	for end := time.Now().Add(40 * time.Second); err != nil && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+	for end, tick := time.Now().Add(40*time.Second), time.Tick(200*time.Millisecond); err != nil && time.Now().Before(end); <-tick {
 		err = s.Append(ctx(), entry(s, "more"))
 	}
 	if err != nil {
