@@ -53,6 +53,8 @@ type Dialog struct {
 	PartialVersion uint32
 	// Peer is the name of the peer on the other side, Source the "IP:port" a Notifier's SUBSCRIBE came from and Transport how.
 	Peer, Source, Transport string
+	// Connection is that of the SUBSCRIBE (see transaction.Source): a WebSocket client is behind it and no other one.
+	Connection uint64
 	// Watcher, Presentity and Session are the core's name of the watch.
 	Watcher, Presentity cpim.Address
 	Session             string

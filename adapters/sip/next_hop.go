@@ -19,7 +19,10 @@ func (a *Adapter) dialogHops(d *Dialog, peer *Peer, given []resolver.Target) []r
 	if t := transportNamed(d.Transport); t == resolver.WS || t == resolver.WSS {
 		// A WebSocket client is behind its own connection and nowhere else: its Contact is a name that does not exist (RFC 7118 §5, and
 		// the examples of §8).
-		return a.sourceHop(hops, d, peer)
+		if hops = a.sourceHop(hops, d, peer); len(hops) > 0 && !a.layer.Leads(hops[0], d.Connection) {
+			return nil // it has gone; somebody else may be at its address now
+		}
+		return hops
 	}
 	if t, ok := a.ownHop(d, peer); ok {
 		hops = append(hops, t)

@@ -32,7 +32,7 @@ func TestDialogHops(t *testing.T) {
 		{"another's address", plain, Dialog{RemoteTarget: "sip:u@203.0.113.7"}, true, []string{given.String()}},
 		{"TLS to an address of a peer with a certificate", proven, Dialog{RemoteTarget: "sip:u@192.0.2.7;transport=tls"}, false, []string{"sip/tls 192.0.2.7 192.0.2.7:5061 as proxy.example.net"}},
 		{"TLS to an address that nothing could prove", plain, Dialog{RemoteTarget: "sip:u@192.0.2.7;transport=tls"}, true, []string{given.String()}},
-		{"WebSocket", plain, Dialog{RemoteTarget: "sip:u@df7jal23ls0d.invalid;transport=ws", Source: "192.0.2.7:49152", Transport: "wss"}, true, []string{"sip/wss 192.0.2.7 192.0.2.7:49152"}},
+		{"WebSocket that has gone", plain, Dialog{RemoteTarget: "sip:u@df7jal23ls0d.invalid;transport=ws", Source: "192.0.2.7:49152", Transport: "wss", Connection: 7}, true, nil},
 		{"the source, when there is nothing else", proven, Dialog{RemoteTarget: "sip:u@host.example", Source: "192.0.2.7:49152", Transport: "tls"}, false, []string{"sip/tls 192.0.2.7 192.0.2.7:49152 as proxy.example.net"}},
 	} {
 		var hops []resolver.Target

@@ -460,3 +460,54 @@ func TestCertificateOfManyNames(t *testing.T) {
 		t.Errorf("%g connections for three requests", n)
 	}
 }
+
+// What a WebSocket client watches is not told to another client that comes to have its address and port, as happens behind one proxy.
+func TestWebSocketOfAnother(t *testing.T) {
+	a, _ := start(t, func(cfg *Config) {
+		cfg.Listeners = []transaction.Listener{{Transport: resolver.WS, Address: "127.0.0.1:0"}}
+	})
+	to := a.Addrs()[0].Address.String()
+	connect := func(local net.Addr) *wsClient {
+		d := net.Dialer{LocalAddr: local}
+		nc, err := d.DialContext(t.Context(), "tcp", to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, code := dialWS(t, nc, "")
+		if code != 101 {
+			t.Fatalf("HTTP %d", code)
+		}
+		return w
+	}
+	first := connect(nil)
+	text := strings.ReplaceAll(strings.TrimPrefix(subscribeText, "\n"), "\n", "\r\n")
+	text = strings.ReplaceAll(strings.Replace(text, "\r\n", "\r\nVia: SIP/2.0/WS df7jal23ls0d.invalid;branch=z9hG4bKws\r\n", 1), "HOST", "df7jal23ls0d.invalid;transport=ws")
+	first.send(websocket.Text, text)
+	if _, got := first.read(); !strings.HasPrefix(got, "SIP/2.0 200 ") {
+		t.Fatal(got)
+	}
+	_, got := first.read()
+	m, err := wire.Parse([]byte(got), wire.Limits{})
+	if err != nil || m.Method() != "NOTIFY" {
+		t.Fatalf("%v %s", err, got)
+	}
+	answer, err := wire.AppendResponse(nil, m, wire.Response{Code: 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.send(websocket.Text, string(answer))
+	local := first.nc.LocalAddr()
+	first.nc.(*net.TCPConn).SetLinger(0) //nolint:errcheck // the next Dial fails then
+	first.nc.Close()                     //nolint:errcheck // a test
+	second := connect(local)
+
+	d := a.Dialogs()[0]
+	s := a.Notify(t.Context(), nil, &adapters.NotifyOp{Watch: d.watchID(), State: adapters.WatchActive})
+	if s.Outcome != adapters.Failure {
+		t.Errorf("%+v", s)
+	}
+	second.send(websocket.Ping, "x")
+	if op, got := second.read(); op != websocket.Pong {
+		t.Errorf("another user was sent %s", got)
+	}
+}

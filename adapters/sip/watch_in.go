@@ -258,7 +258,7 @@ func (t *notifiers) establish(in *inbound, s subscribe) (*notifying, *Refusal) {
 		Role:    Notifier, CallID: strings.Clone(req.CallID()), LocalTag: tag, RemoteTag: strings.Clone(req.From().Tag()),
 		LocalURI: strings.Clone(req.To().URI().String()), RemoteURI: strings.Clone(req.From().URI().String()),
 		RemoteCSeq: cseq, HasRemoteCSeq: true, RouteSet: routes, RemoteTarget: strings.Clone(s.contact), Contact: contact,
-		Event: s.event.String(), Peer: in.peer.Name, Source: in.src.Remote.String(), Transport: in.src.Transport.String(),
+		Event: s.event.String(), Peer: in.peer.Name, Source: in.src.Remote.String(), Transport: in.src.Transport.String(), Connection: in.src.Connection,
 		State: adapters.WatchPending, Watcher: s.watcher.Address, Presentity: s.presentity.Address, Session: tag,
 	}}, nil
 }
@@ -289,7 +289,7 @@ func (t *notifiers) refresh(in *inbound, s subscribe, tag string) *Refusal {
 		return refuse(WhySequence, 500, "Server Internal Error: CSeq out of order")
 	}
 	n.d.RemoteTarget = strings.Clone(s.contact)
-	n.d.Source, n.d.Transport = in.src.Remote.String(), in.src.Transport.String()
+	n.d.Source, n.d.Transport, n.d.Connection = in.src.Remote.String(), in.src.Transport.String(), in.src.Connection
 	// "one of the types listed in the Accept header field in the most recent SUBSCRIBE request" (RFC 3856 §6.7); and the state in full
 	// (RFC 5263 §4.4), at once.
 	n.d.Partial = s.form == formPartial

@@ -27,6 +27,7 @@ type conn struct {
 	local     netip.AddrPort
 	key       poolKey
 	inbound   bool
+	number    uint64     // see Source.Connection
 	stranger  bool       // opened by somebody whom Config.Admit does not admit; the pool's mutex guards it
 	place     netip.Addr // what it counts for in pool.perAddress and pool.shaking
 	leaves    time.Time  // a stranger's; set before its first message is read
@@ -70,7 +71,7 @@ type framer interface {
 
 func newConn(l *Layer, nc net.Conn, transport resolver.Transport, key poolKey, inbound bool) *conn {
 	c := &conn{
-		layer: l, nc: nc, transport: transport, key: key, inbound: inbound, remote: addrOf(nc.RemoteAddr()), local: addrOf(nc.LocalAddr()),
+		layer: l, nc: nc, transport: transport, key: key, inbound: inbound, number: l.pool.numbers.Add(1), remote: addrOf(nc.RemoteAddr()), local: addrOf(nc.LocalAddr()),
 		wake: make(chan struct{}, 1), gone: make(chan struct{}), drained: make(chan struct{}), waiting: map[*clientTx]struct{}{},
 	}
 	c.frames = wire.NewStreamReader(c, l.cfg.Limits)
@@ -84,7 +85,7 @@ func newConn(l *Layer, nc net.Conn, transport resolver.Transport, key poolKey, i
 
 // source is where requests on this connection come from.
 func (c *conn) source() Source {
-	return Source{Transport: c.transport, Remote: c.remote, Local: c.local, Domains: c.identities()}
+	return Source{Transport: c.transport, Remote: c.remote, Local: c.local, Domains: c.identities(), Connection: c.number}
 }
 
 // addrOf is the address of a TCP socket; the zero AddrPort for others.

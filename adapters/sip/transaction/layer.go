@@ -30,6 +30,8 @@ type Source struct {
 	// Domains are those that the certificate of the far side proves, over TLS and WSS (RFC 5922 §7.4): A-labels in lower case, at most
 	// 256. Nobody may write to it.
 	Domains []string
+	// Connection is a number that no other connection has, not even of another run; 0 for UDP.
+	Connection uint64
 }
 
 // Layer owns the sockets and the transactions. All its methods may be called from any goroutine.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -30,6 +31,7 @@ type pool struct {
 	inbound  atomic.Int64
 	outbound atomic.Int64
 	queued   atomic.Int64
+	numbers  atomic.Uint64 // the last Source.Connection
 
 	mu         sync.Mutex
 	closed     bool
@@ -59,6 +61,7 @@ type pooled struct {
 
 func (p *pool) init(l *Layer) {
 	p.layer = l
+	p.numbers.Store(rand.Uint64() >> 1)
 	p.all = map[*conn]struct{}{}
 	p.perAddress = map[netip.Addr]int{}
 	p.shaking = map[netip.Addr]int{}
@@ -118,6 +121,15 @@ func (p *pool) get(ctx context.Context, target resolver.Target, local string) (*
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// Leads reports whether a request to a target would go over this very connection (see Source.Connection): behind a proxy, or after an
+// address has found another user, the same address and port are no sign of the same client.
+func (l *Layer) Leads(to resolver.Target, connection uint64) bool {
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	e := l.pool.by[poolKey{transport: to.Transport(), addr: to.Addr()}]
+	return e != nil && e.conn != nil && e.conn.number == connection && !e.conn.ending()
 }
 
 // alias finds an open connection that leads to key's address and has proven key's domain, to the same certificate of ours.
@@ -283,7 +295,10 @@ func (p *pool) ready(c *conn) bool {
 	if c.stranger {
 		c.leaves = time.Now().Add(strangerLife)
 	}
-	if c.transport != resolver.TLS && p.by[c.key] == nil {
+	old := p.by[c.key]
+	// From one address and port to one there is one connection: the old one has died and its reader does not know yet.
+	dead := old != nil && old.conn != nil && old.conn.inbound && old.conn.local == c.local
+	if c.transport != resolver.TLS && (old == nil || dead) {
 		e := &pooled{ready: make(chan struct{}), conn: c}
 		close(e.ready)
 		p.by[c.key] = e
