@@ -28,7 +28,10 @@ func (v *servers) accept(l net.Listener, direct bool) {
 			continue
 		}
 		addr := addrOf(c)
-		pass, ok := v.gate.Enter(addr.Addr())
+		pass, ok := v.gate.Enter(addr.Addr(), func() {
+			v.a.m.turnedAway.WithLabelValues("oldest").Inc()
+			c.Close()
+		})
 		if !ok {
 			v.a.m.turnedAway.WithLabelValues("gate").Inc()
 			c.Close()

@@ -12,7 +12,7 @@ func (m *metrics) addServers() {
 	}, []string{"direction"})
 	m.opened = counter("isthmus_xmpp_server_connect_total", "Attempts to open a server-to-server stream, by result; one for each address.", "result")
 	m.turnedAway = counter("isthmus_xmpp_server_turned_away_total",
-		"Connections of servers that were closed before they had proven anything: no place for strangers (gate), too many streams (streams), refused while the stream was opened (opening).", "cause")
+		"Connections of servers that were closed before they had proven anything: no place for strangers (gate), the oldest of too many strangers (oldest), too many streams (streams), refused while the stream was opened (opening).", "cause")
 	m.authenticated = counter("isthmus_xmpp_server_authenticated_total", "Streams that were authenticated, by direction and method.", "direction", "method")
 	m.dialback = counter("isthmus_xmpp_dialback_total",
 		"Dialback keys by our role (presented: ours, judged: another's, vouched: asked whether it is ours) and result.", "role", "result")

@@ -121,7 +121,7 @@ func FuzzAcceptTFZ19(f *testing.F) {
 		}
 		gate := stream.NewGate(stream.GateLimits{})
 		mine := in
-		mine.Pass, _ = gate.Enter(loopback)
+		mine.Pass, _ = gate.Enter(loopback, nil)
 		mine.Dialback, mine.Bidi, mine.Cleartext = true, true, clear
 		s, claim, err := stream.Accept(t.Context(), c, mine)
 		if (s == nil) != (err != nil) || (claim == nil) != (s == nil) {

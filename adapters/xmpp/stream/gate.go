@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"container/list"
 	"context"
 	"net/netip"
 	"sync"
@@ -9,7 +10,8 @@ import (
 // GateLimits bounds the connections that are not authenticated yet (THREATS.md X6, T-OV-05). Zero and negative fields stand for the
 // defaults.
 type GateLimits struct {
-	// Connections is how many there may be in all (default 2000).
+	// Connections is how many there may be in all (default 2000). When there are as many, the one that has been there longest is closed
+	// for the next: who means well is through in a moment, and who does not would else keep everybody out.
 	Connections int
 	// PerAddress is how many there may be from one IPv4 address, or one IPv6 network of 64 bits (default 64).
 	PerAddress int
@@ -29,7 +31,7 @@ type Gate struct {
 	hands chan struct{}
 
 	mu     sync.Mutex
-	inside int
+	inside list.List // of *Pass, the oldest first
 	byAddr map[netip.Prefix]int
 }
 
@@ -48,8 +50,8 @@ func NewGate(l GateLimits) *Gate {
 	return &Gate{lim: d, hands: make(chan struct{}, d.Handshakes), byAddr: make(map[netip.Prefix]int)}
 }
 
-// network returns what counts as one address: of IPv6 the network, because who has one address of it has all.
-func network(a netip.Addr) netip.Prefix {
+// Network returns what counts as one address: of IPv6 the network, because who has one address of it has all.
+func Network(a netip.Addr) netip.Prefix {
 	a = a.Unmap().WithZone("")
 	bits := 32
 	if a.Is6() {
@@ -63,31 +65,58 @@ func network(a netip.Addr) netip.Prefix {
 }
 
 // Enter takes a place for a connection from addr. It returns nil, false if there is none: the caller closes the connection. Otherwise the
-// Pass goes into Incoming, and is left by the stream when the peer is authenticated or the connection closed.
-func (g *Gate) Enter(addr netip.Addr) (*Pass, bool) {
-	from := network(addr)
+// Pass goes into Incoming, and is left by the stream when the peer is authenticated or the connection closed. evict closes the connection;
+// it is called, by any goroutine, when the place is wanted for another. If it is nil, the place is kept.
+func (g *Gate) Enter(addr netip.Addr, evict func()) (*Pass, bool) {
+	from := Network(addr)
+	p := &Pass{gate: g, from: from, evict: evict}
+	var gone *Pass
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.inside >= g.lim.Connections || g.byAddr[from] >= g.lim.PerAddress {
+	if g.byAddr[from] >= g.lim.PerAddress {
+		g.mu.Unlock()
 		return nil, false
 	}
-	g.inside++
+	if g.inside.Len() >= g.lim.Connections {
+		if gone, _ = g.inside.Front().Value.(*Pass); gone.evict == nil {
+			g.mu.Unlock()
+			return nil, false
+		}
+		g.remove(gone)
+	}
+	p.place = g.inside.PushBack(p)
 	g.byAddr[from]++
-	return &Pass{gate: g, from: from}, true
+	g.mu.Unlock()
+	if gone != nil {
+		gone.evict()
+	}
+	return p, true
+}
+
+// remove gives a place back. The caller holds the lock.
+func (g *Gate) remove(p *Pass) {
+	if p.place == nil {
+		return
+	}
+	g.inside.Remove(p.place)
+	p.place = nil
+	if g.byAddr[p.from]--; g.byAddr[p.from] == 0 {
+		delete(g.byAddr, p.from)
+	}
 }
 
 // Inside returns how many connections are not authenticated yet.
 func (g *Gate) Inside() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.inside
+	return g.inside.Len()
 }
 
 // Pass is one connection's place in a Gate. A nil Pass is one that nothing bounds.
 type Pass struct {
-	gate *Gate
-	from netip.Prefix
-	once sync.Once
+	gate  *Gate
+	from  netip.Prefix
+	evict func()
+	place *list.Element // nil when it has been given back
 }
 
 // Leave gives the place back. It may be called again, and by any goroutine.
@@ -95,15 +124,9 @@ func (p *Pass) Leave() {
 	if p == nil {
 		return
 	}
-	p.once.Do(func() {
-		g := p.gate
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.inside--
-		if g.byAddr[p.from]--; g.byAddr[p.from] == 0 {
-			delete(g.byAddr, p.from)
-		}
-	})
+	p.gate.mu.Lock()
+	defer p.gate.mu.Unlock()
+	p.gate.remove(p)
 }
 
 // turn is the turn of one TLS handshake to compute. A nil turn is one that nothing bounds. It is for one goroutine.

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stream"
@@ -14,7 +15,7 @@ func TestGateTOV05(t *testing.T) {
 	g := stream.NewGate(stream.GateLimits{Connections: 5, PerAddress: 2})
 	enter := func(addr string, want bool) *stream.Pass {
 		t.Helper()
-		p, ok := g.Enter(netip.MustParseAddr(addr))
+		p, ok := g.Enter(netip.MustParseAddr(addr), nil)
 		if ok != want {
 			t.Fatalf("%s: entered %v, want %v", addr, ok, want)
 		}
@@ -39,4 +40,34 @@ func TestGateTOV05(t *testing.T) {
 	enter("192.0.2.1", true)
 	var none *stream.Pass
 	none.Leave()
+}
+
+// TestGateEvictsTOV05: a gate that is full lets the next one in at the cost of the one that has been there longest, not of its neighbours;
+// but no address gets more than its share so.
+func TestGateEvictsTOV05(t *testing.T) {
+	g := stream.NewGate(stream.GateLimits{Connections: 3, PerAddress: 2})
+	var gone []string
+	enter := func(addr string, want bool) *stream.Pass {
+		t.Helper()
+		p, ok := g.Enter(netip.MustParseAddr(addr), func() { gone = append(gone, addr) })
+		if ok != want {
+			t.Fatalf("%s: entered %v, want %v", addr, ok, want)
+		}
+		return p
+	}
+	a := enter("192.0.2.1", true)
+	b := enter("192.0.2.2", true)
+	enter("192.0.2.3", true)
+	b.Leave() // authenticated: its stream is not touched any more
+	enter("192.0.2.3", true)
+	enter("192.0.2.3", false)
+	if len(gone) != 0 {
+		t.Fatalf("%v had to go without need", gone)
+	}
+	enter("192.0.2.4", true)
+	a.Leave() // it has gone already, and counts once
+	enter("192.0.2.5", true)
+	if want := []string{"192.0.2.1", "192.0.2.3"}; !slices.Equal(gone, want) || g.Inside() != 3 {
+		t.Fatalf("%v had to go, want %v; %d are inside", gone, want, g.Inside())
+	}
 }

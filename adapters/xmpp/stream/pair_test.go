@@ -110,7 +110,7 @@ func TestOpenAccept(t *testing.T) {
 			o, i := outgoing(t), incoming(t)
 			c.set(&o, &i)
 			gate := stream.NewGate(stream.GateLimits{})
-			i.Pass, _ = gate.Enter(loopback)
+			i.Pass, _ = gate.Enter(loopback, nil)
 			r := join(t, o, i)
 			if r.outErr != nil || r.inErr != nil {
 				t.Fatalf("Open: %v; Accept: %v", r.outErr, r.inErr)

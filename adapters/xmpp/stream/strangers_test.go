@@ -300,7 +300,7 @@ func TestEndlessTOV04(t *testing.T) {
 		c.limit, c.arrived, c.release = 15<<10, &arrived, release
 		mine := in
 		var ok bool
-		if mine.Pass, ok = gate.Enter(loopback); !ok {
+		if mine.Pass, ok = gate.Enter(loopback, nil); !ok {
 			t.Fatal("no place")
 		}
 		done.Go(func() {
@@ -367,7 +367,7 @@ func TestSlowHandshakesTOV05(t *testing.T) {
 	refused := 0
 	for i := range 300 {
 		// From four addresses: each may have 64.
-		pass, ok := gate.Enter(netip.AddrFrom4([4]byte{192, 0, 2, byte(i % 4)}))
+		pass, ok := gate.Enter(netip.AddrFrom4([4]byte{192, 0, 2, byte(i % 4)}), nil)
 		if !ok {
 			refused++
 			continue
@@ -386,7 +386,7 @@ func TestSlowHandshakesTOV05(t *testing.T) {
 	}
 	o := outgoing(t)
 	o.Direct = true
-	in.Pass, _ = gate.Enter(netip.MustParseAddr("198.51.100.1"))
+	in.Pass, _ = gate.Enter(netip.MustParseAddr("198.51.100.1"), nil)
 	began := time.Now()
 	r := join(t, o, in)
 	if r.outErr != nil || r.inErr != nil || !r.claim.Authenticated {
