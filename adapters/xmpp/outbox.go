@@ -44,6 +44,7 @@ type flight struct {
 	ping  string // "" where the stream counts
 	at    time.Time
 	items []*item
+	left  bool // it is written, or the stream counts
 }
 
 // outbox holds what a link has to write, and what it wrote and was not acknowledged. It is for any goroutine; it outlives the
@@ -296,7 +297,7 @@ func (b *outbox) settleBefore(at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := 0
-	for n < len(b.flights) && b.flights[n].ping != "" && b.flights[n].at.Before(at) {
+	for n < len(b.flights) && b.flights[n].left && b.flights[n].ping != "" && b.flights[n].at.Before(at) {
 		for _, it := range b.flights[n].items {
 			b.settle(it, adapters.Accepted())
 		}
@@ -501,10 +502,13 @@ func randomID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// written lets go of the octets of what has left.
+// written lets go of the octets of what has left, which is everything that was taken.
 func (b *outbox) written(taken []*item) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for i := range b.flights {
+		b.flights[i].left = true
+	}
 	for _, it := range taken {
 		if !it.notice {
 			it.octets = nil
