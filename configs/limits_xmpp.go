@@ -27,9 +27,11 @@ type XMPPLimits struct {
 	Pairs Count `yaml:"pairs" default:"20000" min:"10" max:"1000000"`
 	// The server-to-server streams that are open at once. The next that comes is closed, the next of our own fails: overloaded.
 	Streams Count `yaml:"streams" default:"4000" min:"2" max:"100000"`
+	// Of the streams that others open, those from one address (of IPv6 from one network of 64 bits). The next is closed: resource-constraint.
+	StreamsPerAddress Count `yaml:"streams_per_address" default:"1000" min:"1" max:"100000"`
 	// The pairs of domains that one stream carries. The next is refused: resource-constraint.
 	PairsPerStream Count `yaml:"pairs_per_stream" default:"64" min:"1" max:"10000"`
-	// The connections of servers that have not proven a domain yet. The next is closed when it comes.
+	// The connections of servers that have not proven a domain yet. For the next one the oldest of them is closed.
 	Strangers Count `yaml:"strangers" default:"2000" min:"1" max:"100000"`
 	// The same from one address (of IPv6 from one network of 64 bits).
 	StrangersPerAddress Count `yaml:"strangers_per_address" default:"64" min:"1" max:"100000"`

@@ -3,6 +3,7 @@ package xmpp
 import (
 	"context"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -29,8 +30,12 @@ type servers struct {
 	mu        sync.Mutex
 	pairs     map[pairKey]*pair
 	streams   map[*session]struct{}
+	incoming  int                   // of streams
+	perPair   map[pairKey]int       // of these, by what their header and their certificate say
+	perAddr   map[netip.Prefix]int  // and by where they come from
 	opening   map[net.Conn]struct{} // accepted, not yet streams
-	resumable map[string]*ledger    // by their id, of streams that were opened to us
+	resumable map[string]*ledger    // by their id, of streams that were opened to us, and broke
+	managed   map[string]*session   // the same of those that are open
 	listeners []net.Listener
 	verifying int
 	draining  bool
@@ -53,7 +58,8 @@ func newServers(a *Adapter, c *serverSide) *servers {
 		a: a, c: c, lim: c.Limits, log: a.log, dial: d.DialContext,
 		gate:  stream.NewGate(stream.GateLimits{Connections: c.Limits.Opening, PerAddress: c.Limits.OpeningPerAddress}),
 		dials: make(chan struct{}, c.Limits.Dials), pairs: map[pairKey]*pair{}, streams: map[*session]struct{}{},
-		opening: map[net.Conn]struct{}{}, resumable: map[string]*ledger{},
+		perPair: map[pairKey]int{}, perAddr: map[netip.Prefix]int{},
+		opening: map[net.Conn]struct{}{}, resumable: map[string]*ledger{}, managed: map[string]*session{},
 	}
 }
 
@@ -133,12 +139,27 @@ func (v *servers) forgetOne() bool {
 	return false
 }
 
-// add takes a stream, unless there are too many or the end has come.
+// add takes a stream, unless there are too many or the end has come. One peer, or one address, cannot have all of them, and what others
+// open leaves room for our own.
 func (v *servers) add(s *session) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.stopped || len(v.streams) >= v.lim.Streams {
 		return false
+	}
+	if !s.initiated {
+		s.network = stream.Network(s.addr.Addr())
+		if s.external {
+			s.opened = pairKey{s.local.self.Domain(), s.remote.self.Domain()}
+		}
+		if v.incoming >= v.lim.Streams-v.lim.Streams/4 || v.perAddr[s.network] >= v.lim.StreamsPerAddress || s.external && v.perPair[s.opened] >= v.lim.StreamsPerPair {
+			return false
+		}
+		v.incoming++
+		v.perAddr[s.network]++
+		if s.external {
+			v.perPair[s.opened]++
+		}
 	}
 	v.streams[s] = struct{}{}
 	v.a.m.streams.WithLabelValues(s.direction()).Inc()
@@ -148,9 +169,26 @@ func (v *servers) add(s *session) bool {
 func (v *servers) remove(s *session) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if _, ok := v.streams[s]; ok {
-		delete(v.streams, s)
-		v.a.m.streams.WithLabelValues(s.direction()).Dec()
+	if _, ok := v.streams[s]; !ok {
+		return
+	}
+	delete(v.streams, s)
+	v.a.m.streams.WithLabelValues(s.direction()).Dec()
+	if s.initiated {
+		return
+	}
+	if v.managed[s.resumable] == s {
+		delete(v.managed, s.resumable)
+	}
+	v.incoming--
+	if v.perAddr[s.network]--; v.perAddr[s.network] == 0 {
+		delete(v.perAddr, s.network)
+	}
+	if !s.external {
+		return
+	}
+	if v.perPair[s.opened]--; v.perPair[s.opened] == 0 {
+		delete(v.perPair, s.opened)
 	}
 }
 

@@ -84,9 +84,13 @@ type ServerLimits struct {
 	// Pairs is how many pairs of domains are kept (default 20,000). When full, one that is idle is forgotten for the next; if none
 	// is, operations of the next are refused with ReasonOverloaded, and a stream that brings it is closed with resource-constraint.
 	Pairs int
-	// Streams is how many streams are open at once, in both directions (default 4,000). The next one that comes is closed when it
-	// comes; the next one of our own fails with ReasonOverloaded.
+	// Streams is how many streams are open at once, in both directions (default 4,000); those that others open are at most three
+	// quarters of them. The next one that comes is closed with resource-constraint; the next one of our own fails with ReasonOverloaded.
 	Streams int
+	// StreamsPerAddress is how many of those that others open may come from one address, or one IPv6 network of 64 bits (default a
+	// quarter of Streams, at least 16), StreamsPerPair how many may be for one pair of domains that a certificate has proven (default 8).
+	// The next one is closed with resource-constraint.
+	StreamsPerAddress, StreamsPerPair int
 	// PairsPerStream is how many pairs of domains one stream may carry (default 64). The next is refused with resource-constraint.
 	PairsPerStream int
 	// Dials is how many streams of our own may be under construction at once (default 256). More wait.
@@ -114,6 +118,7 @@ func (l ServerLimits) orDefault() ServerLimits {
 	}{
 		{&l.Pairs, 20_000},
 		{&l.Streams, 4000},
+		{&l.StreamsPerPair, 8},
 		{&l.PairsPerStream, 64},
 		{&l.Dials, 256},
 		{&l.Opening, 2000},
@@ -124,6 +129,9 @@ func (l ServerLimits) orDefault() ServerLimits {
 		if *n.v <= 0 {
 			*n.v = n.d
 		}
+	}
+	if l.StreamsPerAddress <= 0 {
+		l.StreamsPerAddress = max(l.Streams/4, 16)
 	}
 	for _, n := range []struct {
 		v *time.Duration

@@ -24,6 +24,7 @@ type ledger struct {
 	mu       sync.Mutex
 	counts   stream.Management
 	on       *session            // nil between two streams
+	from     *session            // the last of them
 	came     uint32              // stanzas of the peer
 	prefix   uint32              // of these, those answered without a gap
 	answered map[uint32]struct{} // those answered beyond a gap
@@ -44,15 +45,14 @@ type sent struct {
 }
 
 func newLedger(s *session) *ledger {
-	return &ledger{v: s.v, initiated: s.initiated, local: s.local.self.Domain(), remote: s.remote.self.Domain(), on: s, answered: map[uint32]struct{}{}}
+	return &ledger{v: s.v, initiated: s.initiated, local: s.local.self.Domain(), remote: s.remote.self.Domain(), on: s, from: s, answered: map[uint32]struct{}{}}
 }
 
-// arrived counts a stanza of the peer and returns its number.
-func (g *ledger) arrived() uint32 {
+// gap is how many stanzas of the peer came since the first one that has no answer.
+func (g *ledger) gap() uint32 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.came++
-	return g.came
+	return g.came - g.prefix
 }
 
 // handled counts a stanza of the peer as answered.
@@ -193,8 +193,11 @@ func (g *ledger) silent(now time.Time) bool {
 // leave is called when the stream ended. It returns false if the stream cannot be resumed, and what is on its way is lost.
 func (g *ledger) leave(s *session, pairs map[*pair]*load, why error) bool {
 	resumed, kept := g.release(s, pairs, why)
-	if kept {
+	switch {
+	case kept:
 		g.v.resumableNow(g)
+	case resumed && !g.v.spawn(func() { g.v.resume(g, s) }):
+		g.abandon() // the end has come: whoever waits is told now, not at their deadline
 	}
 	return resumed
 }
@@ -230,7 +233,6 @@ func (g *ledger) release(s *session, pairs map[*pair]*load, why error) (resumed,
 			g.pairs = append(g.pairs, p)
 		}
 	}
-	g.v.spawn(func() { g.v.resume(g, s) })
 	return true, false
 }
 
@@ -239,6 +241,13 @@ func (g *ledger) named(id, local, remote string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return !g.initiated && g.id == id && g.local == local && g.remote == remote && !g.ended
+}
+
+// lastRead is closed when nothing is being handled any more that came on the last stream.
+func (g *ledger) lastRead() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.from.read
 }
 
 // expired tells whether it can no longer be resumed.
@@ -304,7 +313,7 @@ func (g *ledger) revive(s *session, peer uint32) (h uint32, err error) {
 		return 0, err
 	}
 	g.counts.Unsent(g.counts.Unacked())
-	g.on, g.over, g.waiting = s, time.Time{}, time.Time{}
+	g.on, g.from, g.over, g.waiting = s, s, time.Time{}, time.Time{}
 	return g.all(), nil
 }
 

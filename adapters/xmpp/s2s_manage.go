@@ -79,6 +79,7 @@ func (s *session) enable(m *stream.ManagementElement) error {
 	if m.Resumable && s.external {
 		g.id = randomID()
 		e.ID, e.Resumable, e.Max = g.id, true, s.v.lim.Resume
+		s.v.resumableAt(g.id, s)
 	}
 	// Nothing leaves between the element and the count: what is written after it is counted by the peer.
 	s.mu.Lock()
@@ -90,6 +91,15 @@ func (s *session) enable(m *stream.ManagementElement) error {
 	s.control = stream.AppendManagement(s.control, &e)
 	s.write()
 	return nil
+}
+
+// resumableAt remembers which open stream an id is of. It must not be called with the lock of s.
+func (v *servers) resumableAt(id string, s *session) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, open := v.streams[s]; open {
+		v.managed[id], s.resumable = s, id
+	}
 }
 
 // resumableNow remembers a broken stream that was opened to us.
@@ -110,40 +120,43 @@ func (v *servers) brokenStream(id, local, remote string) *ledger {
 		return nil // another's
 	}
 	delete(v.resumable, id)
-	var open *session
-	if g == nil {
-		for s := range v.streams {
-			if l := s.management(); l != nil && l.named(id, local, remote) {
-				open = s
-			}
-		}
-	}
+	open := v.managed[id]
 	v.mu.Unlock()
-	if open != nil {
+	if g == nil && open != nil {
+		if g = open.management(); g == nil || !g.named(id, local, remote) {
+			return nil
+		}
 		// "the server SHOULD send a 'conflict' stream error and close that stream" (XEP-0198 §5).
-		g = open.management()
 		open.surrender()
+		v.mu.Lock()
+		delete(v.resumable, id) // it may have ended by itself meanwhile
+		v.mu.Unlock()
 	}
 	if g == nil || !g.named(id, local, remote) {
 		return nil
 	}
+	<-g.lastRead() // what came last on the old stream goes before what comes on the new one
 	return g
 }
 
 // surrender closes a stream that another one takes the place of.
 func (s *session) surrender() {
-	s.mu.Lock()
-	g := s.ledger
-	s.ledger = nil
-	s.mu.Unlock()
+	g := s.management()
 	if g != nil {
 		g.mu.Lock()
-		g.on = nil
+		if g.on == s {
+			g.on = nil // and so nothing is left of it when the stream ends
+		}
+		g.mu.Unlock()
+	}
+	// From here on nothing is handled that comes on it, and when it has ended nothing is written any more.
+	s.end(&stream.Fault{Condition: stream.Conflict, Rule: "the stream is resumed by another", Section: "XEP-0198 §5"})
+	if g != nil {
+		g.mu.Lock()
 		// What is on its way to the peer on this stream was not to be kept: its outcome is not known.
 		g.ended = g.ended || len(g.sent) > 0
 		g.mu.Unlock()
 	}
-	s.end(&stream.Fault{Condition: stream.Conflict, Rule: "the stream is resumed by another", Section: "XEP-0198 §5"})
 }
 
 // resumed answers <resume/> (XEP-0198 §5).
@@ -164,6 +177,7 @@ func (s *session) resumed(m *stream.ManagementElement) error {
 	if err != nil {
 		return err
 	}
+	s.v.resumableAt(m.ID, s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {

@@ -105,13 +105,14 @@ func (p *pair) nudge() {
 	}
 }
 
-// spawn runs f on a goroutine that stop waits for.
-func (v *servers) spawn(f func()) {
+// spawn runs f on a goroutine that stop waits for. It returns false, and does nothing, when stop does already.
+func (v *servers) spawn(f func()) bool {
 	v.spawning.Lock()
 	defer v.spawning.Unlock()
 	if !v.finished {
 		v.running.Go(f)
 	}
+	return !v.finished
 }
 
 // attach makes s what carries our stanzas. It returns false if another stream does already, or is being resumed for it; g is what resumes

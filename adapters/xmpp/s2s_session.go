@@ -32,6 +32,9 @@ type session struct {
 	local, remote *host
 	policy        *remotePolicy
 	addr          netip.AddrPort
+	resumable     string          // the id by which it may be resumed; the servers' lock guards it
+	network       netip.Prefix    // of addr, and
+	opened        pairKey         // what EXTERNAL proved: as a stream that was opened to us is counted
 	target        resolver.Target // of a stream that we opened
 	errorsToo     bool            // the peer supports dialback with errors (XEP-0220 §2.3.2)
 	maxBytes      int             // the largest stanza that the peer takes; 0: it has not said
@@ -65,6 +68,7 @@ type session struct {
 	rest sync.Cond // of writing: whoever ends the stream waits for the write that is under way
 
 	done chan struct{} // closed when it is over
+	read chan struct{} // closed when nothing that came is being handled any more
 }
 
 // load is what a stream knows of a pair that it carries.
@@ -85,7 +89,7 @@ func (s *session) direction() string {
 
 func newSession(v *servers, conn *stream.Conn, raw net.Conn) *session {
 	s := &session{
-		v: v, conn: conn, raw: raw, idle: v.lim.Idle, done: make(chan struct{}),
+		v: v, conn: conn, raw: raw, idle: v.lim.Idle, done: make(chan struct{}), read: make(chan struct{}),
 		pairs: map[*pair]*load{}, inbound: map[pairKey]*pair{},
 	}
 	s.rest.L = &s.mu
@@ -96,7 +100,11 @@ func newSession(v *servers, conn *stream.Conn, raw net.Conn) *session {
 }
 
 // run reads until the stream ends.
-func (s *session) run() { s.end(s.read()) }
+func (s *session) run() {
+	err := s.hear()
+	close(s.read)
+	s.end(err)
+}
 
 // carry adds a pair whose stanzas are written here.
 func (s *session) carry(p *pair) bool {
@@ -130,8 +138,8 @@ func (s *session) acceptLocked(k pairKey, p *pair) bool {
 	return true
 }
 
-// read hands every element of the stream on until it ends, and returns why.
-func (s *session) read() error {
+// hear hands every element of the stream on until it ends, and returns why.
+func (s *session) hear() error {
 	lim := s.v.a.lim.XML
 	r := stanza.NewReader(stream.SpaceServer, lim)
 	for {
@@ -213,9 +221,9 @@ func (s *session) receive(st *stanza.Stanza) (err error) {
 		v.refusedOn(s, "foreign-sender")
 		return errWrongFrom
 	}
-	at := arrival{}
-	if g := s.management(); g != nil {
-		at.on, at.seq = g, g.arrived()
+	at, ok := s.arrived()
+	if !ok {
+		return errClosed // it is resumed elsewhere, where what was not counted comes once more
 	}
 	defer func() {
 		if !at.held {
@@ -223,6 +231,9 @@ func (s *session) receive(st *stanza.Stanza) (err error) {
 		}
 	}()
 	defer p.survive(st)
+	if g := s.management(); g != nil && g.gap() > maxUnanswered {
+		return errTooMany
+	}
 	v.a.m.stanzas.WithLabelValues(p.name, "in").Inc()
 	if foreign {
 		p.refused("not-our-domain")
@@ -233,10 +244,36 @@ func (s *session) receive(st *stanza.Stanza) (err error) {
 	return nil
 }
 
+// arrived counts a stanza of the peer. It returns false if the stream is over: what is not counted must not be handled, because the peer
+// sends it once more on the stream that resumes this one.
+func (s *session) arrived() (at arrival, ok bool) {
+	g := s.management()
+	if g != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || s.ledger != g {
+		return at, false
+	}
+	if g != nil {
+		g.came++
+		at.on, at.seq = g, g.came
+	}
+	return at, true
+}
+
+// maxUnanswered bounds the stanzas of a stream that the core has answered while one before them has no answer: 30 s of a very busy one.
+const maxUnanswered = 1 << 18
+
+// errTooMany ends a stream on which more came than can be remembered.
+var errTooMany = &stream.Fault{Condition: stream.ResourceConstraint, Rule: "more stanzas than can be handled", Section: "RFC 6120 §4.9.3.17"}
+
 // count counts a stanza that could not be read, so that the numbers of XEP-0198 stay right.
 func (s *session) count() {
-	if g := s.management(); g != nil {
-		g.handled(g.arrived())
+	if at, ok := s.arrived(); ok {
+		at.settle()
 	}
 }
 
@@ -287,10 +324,9 @@ func (s *session) pairFor(k pairKey) (p *pair, foreign bool) {
 
 // refusedOn counts a stanza that ended a stream.
 func (v *servers) refusedOn(s *session, cause string) {
-	label := strangers
-	if s.policy != nil {
-		label = s.policy.label
-	}
+	s.mu.Lock()
+	label := s.policy.label
+	s.mu.Unlock()
 	v.a.m.refused.WithLabelValues(label, cause).Inc()
 }
 

@@ -1,0 +1,122 @@
+package xmpp
+
+import (
+	"context"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stream"
+	"github.com/isthmus-gateway/isthmus/internal/certs"
+	"github.com/isthmus-gateway/isthmus/internal/certs/certstest"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// managedPair is a pair of an adapter that was not started, and a stream of ours without a connection that carries it and counts.
+func managedPair(t *testing.T) (*pair, *session, *ledger) {
+	t.Helper()
+	dir := t.TempDir()
+	store, err := certs.Open(certs.Config{RootsFile: certstest.NewCA(t).WriteRoot(dir), Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := New(Config{Logger: zerolog.Nop(), Servers: &Servers{
+		Domains: []string{"example.net"}, Certificates: store,
+		Resolve: func(context.Context, string) ([]resolver.Target, error) { return nil, errNoTarget },
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.cancel)
+	v := a.servers
+	remote, err := newHost("example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := v.c.hosts["example.net"]
+	p := v.pairOf(local, remote)
+	s := newSession(v, nil, nil)
+	s.local, s.remote, s.policy, s.initiated = local, remote, v.c.other, true
+	g := newLedger(s)
+	g.id, s.ledger = "sm-1", g
+	p.out, s.pairs[p] = s, &load{}
+	return p, s, g
+}
+
+// TestBrokenAtTheEnd: a stream that breaks while the adapter has all but stopped is not resumed any more, and who waits for what it
+// carried is told at once that nobody knows, not at the deadline.
+func TestBrokenAtTheEnd(t *testing.T) {
+	p, s, g := managedPair(t)
+	it := &item{octets: []byte("<message/>"), stanzas: 1, done: make(chan adapters.Status, 1)}
+	p.building = true // nobody is to dial
+	if st, ok := p.box.add(it); !ok {
+		t.Fatalf("%+v", st)
+	}
+	_, taken, n := p.box.takeCounted(nil, 1000, time.Now())
+	g.leaving(nil, []batch{{p, taken, n}}, time.Now())
+	s.v.finished = true
+	g.leave(s, s.pairs, io.ErrUnexpectedEOF)
+	select {
+	case st := <-it.done:
+		if st.Outcome != adapters.Failure || st.Reason != adapters.ReasonOutcomeUnknown {
+			t.Fatalf("%+v", st)
+		}
+	default:
+		t.Fatal("nobody was told")
+	}
+	if p.parked != nil || g.pairs != nil {
+		t.Error("it still waits to be resumed")
+	}
+}
+
+// TestUnansweredAreBounded: a peer that goes on while the core has not answered one of its stanzas is stopped before what must be
+// remembered of it has no bound.
+func TestUnansweredAreBounded(t *testing.T) {
+	p, s, g := managedPair(t)
+	s.inbound[pairKey{"example.net", "example.com"}] = p
+	st := &stanza.Stanza{Kind: stanza.IQ, Type: "result", From: jid.MustParse("example.com"), To: jid.MustParse("example.net")}
+	if first, ok := s.arrived(); !ok || first.seq != 1 { // has no answer
+		t.Fatal("the first stanza was not counted")
+	}
+	var err error
+	came := 1
+	for ; err == nil && came < 2*maxUnanswered; came++ {
+		err = s.receive(st)
+	}
+	if stream.ConditionOf(err) != stream.ResourceConstraint || came < maxUnanswered || len(g.answered) > maxUnanswered {
+		t.Fatalf("%v after %d, %d remembered", err, came, len(g.answered))
+	}
+}
+
+// TestOutboxUnwritten: what was taken and is not written yet is neither counted as taken by the other side, however old it is, nor lost
+// when it turns out that nothing of it left.
+func TestOutboxUnwritten(t *testing.T) {
+	b := newOutbox(Limits{}.orDefault(), func() {})
+	it := &item{octets: []byte("<message/>"), stanzas: 1, done: make(chan adapters.Status, 1)}
+	if st, ok := b.add(it); !ok {
+		t.Fatalf("%+v", st)
+	}
+	began := time.Now()
+	b.take(nil, 1000, false, began)
+	b.settleBefore(began.Add(time.Hour)) // a write that has not begun on a busy machine
+	select {
+	case st := <-it.done:
+		t.Fatalf("%+v was said of what nobody wrote", st)
+	default:
+	}
+	b.unsend()
+	_, taken, _ := b.take(nil, 1000, false, began)
+	if len(taken) != 1 || taken[0] != it {
+		t.Fatal("it is not there any more")
+	}
+	b.written(taken)
+	b.settleBefore(began.Add(time.Hour))
+	if st := <-it.done; st.Outcome != adapters.Indeterminate {
+		t.Fatalf("%+v", st)
+	}
+}
