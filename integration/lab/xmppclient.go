@@ -32,6 +32,8 @@ type Stanza struct {
 	Status    *string `json:"status,omitempty"`
 	Priority  *string `json:"priority,omitempty"`
 	Condition *string `json:"condition,omitempty"`
+	// Children are further elements to send, as XML in the namespace of a client's stream.
+	Children string `json:"children,omitempty"`
 	// Raw is what came over the socket since the last stanza, as it was written by the server.
 	Raw string `json:"raw,omitempty"`
 }

@@ -87,6 +87,8 @@ class User(slixmpp.ClientXMPP):
             for name in ("subject", "body", "thread", "show", "status", "priority"):
                 if command.get(name) is not None:
                     ET.SubElement(element, "{jabber:client}" + name).text = command[name]
+            if command.get("children"):
+                element.extend(ET.fromstring("<all xmlns='jabber:client'>" + command["children"] + "</all>"))
             self.send_raw(serialize(element))
         self.disconnect()
 
