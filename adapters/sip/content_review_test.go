@@ -159,3 +159,31 @@ func TestAddressesAreNoPartsOfRequests(t *testing.T) {
 	}
 	runtime.KeepAlive(kept)
 }
+
+// A message is delivered, or its sender is told: who wants to hear that it was delivered is told also that it was not, when it turns out late.
+func TestReceiptsAskForFailuresToo(t *testing.T) {
+	for _, c := range []struct {
+		wants adapters.Dispositions
+		want  imdn.Want
+	}{
+		{adapters.WantDelivered, imdn.PositiveDelivery | imdn.NegativeDelivery}, {adapters.WantDisplayed, imdn.WantDisplay | imdn.NegativeDelivery}, {0, 0},
+	} {
+		op := outgoing(func(op *adapters.MessageOp) { op.Wants = c.wants })
+		object, err := cpim.ParseMessage(written(t, op, WriteOptions{Now: now, CPIM: true}).Body(), cpim.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := imdn.RequestOf(object); err != nil || r.Want != c.want {
+			t.Errorf("%v: asks for %v, %v", c.wants, r.Want, err)
+		}
+	}
+}
+
+// A name cannot turn the direction of what stands behind it.
+func TestNamesKeepTheirDirection(t *testing.T) {
+	for in, want := range map[string]string{"Romeo\u202e": "Romeo", "\u2066a\u2069\u202bb\u202c": "a  b", "\u05d0\u05d1": "\u05d0\u05d1"} {
+		if got := displayName(in); got != want {
+			t.Errorf("%q became %q", in, got)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -93,8 +94,20 @@ func displayName(s string) string {
 	if s == "" || !utf8.ValidString(s) {
 		return ""
 	}
+	if strings.ContainsFunc(s, turns) {
+		s = strings.Map(func(r rune) rune {
+			if turns(r) {
+				return ' '
+			}
+			return r
+		}, s)
+	}
 	return cut(oneLine(s), maxSenderName)
 }
+
+// turns tells whether a character turns the direction of what stands behind it, beyond the name that it is in: in a text that is its author's
+// affair, in a name it lets one user look like another.
+func turns(r rune) bool { return r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069 }
 
 // readParties reads whom a request is from and to. A SIPS URI in any of the three places is refused (RFC 7247 §8).
 func readParties(req *wire.Message, opts ReadOptions, scheme cpim.Scheme) (from, to adapters.Party, ref *Refusal) {

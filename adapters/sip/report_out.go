@@ -37,7 +37,12 @@ func wrapCPIM(req *wire.Request, op *adapters.MessageOp, now time.Time) error {
 	for _, s := range op.Subjects {
 		b.Subject(cpim.Subject{Lang: s.Lang, Text: s.Text})
 	}
-	imdn.AddRequest(&b, imdn.Request{MessageID: id, Want: wantsOf(op.Wants)})
+	wants := op.Wants
+	if wants != 0 {
+		// Who asks to hear of it hears of a failure too, which the protocols that have no such request tell unasked.
+		wants |= adapters.WantFailed
+	}
+	imdn.AddRequest(&b, imdn.Request{MessageID: id, Want: wantsOf(wants)})
 	var headers []cpim.MIMEHeader
 	if op.Content.Language != "" && isLanguage(op.Content.Language) {
 		headers = append(headers, cpim.MIMEHeader{Name: "Content-Language", Value: op.Content.Language})

@@ -102,3 +102,18 @@ func TestReceiptBesideContent(t *testing.T) {
 		}
 	}
 }
+
+// A name cannot turn the direction of what stands behind it: neither of a person nor of a file ("evil\u202egpj.exe").
+func TestNamesKeepTheirDirection(t *testing.T) {
+	op := &adapters.MessageOp{
+		From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "text/plain", Octets: []byte("\u202b is the sender's affair\u202c")},
+		SenderName: "Romeo\u202e", Links: []adapters.Link{{URL: "https://example.com/", Name: "evil\u202egpj.exe"}},
+	}
+	b, err := stanza.AppendMessage(nil, op, stanza.Envelope{Nick: true})
+	if err != nil || !strings.Contains(string(b), ">Romeo</nick>") || !strings.Contains(string(b), "<desc>evil gpj.exe</desc>") || !strings.Contains(string(b), "<body>\u202b is") {
+		t.Errorf("%v: %s", err, b)
+	}
+	if s := read(t, message("<body>x</body><nick xmlns='http://jabber.org/protocol/nick'>\u2067Juliet</nick>")); s.Nick != "Juliet" {
+		t.Errorf("%q", s.Nick)
+	}
+}

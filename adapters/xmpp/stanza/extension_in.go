@@ -133,10 +133,11 @@ func (r *Reader) nick() error {
 	return err
 }
 
-// oneLine makes a name of a text: without line ends, control characters and white space around it.
+// oneLine makes a name of a text: without line ends, control characters, what turns the direction of the text behind it, and white space around
+// it.
 func oneLine(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069 {
 			return ' '
 		}
 		return r
