@@ -236,7 +236,7 @@ func (t *translation) addressed(input []byte) []byte {
 	if _, named := e.Attr("", "to"); named {
 		return input
 	}
-	at := bytes.Index(input, []byte("<presence")) + len("<presence")
+	at := e.Offset + bytes.IndexAny(input[e.Offset:], " \t\r\n/>") // behind its name, which may have a prefix
 	to := strictxml.AppendAttrValue(nil, strings.TrimPrefix(t.watcher.String(), "pres:"))
 	return bytes.Join([][]byte{input[:at], []byte(" to='"), to, []byte("'"), input[at:]}, nil)
 }

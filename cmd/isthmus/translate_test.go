@@ -39,6 +39,7 @@ func TestTranslate(t *testing.T) {
 		{"an object to XMPP", "cpim", "xmpp", exampleCPIM, nil, []string{"from='piglet@100akerwood.com'", "<subject xml:lang='fr'>beau temps</subject>", "Here &lt;is&gt; the text."}, nil},
 		{"a notice to XMPP", "sip", "xmpp", exampleOf("message/cpim", exampleInnerIMDN), nil, []string{"id='34jk324j'", "urn:xmpp:receipts"}, map[string]any{"operation": "report"}},
 		{"a receipt to SIP", "xmpp", "sip", "<message from='a@example.com' to='b@example.net' id='r1'><received xmlns='urn:xmpp:receipts' id='m1'/></message>", nil, []string{"<message-id>m1</message-id>", "<delivered/>"}, nil},
+		{"a broadcast with a prefix", "xmpp", "cpim", "<c:presence xmlns:c='jabber:client' from='a@example.com/b'><c:show>away</c:show></c:presence>", []string{"--watcher", "pres:romeo@example.net"}, []string{"entity='pres:a@example.com'"}, nil},
 		{"a receipt to CPIM", "xmpp", "cpim", "<message from='a@example.com' to='b@example.net' id='r1'><received xmlns='urn:xmpp:receipts' id='m1'/></message>", nil, []string{"From: <im:a@example.com>\r\n", "<message-id>m1</message-id>"}, nil},
 		{
 			"a refusal to XMPP", "sip", "xmpp", "SIP/2.0 404 Not Found\r\nVia: SIP/2.0/TCP a.example;branch=z9hG4bKm1\r\nFrom: <sip:romeo@example.net>;tag=1\r\nTo: <sip:juliet@example.com>;tag=2\r\nCall-ID: c\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n",
