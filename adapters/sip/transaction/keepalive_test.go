@@ -227,6 +227,7 @@ func TestWebSocketIsPinged(t *testing.T) {
 			t.Errorf("ten pings in %s", d)
 		}
 		io.Copy(io.Discard, far) //nolint:errcheck // it ends with the connection
+		synctest.Wait()
 		if n := l.pool.inbound.Load(); n != 0 {
 			t.Errorf("%d connections although the last ping was not answered", n)
 		}
