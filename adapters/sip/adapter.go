@@ -207,7 +207,7 @@ func (a *Adapter) Shutdown(ctx context.Context) error {
 	a.notifiers.stop()
 	a.subscribers.stop()
 	a.compositor.stop()
-	a.publishers.stop()
+	a.publishers.stop(ctx)
 	err := a.layer.Shutdown(ctx)
 	a.stop()
 	done := make(chan struct{})
@@ -226,13 +226,15 @@ func (a *Adapter) Shutdown(ctx context.Context) error {
 // Addrs returns the open sockets, once Start has returned.
 func (a *Adapter) Addrs() []transaction.BoundListener { return a.layer.Addrs() }
 
-// spawn runs f in a goroutine that Shutdown waits for; not at all if the adapter is closing.
-func (a *Adapter) spawn(f func(context.Context)) {
+// spawn runs f in a goroutine that Shutdown waits for; not at all if the adapter is closing, and then it returns false.
+func (a *Adapter) spawn(f func(context.Context)) bool {
 	a.spawns.Lock()
 	defer a.spawns.Unlock()
-	if !a.closing.Load() {
-		a.own.Go(func() { f(a.base) })
+	if a.closing.Load() {
+		return false
 	}
+	a.own.Go(func() { f(a.base) })
+	return true
 }
 
 // nextCSeq is the sequence number of the next request outside of a dialog. It rises from 1 and starts again before 2**31; since each

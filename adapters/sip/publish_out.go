@@ -97,9 +97,11 @@ type publishing struct {
 	body  *body      // what is to be published; nil: nothing
 	fresh bool       // body has not been published yet
 	etag  string     // "" for no publication
+	until time.Time  // when the server forgets the publication by itself
 	want  time.Duration
 	fails int
-	over  bool
+	// leaving tells that nothing is to be published any more, and that it is over once the server has nothing; over that it is.
+	leaving, over bool
 	// again refreshes the publication, or tries again; open keeps the watch open at the core.
 	again, open *time.Timer
 }
@@ -123,8 +125,9 @@ func (t *publishers) start() {
 	}
 }
 
-// stop ends the timers. Publications end by themselves when they expire.
-func (t *publishers) stop() {
+// stop ends the timers and removes what was published, within ctx and a moment: the presence of users whom nobody can ask any more, and
+// who will be published anew after a restart, beside what was left behind. What cannot be removed expires.
+func (t *publishers) stop(ctx context.Context) {
 	t.mu.Lock()
 	t.stopped = true
 	list := make([]*publishing, 0, len(t.byTag))
@@ -132,11 +135,30 @@ func (t *publishers) stop() {
 		list = append(list, p)
 	}
 	t.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, t.a.timerN/16)
+	defer cancel()
+	slots := make(chan struct{}, t.a.limits.Refreshes)
+	var removals sync.WaitGroup
 	for _, p := range list {
 		p.mu.Lock()
 		stopTimers(p.again, p.open)
+		p.body, p.fresh, p.leaving = nil, true, true
+		there := p.etag != "" || len(p.busy) > 0
 		p.mu.Unlock()
+		if !there {
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			continue
+		}
+		removals.Go(func() {
+			p.bring(ctx, false)
+			<-slots
+		})
 	}
+	removals.Wait()
 }
 
 func (t *publishers) count() int {
@@ -170,11 +192,20 @@ func (t *publishers) join(s *presenceServer, user cpim.Address) *publishing {
 	return p
 }
 
+// part keeps p from being joined again: who joins from now on begins anew. It can still be found by its watch's session.
+func (t *publishers) part(p *publishing) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if pair := [2]cpim.Address{p.watch.Watcher, p.watch.Presentity}; t.byPair[pair] == p {
+		delete(t.byPair, pair)
+	}
+}
+
 // leave forgets a publishing.
 func (t *publishers) leave(p *publishing) {
+	t.part(p)
 	t.mu.Lock()
 	delete(t.byTag, p.watch.Session)
-	delete(t.byPair, [2]cpim.Address{p.watch.Watcher, p.watch.Presentity})
 	t.mu.Unlock()
 	p.mu.Lock()
 	p.over = true
@@ -186,7 +217,7 @@ func (t *publishers) leave(p *publishing) {
 func (p *publishing) reopen() {
 	a := p.table.a
 	p.mu.Lock()
-	over := p.over
+	over := p.over || p.leaving
 	p.mu.Unlock()
 	if over || a.closing.Load() {
 		return
@@ -216,7 +247,7 @@ func (p *publishing) operation(verb adapters.WatchVerb) *adapters.WatchOp {
 func (p *publishing) reopenAfter(wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.over && !p.table.a.closing.Load() {
+	if !p.over && !p.leaving && !p.table.a.closing.Load() {
 		stopTimers(p.open)
 		p.open = time.AfterFunc(wait, p.reopen)
 	}
@@ -245,32 +276,41 @@ func (t *publishers) watched(s *presenceServer, op *adapters.WatchOp) adapters.W
 		p := t.byPair[[2]cpim.Address{s.watcher, op.Watch.Watcher}]
 		t.mu.Unlock()
 		if p != nil {
+			p.depart()
 			t.a.handler.Watch(t.a.base, p.operation(adapters.WatchCancel), func(adapters.WatchStatus) {})
-			t.a.spawn(p.withdraw)
+			t.a.spawn(func(ctx context.Context) { p.bring(ctx, false) })
 		}
 	}
 	return closed
 }
 
-// withdraw removes the publication and forgets the user.
-func (p *publishing) withdraw(ctx context.Context) {
-	p.set(nil)
-	p.publish(ctx, false)
-	p.table.leave(p)
+// depart makes nothing of the user go out any more, whoever still brings it. The next bring removes what was published; a server that does
+// not take the removal is asked again until the publication has expired there, and then the user is forgotten.
+func (p *publishing) depart() {
+	p.table.part(p)
+	p.mu.Lock()
+	p.body, p.fresh, p.leaving = nil, true, true
+	stopTimers(p.open)
+	p.mu.Unlock()
 }
 
-// set notes what is to be published from now on.
-func (p *publishing) set(b *body) {
+// set notes what is to be published from now on; false if that is nothing for good.
+func (p *publishing) set(b *body) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.leaving {
+		return false
+	}
 	p.body, p.fresh = b, true
+	return true
 }
 
 // notify is Adapter.Notify for a publishing. What fails is tried again by itself, so no outcome ends the watch.
 func (p *publishing) notify(ctx context.Context, op *adapters.NotifyOp) adapters.Status {
 	if op.State == adapters.WatchTerminated {
 		if op.End == adapters.EndRejected {
-			p.withdraw(ctx) // the user's own decision
+			p.depart() // the user's own decision
+			p.publish(ctx, false)
 			return adapters.Succeeded()
 		}
 		p.reopenAfter(max(op.RetryAfter, publishReopen))
@@ -285,13 +325,31 @@ func (p *publishing) notify(ctx context.Context, op *adapters.NotifyOp) adapters
 		p.table.a.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a presence document could not be written")
 		return adapters.Failed(adapters.ReasonInternal, "")
 	}
-	p.set(b)
+	if !p.set(b) {
+		return adapters.Failed(adapters.ReasonNotFound, "There is no such watch")
+	}
 	return p.publish(ctx, false)
 }
 
-// publish brings the publication to what it should be: an initial one, a modification, a refresh or a removal (RFC 3903 §4.1, Table 1).
-// Without due it is not refreshed, if somebody else has published what was to be.
+// publish is bring for a caller who may have less patience than a PUBLISH takes, and then leaves before it is done: neither what is to be
+// published nor the entity-tag of a PUBLISH under way may be lost by that.
 func (p *publishing) publish(ctx context.Context, due bool) adapters.Status {
+	done := make(chan adapters.Status, 1)
+	if !p.table.a.spawn(func(own context.Context) { done <- p.bring(own, due) }) {
+		return adapters.Failed(adapters.ReasonOverloaded, "")
+	}
+	select {
+	case s := <-done:
+		return s
+	case <-ctx.Done():
+		return adapters.Accepted()
+	}
+}
+
+// bring brings the publication to what it should be: an initial one, a modification, a refresh or a removal (RFC 3903 §4.1, Table 1).
+// Without due it is not refreshed, if somebody else has published what was to be.
+func (p *publishing) bring(ctx context.Context, due bool) adapters.Status {
+	defer p.parted()
 	select {
 	case p.busy <- struct{}{}:
 		defer func() { <-p.busy }()
@@ -320,11 +378,22 @@ func (p *publishing) publish(ctx context.Context, due bool) adapters.Status {
 			return adapters.Failed(adapters.ReasonAddressMalformed, "")
 		}
 		r, st := p.table.a.try(ctx, []resolver.Target{p.server.hop}, p.outside(req))
+		p.cseq = max(p.cseq, req.CSeq) // a challenged request was sent again with the next
 		if p.settle(r, st, etag, want, sent) {
 			return p.failure(st)
 		}
 	}
 	return adapters.Failed(adapters.ReasonServiceUnavailable, "")
+}
+
+// parted forgets a publishing that is leaving, once the server has nothing of it.
+func (p *publishing) parted() {
+	p.mu.Lock()
+	gone := p.leaving && !p.over && p.etag == "" && len(p.busy) == 0
+	p.mu.Unlock()
+	if gone {
+		p.table.leave(p)
+	}
 }
 
 // outside completes a request outside of a dialog.
@@ -365,6 +434,7 @@ func (p *publishing) settle(r transaction.Result, st adapters.Status, etag strin
 				granted = min(d, want) // "but it will never extend it" (RFC 3903 §4.2)
 			}
 		}
+		p.until = time.Now().Add(granted)
 		p.after(refreshAfter(granted))
 		return true
 	}
@@ -381,11 +451,16 @@ func (p *publishing) settle(r transaction.Result, st adapters.Status, etag strin
 			return false
 		}
 	}
-	if want > 0 {
-		wait := min(publishRetryFirst<<min(p.fails, 10), publishRetryMost)
-		p.fails++
-		p.after(max(wait, st.RetryAfter))
+	wait := max(min(publishRetryFirst<<min(p.fails, 10), publishRetryMost), st.RetryAfter)
+	p.fails++
+	if want == 0 && !time.Now().Add(wait).Before(p.until) {
+		wait = time.Until(p.until) // there is nothing to remove then
+		if wait <= 0 {
+			p.etag = ""
+			return true
+		}
 	}
+	p.after(wait)
 	return true
 }
 

@@ -34,6 +34,13 @@ func etagged(etag, expires string) wire.Response {
 	return wire.Response{Code: 200, Headers: []wire.Header{{Name: "SIP-ETag", Value: etag}, {Name: "Expires", Value: expires}}}
 }
 
+// now is what is to be published.
+func (p *publishing) now() *body {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.body
+}
+
 func TestPublishOut(t *testing.T) {
 	a, c, g, op := presenceServerOf(t, "juliet@example.com")
 	seen := map[string]bool{}
@@ -60,7 +67,14 @@ func TestPublishOut(t *testing.T) {
 		"Content-Type": "application/pidf+xml", "CSeq": "1 PUBLISH",
 	})
 	// One is under way at a time, and of those that wait the newest goes.
-	second, third := tell("closed"), tell("closed")
+	p := a.publishers.find(op.Watch.Session)
+	taken := func(what *body) func() bool { return func() bool { return p.now() != what } }
+	said := p.now()
+	second := tell("closed")
+	waitFor(t, taken(said))
+	said = p.now()
+	third := tell("closed")
+	waitFor(t, taken(said))
 	g.answer(m, etagged("one", "1800"))
 	next(t, done, "outcome")
 	m = g.request("PUBLISH", seen)
@@ -87,7 +101,6 @@ func TestPublishOut(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	// The refresh in its time has no body, but here what failed is still to be said.
-	p := a.publishers.find(op.Watch.Session)
 	done2 := make(chan adapters.Status, 1)
 	again := func() { done2 <- p.publish(t.Context(), true) }
 	go again()
