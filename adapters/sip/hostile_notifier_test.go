@@ -3,6 +3,7 @@ package sip
 import (
 	"context"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,7 +54,7 @@ func TestEndOfASilentWatcher(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	s := a.Notify(ctx, nil, &adapters.NotifyOp{Watch: watch, State: adapters.WatchTerminated, End: adapters.EndRejected})
-	if s.Outcome != adapters.Failure {
+	if s.Outcome != adapters.Indeterminate {
 		t.Errorf("%+v", s)
 	}
 	g.answer(m, wire.Response{Code: 200})
@@ -61,6 +62,32 @@ func TestEndOfASilentWatcher(t *testing.T) {
 	fields(t, m, map[string]string{"Subscription-State": "terminated;reason=rejected"})
 	g.answer(m, wire.Response{Code: 200})
 	waitFor(t, func() bool { return a.notifiers.count() == 0 })
+}
+
+// The newest state of a watch is told also where nobody waits for it any more, with what was left to it by older ones: else the watcher
+// would take the last that it was told for true until it refreshes, and the core the watch for over.
+func TestNewestStateOutlivesItsCaller(t *testing.T) {
+	a, c := start(t, nil)
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	_, watch := establish(t, g, c, seen)
+	first := notify(a, g, adapters.NotifyOp{Watch: watch, State: adapters.WatchActive, Presence: document(t, "juliet@example.com", "open")})
+	m := g.request("NOTIFY", seen)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	s := a.Notify(ctx, nil, &adapters.NotifyOp{Watch: watch, State: adapters.WatchActive, Presence: document(t, "juliet@example.com", "closed")})
+	if s.Outcome != adapters.Indeterminate {
+		t.Errorf("%+v", s)
+	}
+	g.answer(m, wire.Response{Code: 200})
+	if s := next(t, first, "outcome"); s.Outcome != adapters.Success {
+		t.Errorf("%+v", s)
+	}
+	m = g.request("NOTIFY", seen)
+	if !strings.Contains(string(m.Body()), "closed") {
+		t.Errorf("the newest is not told:\n%s", m.Raw())
+	}
+	g.answer(m, wire.Response{Code: 200})
 }
 
 // "If the NOTIFY request fails due to expiration of SIP Timer F (transaction timeout), the notifier SHOULD remove the subscription"

@@ -126,54 +126,47 @@ func writeNotify(d *Dialog, s watchState, b *body) (*wire.Request, error) {
 
 // notify queues one NOTIFY, waits for its turn, and sends it.
 func (n *notifying) notify(ctx context.Context, hops []resolver.Target, s watchState, b *body) adapters.Status {
-	t, first := n.queue(hops, s, b)
+	t := n.queue(hops, s, b)
 	if t == nil {
 		return adapters.Failed(adapters.ReasonNotFound, "The watch is over")
 	}
-	if !first {
-		select {
-		case <-t.mine:
-		case <-t.over:
-			return adapters.Accepted()
-		case <-ctx.Done():
-			if s.state == adapters.WatchTerminated {
-				// Nothing comes after it, so nobody else would ever end the dialog.
-				n.table.a.spawn(func(ctx context.Context) {
-					select {
-					case <-t.mine:
-						n.send(ctx, t)
-						n.pass()
-					case <-ctx.Done():
-					}
-				})
-				return adapters.Failed(adapters.ReasonDomainTimeout, "")
-			}
-			if n.giveUp(t) {
-				return adapters.Failed(adapters.ReasonDomainTimeout, "")
-			}
-			select { // it was decided in this moment
-			case <-t.mine:
-			case <-t.over:
-				return adapters.Accepted()
-			}
-		}
+	select {
+	case <-t.mine:
+	case <-t.over:
+		return adapters.Accepted()
+	case <-ctx.Done():
+		n.detach(t)
+		return adapters.Accepted()
 	}
 	if !n.pace(ctx, t) {
 		return adapters.Accepted()
 	}
 	if ctx.Err() != nil {
-		// Its caller waits for less than the interval, which is no fault of the watcher's.
-		n.table.a.spawn(func(ctx context.Context) {
-			if n.pace(ctx, t) {
-				n.send(ctx, t)
-				n.pass()
-			}
-		})
+		n.detach(t)
 		return adapters.Accepted()
 	}
 	st := n.send(ctx, t)
 	n.pass()
 	return st
+}
+
+// detach sends t in its time for a caller that waits no longer, which is no fault of the watcher's: t is the newest there is, perhaps with
+// what older ones carried that were answered on its account, and nobody else would say it, or end the dialog. What becomes of it the core
+// learns from the next one.
+func (n *notifying) detach(t *turn) {
+	n.table.a.spawn(func(ctx context.Context) {
+		select {
+		case <-t.mine:
+		case <-t.over:
+			return
+		case <-ctx.Done():
+			return
+		}
+		if n.pace(ctx, t) {
+			n.send(ctx, t)
+			n.pass()
+		}
+	})
 }
 
 // pace keeps two documents Limits.NotifyInterval apart: "A PA SHOULD NOT generate notifications for a single presentity at a rate of more
@@ -213,13 +206,13 @@ func (n *notifying) pace(ctx context.Context, t *turn) (goes bool) {
 	}
 }
 
-// queue notes what s says of the watch and makes its turn; first tells that it may be sent at once. It returns nil when the watch is
-// over.
-func (n *notifying) queue(hops []resolver.Target, s watchState, b *body) (t *turn, first bool) {
+// queue notes what s says of the watch and makes its turn, which has come at once if nothing is under way. It returns nil when the watch
+// is over.
+func (n *notifying) queue(hops []resolver.Target, s watchState, b *body) *turn {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ended {
-		return nil, false
+		return nil
 	}
 	stopTimers(n.grace)
 	if len(hops) > 0 {
@@ -253,10 +246,11 @@ func (n *notifying) queue(hops []resolver.Target, s watchState, b *body) (t *tur
 	if s.state == adapters.WatchPending {
 		b = nil
 	}
-	t = &turn{state: s, body: b, urgent: s.state != before || b == nil, mine: make(chan struct{}), over: make(chan struct{})}
+	t := &turn{state: s, body: b, urgent: s.state != before || b == nil, mine: make(chan struct{}), over: make(chan struct{})}
 	if !n.sending {
 		n.sending = true
-		return t, true
+		close(t.mine)
+		return t
 	}
 	if old := n.next; old != nil {
 		if t.body == nil && s.state == adapters.WatchActive {
@@ -270,18 +264,7 @@ func (n *notifying) queue(hops []resolver.Target, s watchState, b *body) (t *tur
 	case n.bump <- struct{}{}:
 	default:
 	}
-	return t, false
-}
-
-// giveUp takes a waiting turn back, and tells whether it was still waiting.
-func (n *notifying) giveUp(t *turn) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.next != t {
-		return false
-	}
-	n.next = nil
-	return true
+	return t
 }
 
 // pass gives the turn to the one that waits.
