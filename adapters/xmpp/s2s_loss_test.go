@@ -317,41 +317,45 @@ func TestServerPingTID04(t *testing.T) {
 	}
 }
 
-// TestSlowServerTFI09: a server that reads nothing is closed after WriteTimeout; what was written is unknown, the rest is told
-// as not sent or refused, and other domains notice nothing.
+// TestSlowServerTFI09: a server that reads nothing is closed after WriteTimeout; what waits for it is bounded, and what is beyond that
+// refused; what was written is unknown, the rest is told as not sent, and other domains notice nothing.
 func TestSlowServerTFI09(t *testing.T) {
+	const all, room = 400, 300
 	f := newFederation(t)
 	cfg := f.config("example.net")
 	cfg.Limits.WriteTimeout = 300 * time.Millisecond
-	cfg.Limits.QueueBytes, cfg.Limits.QueueStanzas, cfg.Limits.Window = 32<<20, 300, 1000
+	cfg.Limits.QueueBytes, cfg.Limits.QueueStanzas, cfg.Limits.Window, cfg.Limits.ConnectTimeout = 40<<20, room, 1000, 10*patience
 	a := start(t, cfg, newRecorder())
 	start(t, f.config("example.org"), newRecorder())
 	h := f.theatre("example.com", nil)
 	h.quiet = true
 	big := bytes.Repeat([]byte{'x'}, 100<<10)
-	var mu sync.Mutex
-	count := map[adapters.Reason]int{}
-	var all sync.WaitGroup
-	for i := range 400 {
-		all.Go(func() {
-			m := f.message("romeo@example.net", "juliet@example.com", strconv.Itoa(i))
-			m.op.Content.Octets = big
-			st := a.Message(t.Context(), m.hops, m.op)
-			mu.Lock()
-			count[st.Reason]++
-			mu.Unlock()
-		})
+	outcomes := make(chan adapters.Status, all)
+	for i := range all {
+		m := f.message("romeo@example.net", "juliet@example.com", strconv.Itoa(i))
+		m.op.Content.Octets, m.op.Deadline = big, time.Now().Add(10*patience)
+		go func() { outcomes <- a.Message(t.Context(), m.hops, m.op) }()
+	}
+	// The stream is not open yet: nothing leaves, and all that there is no room for is refused.
+	for range all - room {
+		if st := next(t, outcomes, "a refusal"); st.Reason != adapters.ReasonOverloaded {
+			t.Fatalf("%+v", st)
+		}
+	}
+	if n := counted(t, cfg.Registerer, "isthmus_xmpp_server_queue_stanzas"); n != room {
+		t.Errorf("%v wait", n)
 	}
 	h.accept()
 	h.l.Close()
 	if st := a.Message(t.Context(), f.hops("example.org"), between("romeo@example.net", "nurse@example.org", "1", "x")); st.Outcome != adapters.Indeterminate {
 		t.Errorf("another domain: %+v", st)
 	}
-	all.Wait()
-	mu.Lock()
-	defer mu.Unlock()
-	unknown, unsent, refused := count[adapters.ReasonOutcomeUnknown], count[adapters.ReasonDomainTimeout], count[adapters.ReasonOverloaded]
-	if unknown == 0 || unsent == 0 || unknown+unsent+refused != 400 {
+	count := map[adapters.Reason]int{}
+	for range room {
+		count[next(t, outcomes, "an outcome").Reason]++
+	}
+	unknown, unsent := count[adapters.ReasonOutcomeUnknown], count[adapters.ReasonDomainTimeout]
+	if unknown == 0 || unsent == 0 || unknown+unsent != room {
 		t.Errorf("%v", count)
 	}
 }
