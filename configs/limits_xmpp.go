@@ -19,6 +19,9 @@ type XMPPLimits struct {
 	Queue Count `yaml:"queue" default:"4096" min:"1" max:"1000000"`
 	// The same in octets.
 	QueueSize Size `yaml:"queue_size" default:"4MiB" min:"64KiB" max:"1GiB"`
+	// What may wait to be written to all servers together, of which answers and errors that their requests cause have at most half. The next
+	// message or watch is refused: overloaded; the next answer is dropped.
+	QueueAll Size `yaml:"queue_all" default:"256MiB" min:"1MiB" max:"64GiB"`
 	// The stanzas that may be written and not acknowledged on one stream (by the answer to a ping, because XEP-0114 has no
 	// acknowledgement). The next ones wait.
 	Window Count `yaml:"window" default:"512" min:"1" max:"100000"`

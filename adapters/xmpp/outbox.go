@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -62,8 +63,36 @@ type outbox struct {
 	heard   bool   // a ping was answered
 	closed  string // why operations are refused, "" while they are not
 	dropped bool   // nothing leaves any more
+	all     *budget
 	// poke tells the writer that there may be something to write. It is called with the lock held, and waits for nothing.
 	poke func()
+}
+
+// budget bounds the octets that wait in several outboxes together. nil bounds nothing.
+type budget struct {
+	most int64
+	used atomic.Int64
+}
+
+// room tells whether so many more octets may wait. Answers that nobody of ours waits for get half of it: whoever asks for them, from as
+// many domains as they like, takes no room from messages.
+func (g *budget) room(n int, it *item) bool {
+	if g == nil {
+		return true
+	}
+	most := g.most
+	if it.done == nil {
+		most /= 2
+	}
+	return g.used.Load()+int64(n) <= most
+}
+
+// grow notes that so many more octets wait. The caller holds the lock.
+func (b *outbox) grow(n int) {
+	b.bytes += n
+	if b.all != nil {
+		b.all.used.Add(int64(n))
+	}
 }
 
 // newOutbox makes one whose writer is told by poke.
@@ -104,20 +133,20 @@ func (b *outbox) add(it *item) (adapters.Status, bool) {
 				break // a change that came between: what is newer than it must not overtake it
 			}
 			grown := len(it.octets) - len(old.octets)
-			if b.bytes+grown > maxBytes {
+			if b.bytes+grown > maxBytes || !b.all.room(grown, it) {
 				break
 			}
 			b.queue[i] = it
-			b.bytes += grown
+			b.grow(grown)
 			b.settle(old, adapters.Accepted())
 			return adapters.Status{}, true
 		}
 	}
-	if len(b.queue) >= maxItems || b.bytes+len(it.octets) > maxBytes {
+	if len(b.queue) >= maxItems || b.bytes+len(it.octets) > maxBytes || !b.all.room(len(it.octets), it) {
 		return adapters.Failed(adapters.ReasonOverloaded, ""), false
 	}
 	b.queue = append(b.queue, it)
-	b.bytes += len(it.octets)
+	b.grow(len(it.octets))
 	b.poke()
 	return adapters.Status{}, true
 }
@@ -140,7 +169,7 @@ func (b *outbox) cancel(it *item) (unsent bool) {
 	for i, q := range b.queue {
 		if q == it {
 			b.queue = slices.Delete(b.queue, i, i+1)
-			b.bytes -= len(it.octets)
+			b.grow(-len(it.octets))
 			it.settled = true
 			return true
 		}
@@ -170,7 +199,7 @@ func (b *outbox) take(buf []byte, maxBatch int, force bool, now time.Time) (out 
 	}
 	taken = append(taken, b.queue[:n]...)
 	b.queue = slices.Delete(b.queue, 0, n)
-	b.bytes -= size
+	b.grow(-size)
 	for _, it := range taken {
 		it.sent = true
 		buf = append(buf, it.octets...)
@@ -201,7 +230,7 @@ func (b *outbox) takeCounted(buf []byte, maxBatch int, now time.Time) (out []byt
 	}
 	taken = append(taken, b.queue[:count]...)
 	b.queue = slices.Delete(b.queue, 0, count)
-	b.bytes -= size
+	b.grow(-size)
 	b.kept += size
 	for _, it := range taken {
 		it.sent = true
@@ -267,7 +296,7 @@ func (b *outbox) resend() {
 				continue
 			}
 			it.sent, it.acked = false, 0
-			b.bytes += len(it.octets)
+			b.grow(len(it.octets))
 			back = append(back, it)
 		}
 	}
@@ -288,7 +317,8 @@ func (b *outbox) refuse(s adapters.Status) (replies int) {
 		}
 		b.settle(it, s)
 	}
-	b.queue, b.bytes = nil, 0
+	b.queue = nil
+	b.grow(-b.bytes)
 	return replies
 }
 
@@ -333,7 +363,7 @@ func (b *outbox) prune() {
 		if len(it.octets) <= b.most*it.count() {
 			return false
 		}
-		b.bytes -= len(it.octets)
+		b.grow(-len(it.octets))
 		b.settle(it, adapters.Failed(adapters.ReasonTooLarge, ""))
 		return true
 	})
@@ -359,7 +389,7 @@ func (b *outbox) unsend() {
 			continue
 		}
 		it.sent = false
-		b.bytes += len(it.octets)
+		b.grow(len(it.octets))
 		back = append(back, it)
 	}
 	b.queue = append(back, b.queue...)
@@ -431,7 +461,7 @@ func (b *outbox) lost() (replies int) {
 		for _, it := range f.items {
 			if it.notice && !it.again { // once only, or one that a server ends its stream for would end every stream
 				it.again, it.sent = true, false
-				b.bytes += len(it.octets)
+				b.grow(len(it.octets))
 				back = append(back, it)
 				continue
 			}
@@ -478,7 +508,8 @@ func (b *outbox) drop() (replies int) {
 		}
 		b.settle(it, adapters.Failed(adapters.ReasonDomainTimeout, b.closed))
 	}
-	b.queue, b.bytes = nil, 0
+	b.queue = nil
+	b.grow(-b.bytes)
 	return replies
 }
 

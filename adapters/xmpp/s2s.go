@@ -25,6 +25,8 @@ type servers struct {
 	dial dialer
 	gate *stream.Gate
 
+	waiting budget // what waits to be written, of all pairs
+
 	dials chan struct{} // streams of our own under construction
 
 	mu        sync.Mutex
@@ -54,13 +56,15 @@ const closingText = "The gateway is shutting down"
 
 func newServers(a *Adapter, c *serverSide) *servers {
 	d := &net.Dialer{Control: c.DialControl}
-	return &servers{
+	v := &servers{
 		a: a, c: c, lim: c.Limits, log: a.log, dial: d.DialContext,
 		gate:  stream.NewGate(stream.GateLimits{Connections: c.Limits.Opening, PerAddress: c.Limits.OpeningPerAddress}),
 		dials: make(chan struct{}, c.Limits.Dials), pairs: map[pairKey]*pair{}, streams: map[*session]struct{}{},
 		perPair: map[pairKey]int{}, perAddr: map[netip.Prefix]int{},
 		opening: map[net.Conn]struct{}{}, resumable: map[string]*ledger{}, managed: map[string]*session{},
 	}
+	v.waiting.most = int64(v.lim.QueueBytes)
+	return v
 }
 
 // start opens the listeners. It fails if one cannot be opened, and then none is.

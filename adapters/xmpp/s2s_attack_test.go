@@ -243,6 +243,44 @@ func TestLoopG6(t *testing.T) {
 	}
 }
 
+// TestDeadTargets: targets that take a connection and say nothing are tried no longer than somebody waits, who is told in time; the place
+// among the streams under construction is then for another domain.
+func TestDeadTargets(t *testing.T) {
+	f := newFederation(t)
+	cfg := f.config("example.net")
+	cfg.Limits.ConnectTimeout = time.Second
+	cfg.Servers.Limits.Dials = 1
+	a := start(t, cfg, newRecorder())
+	start(t, f.config("example.org"), newRecorder())
+	var hops []resolver.Target
+	var dead []net.Listener
+	for range 8 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		dead = append(dead, l)
+		f.at("example.com", resolver.TCP, l.Addr().String())
+		hops = append(hops, f.hops("example.com")...)
+	}
+	m := between("romeo@example.net", "juliet@example.com", "1", "x")
+	m.Deadline = time.Now().Add(300 * time.Millisecond)
+	began := time.Now()
+	if st := a.Message(t.Context(), hops, m); st.Reason != adapters.ReasonDomainTimeout {
+		t.Errorf("%+v", st)
+	}
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("told after %v", d)
+	}
+	if st := a.Message(t.Context(), f.hops("example.org"), between("romeo@example.net", "nurse@example.org", "1", "x")); st.Outcome != adapters.Indeterminate {
+		t.Errorf("another domain: %+v", st)
+	}
+	if n := counted(t, cfg.Registerer, "isthmus_xmpp_server_connect_total", "result=failed"); n != 1 {
+		t.Errorf("%v of %d dead targets were tried although nobody waited", n, len(dead))
+	}
+}
+
 // TestForbiddenAddressG15: an address that must not be reached is not dialled, whoever brings it: the core, our own look-up, or the claim
 // of a stranger that dialback would verify. The dialler is asked too, after every look-up.
 func TestForbiddenAddressG15(t *testing.T) {

@@ -84,6 +84,9 @@ type ServerLimits struct {
 	// Pairs is how many pairs of domains are kept (default 20,000). When full, one that is idle is forgotten for the next; if none
 	// is, operations of the next are refused with ReasonOverloaded, and a stream that brings it is closed with resource-constraint.
 	Pairs int
+	// QueueBytes is how many octets may wait to be written to all servers together (default 256 MiB), of which answers to what they ask and
+	// errors have at most half. The next message is refused with ReasonOverloaded, the next answer dropped.
+	QueueBytes int
 	// Streams is how many streams are open at once, in both directions (default 4,000); those that others open are at most three
 	// quarters of them. The next one that comes is closed with resource-constraint; the next one of our own fails with ReasonOverloaded.
 	Streams int
@@ -117,6 +120,7 @@ func (l ServerLimits) orDefault() ServerLimits {
 		d int
 	}{
 		{&l.Pairs, 20_000},
+		{&l.QueueBytes, 256 << 20},
 		{&l.Streams, 4000},
 		{&l.StreamsPerPair, 8},
 		{&l.PairsPerStream, 64},

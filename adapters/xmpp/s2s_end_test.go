@@ -120,3 +120,57 @@ func TestOutboxUnwritten(t *testing.T) {
 		t.Fatalf("%+v", st)
 	}
 }
+
+// TestQueueOfAllServers: what waits for all servers together is bounded, and answers that strangers ask for take no more than half of it,
+// from however many domains they ask.
+func TestQueueOfAllServers(t *testing.T) {
+	all := budget{most: 1000}
+	box := func() *outbox {
+		b := newOutbox(Limits{}.orDefault(), func() {})
+		b.all = &all
+		return b
+	}
+	answer := func() *item { return &item{octets: make([]byte, 100), stanzas: 1} }
+	message := func() *item {
+		return &item{octets: make([]byte, 100), stanzas: 1, done: make(chan adapters.Status, 1)}
+	}
+	var boxes []*outbox
+	fill := func(f func() *item) (n int) {
+		for ; ; n++ {
+			b := box()
+			if st, ok := b.add(f()); !ok {
+				if st.Reason != adapters.ReasonOverloaded {
+					t.Fatalf("%+v", st)
+				}
+				return n
+			}
+			boxes = append(boxes, b)
+		}
+	}
+	if n := fill(answer); n != 5 {
+		t.Errorf("%d answers", n)
+	}
+	if n := fill(message); n != 5 {
+		t.Errorf("%d messages beside them", n)
+	}
+	for i, b := range boxes {
+		switch i % 4 { // every way out gives the room back
+		case 0:
+			b.take(nil, 1000, false, time.Now())
+		case 1:
+			b.takeCounted(nil, 1000, time.Now())
+		case 2:
+			b.refuse(adapters.Failed(adapters.ReasonDomainTimeout, ""))
+		case 3:
+			b.drop()
+		}
+	}
+	if n := all.used.Load(); n != 0 {
+		t.Errorf("%d octets are still counted", n)
+	}
+	boxes[0].lost() // what goes back is counted again
+	boxes[1].resend()
+	if n := all.used.Load(); n != 100 {
+		t.Errorf("%d octets are counted", n)
+	}
+}

@@ -56,7 +56,10 @@ func (v *servers) obtain(ctx context.Context, p *pair) (*session, error) {
 		return nil, err
 	}
 	defer func() { <-v.dials }()
-	s, offer, err := v.openAny(ctx, p.local, p.remote, hops, wantCarriage)
+	if !p.wanted() {
+		return nil, errUnwanted // who waited has been answered: the place is for another
+	}
+	s, offer, err := v.openAny(ctx, p.local, p.remote, hops, wantCarriage, p.wanted)
 	if err != nil {
 		return nil, err
 	}
@@ -130,11 +133,11 @@ func (e *unresolvedError) Error() string { return "xmpp: find the server: " + e.
 func (e *unresolvedError) Unwrap() error { return e.err }
 
 // openAny opens a stream to the first target that takes one. Nothing has been sent that could have been taken, so the next one may be
-// tried.
-func (v *servers) openAny(ctx context.Context, local, remote *host, hops []resolver.Target, for_ want) (*session, *stream.Offer, error) {
+// tried, as long as wanted says so.
+func (v *servers) openAny(ctx context.Context, local, remote *host, hops []resolver.Target, for_ want, wanted func() bool) (*session, *stream.Offer, error) {
 	var faults []error
 	for i, t := range hops {
-		if i == maxHops || ctx.Err() != nil {
+		if i == maxHops || ctx.Err() != nil || i > 0 && !wanted() {
 			break
 		}
 		s, offer, err := v.open(ctx, local, remote, t, for_)

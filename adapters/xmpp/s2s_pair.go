@@ -42,6 +42,7 @@ func newPair(v *servers, local, remote *host) *pair {
 		a: v.a, name: p.policy.label, self: local.self, pinged: remote.self, box: newOutbox(v.a.lim, p.poke),
 		log: v.log.With().Str("domain", local.domain).Str("remote", remote.domain).Logger(),
 	}
+	p.box.all = &v.waiting
 	return p
 }
 
@@ -217,7 +218,9 @@ func (p *pair) build(turn int) {
 		if err == nil {
 			err = errClosed // it ended, or another stream came meanwhile
 		}
-		p.giveUp(turn, err)
+		if err != errUnwanted { //nolint:errorlint // it is returned as it is
+			p.giveUp(turn, err)
+		}
 		if p.given(turn) {
 			return
 		}
@@ -277,6 +280,15 @@ func (p *pair) giveUp(turn int, err error) {
 	}
 	p.undelivered(p.box.refuse(st))
 }
+
+// wanted tells whether anything waits for a stream.
+func (p *pair) wanted() bool {
+	n, _ := p.box.depth()
+	return n > 0
+}
+
+// errUnwanted is when nothing waits any more for the stream that was to be opened.
+var errUnwanted = errors.New("xmpp: nothing waits for a stream")
 
 // errNoRoom is in the error when the bounds on streams leave no room for one.
 var errNoRoom = errors.New("xmpp: too many streams are open")

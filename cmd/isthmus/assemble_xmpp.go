@@ -77,7 +77,7 @@ func serverConfig(cfg *configs.Config, a *assembly) *xmpp.Servers {
 		Dialback: x.Dialback == "tls", DialbackSecret: xmpp.NewSecret(x.DialbackSecret.Reveal()), Certificates: a.certs,
 		Resolve: a.serversOf(cfg), AllowAddr: guard.AllowAddr, DialControl: guard.Control, Reached: a.reached,
 		Limits: xmpp.ServerLimits{
-			Pairs: l.Pairs.Int(), Streams: l.Streams.Int(), StreamsPerAddress: l.StreamsPerAddress.Int(), PairsPerStream: l.PairsPerStream.Int(), Opening: l.Strangers.Int(),
+			QueueBytes: l.QueueAll.Octets(), Pairs: l.Pairs.Int(), Streams: l.Streams.Int(), StreamsPerAddress: l.StreamsPerAddress.Int(), PairsPerStream: l.PairsPerStream.Int(), Opening: l.Strangers.Int(),
 			OpeningPerAddress: l.StrangersPerAddress.Int(), OpenTime: l.StrangerTime.Std(), Idle: x.Idle.Std(), Resume: x.Resume.Std(),
 		},
 	}
