@@ -132,12 +132,40 @@ func (v *servers) pairOf(local, remote *host) *pair {
 	return p
 }
 
+// use pins the pair that p is, or that took its place: it may have been forgotten between the moment it was found and this one, and one
+// that is not known is bounded by nothing and ends with nobody. It returns nil if there is no room.
+func (v *servers) use(p *pair) *pair {
+	k := pairKey{p.local.self.Domain(), p.remote.self.Domain()}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := v.pairs[k]
+	if known == nil {
+		if v.stopped || len(v.pairs) >= v.lim.Pairs && !v.forgetOne() {
+			return nil
+		}
+		if v.draining {
+			p.box.close(closingText)
+		}
+		known, v.pairs[k] = p, p
+	}
+	known.pins.Add(1)
+	return known
+}
+
+// lookedAt is how many pairs are looked at for one that can be forgotten. Which ones is chance: a table of which one in a hundred is idle
+// refuses one new pair in thirteen, and one that is all in use costs no walk over all of it, under the lock, for each that is refused.
+const lookedAt = 256
+
 // forgetOne removes a pair that nothing needs. The caller holds the lock.
 func (v *servers) forgetOne() bool {
+	n := 0
 	for k, p := range v.pairs {
 		if p.forgettable(time.Time{}) {
 			delete(v.pairs, k)
 			return true
+		}
+		if n++; n == lookedAt {
+			break
 		}
 	}
 	return false

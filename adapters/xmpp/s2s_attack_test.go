@@ -281,6 +281,58 @@ func TestDeadTargets(t *testing.T) {
 	}
 }
 
+// TestPairsAreBounded: a user who writes to domain after domain fills no table: those that do not exist are forgotten for the next, and
+// those that somebody waits for are not, so that the next is refused, and told so at once.
+func TestPairsAreBounded(t *testing.T) {
+	const most = 4
+	f := newFederation(t)
+	cfg := f.config("example.net")
+	cfg.Servers.Limits.Pairs = most
+	cfg.Limits.ConnectTimeout = 2 * patience
+	a := start(t, cfg, newRecorder())
+	start(t, f.config("example.org"), newRecorder())
+	pairs := func() float64 { return counted(t, cfg.Registerer, "isthmus_xmpp_server_pairs") }
+	for i := range 10 * most {
+		st := a.Message(t.Context(), nil, between("romeo@example.net", "juliet@d"+strconv.Itoa(i)+".example.com", "1", "x"))
+		if st.Reason == adapters.ReasonOverloaded { // the one before has been told, and is just being forgotten
+			continue
+		}
+		if st.Outcome != adapters.Failure || st.Reason != adapters.ReasonDomainNotFound || pairs() > most {
+			t.Fatalf("domain %d: %+v, %v pairs", i, st, pairs())
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	for i := range most {
+		domain := "busy" + strconv.Itoa(i) + ".example.com"
+		f.at(domain, resolver.TCP, l.Addr().String())
+		hops := f.hops(domain)
+		waiting.Go(func() {
+			for ctx.Err() == nil {
+				if a.Message(ctx, hops, between("romeo@example.net", "juliet@"+domain, "1", "x")).Reason != adapters.ReasonOverloaded {
+					return
+				}
+			}
+		})
+	}
+	await(t, "all places are taken by pairs that somebody waits for", func() bool {
+		return counted(t, cfg.Registerer, "isthmus_xmpp_server_queue_stanzas") == most
+	})
+	if st := a.Message(t.Context(), f.hops("example.org"), between("romeo@example.net", "nurse@example.org", "1", "x")); st.Reason != adapters.ReasonOverloaded {
+		t.Errorf("%+v", st)
+	}
+	if n := pairs(); n != most {
+		t.Errorf("%v pairs", n)
+	}
+	cancel()
+	waiting.Wait()
+}
+
 // TestForbiddenAddressG15: an address that must not be reached is not dialled, whoever brings it: the core, our own look-up, or the claim
 // of a stranger that dialback would verify. The dialler is asked too, after every look-up.
 func TestForbiddenAddressG15(t *testing.T) {

@@ -19,7 +19,7 @@ type pair struct {
 	local, remote *host
 	policy        *remotePolicy
 
-	// pins is how many streams may bring stanzas for the pair.
+	// pins is how many streams may bring stanzas for the pair, and how many operations are under way.
 	pins atomic.Int32
 
 	mu        sync.Mutex
@@ -192,6 +192,10 @@ func (p *pair) unavailable(deadline time.Time) (adapters.Status, bool) {
 
 // send is path.send for an operation that need not be queued if the next attempt to reach the domain is too late for it.
 func (p *pair) send(ctx context.Context, it *item, deadline time.Time) adapters.Status {
+	if p = p.v.use(p); p == nil {
+		return adapters.Failed(adapters.ReasonOverloaded, "")
+	}
+	defer p.pins.Add(-1)
 	by := deadline
 	if by.IsZero() {
 		by = time.Now().Add(p.a.lim.Deadline)
