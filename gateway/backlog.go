@@ -57,6 +57,17 @@ func retryAfter(failures int) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
 }
 
+// longestPause is the longest that retryAfter says.
+const longestPause = 36 * time.Minute
+
+// earlier is the first of two times.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // due takes the backlogs that may be tried now, and says when to look again; zero: when something changes.
 func (d *destination) due(now time.Time) (take []*backlog, again time.Time) {
 	if now.Before(d.next) {
@@ -86,9 +97,8 @@ func (d *destination) back(b *backlog) {
 		b.out = false
 		d.out--
 	}
-	if len(b.entries) > 0 {
-		d.waiting = append(d.waiting, b)
-	}
+	// Also without entries: it is in the table of backlogs until it is forgotten, and another entry may come first.
+	d.waiting = append(d.waiting, b)
 }
 
 // answered notes that something answers at the place.
@@ -121,5 +131,9 @@ func (b *backlog) expired(now time.Time) (ended []*entry) {
 
 // drop takes an entry out.
 func (b *backlog) drop(e *entry) {
+	if len(b.entries) > 0 && b.entries[0] == e { // as a rule, and a backlog may be long
+		b.entries = b.entries[1:]
+		return
+	}
 	b.entries = slices.DeleteFunc(b.entries, func(x *entry) bool { return x == e })
 }

@@ -259,8 +259,9 @@ func (t *dropping) run(ctx context.Context) {
 	j.gateway.log.Warn().Str("entry", string(e.id)).Msg("an operator dropped an entry")
 	if e.kind == store.KindNotice {
 		j.remove(e)
-	} else {
-		j.giveUp(ctx, e, adapters.Failed(adapters.ReasonUndefined, "The message was dropped by an operator"))
+	} else if !j.giveUp(ctx, e, adapters.Failed(adapters.ReasonUndefined, "The message was dropped by an operator")) {
+		t.done <- store.ErrUnavailable
+		return
 	}
 	j.mu.Lock()
 	t.backlog.drop(e)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/gateway/store"
+	"github.com/isthmus-gateway/isthmus/internal/failpoint"
 )
 
 // journal keeps what the gateway has answered for and not handed over: it stores, tries again, and tells the sender how it ended.
@@ -90,6 +92,10 @@ func (j *journal) keep(d *delivery, key laneKey, given string, failed adapters.S
 	}
 	if err != nil {
 		j.gateway.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a message could not be stored: it is refused")
+		if errors.Is(err, store.ErrUnknown) {
+			// The journal gave no answer. It forgets the message as soon as it can, but a crash before that leaves it there.
+			return adapters.Failed(adapters.ReasonOutcomeUnknown, "")
+		}
 		if failed.Outcome != adapters.Failure {
 			failed = adapters.Failed(adapters.ReasonOverloaded, "The gateway cannot store messages now")
 		}
@@ -104,7 +110,15 @@ func (j *journal) keep(d *delivery, key laneKey, given string, failed adapters.S
 func (j *journal) append(e *entry, key laneKey, octets []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), appendWait)
 	defer cancel()
-	return j.disk.Append(ctx, store.Entry{ID: e.id, Kind: e.kind, Order: j.order(key), Accepted: e.accepted, Expires: e.expires, Octets: octets})
+	failpoint.Hit("append-before")
+	err := j.disk.Append(ctx, j.stored(e, key, octets))
+	failpoint.Hit("append-after")
+	return err
+}
+
+// stored is an entry as the journal takes it.
+func (j *journal) stored(e *entry, key laneKey, octets []byte) store.Entry {
+	return store.Entry{ID: e.id, Kind: e.kind, Order: j.order(key), Accepted: e.accepted, Expires: e.expires, Octets: octets}
 }
 
 // order is the text of a lane's key, for store.Entry.Order.
@@ -186,7 +200,9 @@ func (j *journal) forget(b *backlog) {
 func (j *journal) mark(e *entry) error {
 	ctx, cancel := context.WithTimeout(context.Background(), markWait)
 	defer cancel()
+	failpoint.Hit("mark-before")
 	err := j.disk.Mark(ctx, e.id, e.progress)
+	failpoint.Hit("mark-after")
 	if err != nil {
 		j.gateway.log.Error().Str("entry", string(e.id)).Str("fault", clip(err.Error())).Msg("the journal does not take what became of an entry")
 	}
@@ -197,7 +213,10 @@ func (j *journal) mark(e *entry) error {
 func (j *journal) remove(e *entry) {
 	ctx, cancel := context.WithTimeout(context.Background(), markWait)
 	defer cancel()
-	if err := j.disk.Remove(ctx, e.id); err != nil {
+	failpoint.Hit("remove-before")
+	err := j.disk.Remove(ctx, e.id)
+	failpoint.Hit("remove-after")
+	if err != nil {
 		j.gateway.log.Error().Str("entry", string(e.id)).Str("fault", clip(err.Error())).Msg("the journal does not forget an entry: after a restart it is tried again")
 	}
 }
@@ -247,6 +266,9 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 	ids := map[store.ID]bool{}
 	unreadable := 0
 	err = j.disk.Replay(ctx, func(se store.Entry, p store.Progress) error {
+		if life := began.Add(max(j.limits.Life, j.limits.NoticeLife)); se.Expires.After(life) {
+			se.Expires = life // the clock was ahead when it was accepted
+		}
 		x := seen{entry: &entry{id: se.ID, kind: se.Kind, accepted: se.Accepted, expires: se.Expires, progress: p}}
 		if !p.Until.IsZero() {
 			x.expires = p.Until
@@ -254,6 +276,7 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 		if p.Dead == "" {
 			x.key, x.domain, x.fault = j.laneOf(se)
 		}
+		failpoint.Hit("replay")
 		ids[se.ID] = true
 		all = append(all, x)
 		return nil
@@ -264,6 +287,8 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 	if err != nil {
 		return fmt.Errorf("gateway: read the journal: %w", err)
 	}
+	// The order of acceptance, whatever the engine has done with them meanwhile.
+	slices.SortFunc(all, func(a, b seen) int { return cmp.Compare(a.id, b.id) })
 	waiting := 0
 	for _, x := range all {
 		switch {
@@ -281,7 +306,8 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 			j.mu.Lock()
 			if b, first := j.enlist(x.key, x.domain, x.entry); first && x.progress.Attempts > 0 {
 				// As it was written before the last attempt: a process that dies again and again does not try without a pause.
-				b.failures, b.next = x.progress.Attempts, x.progress.Next
+				// Not longer than a pause is, whatever the clock said then.
+				b.failures, b.next = x.progress.Attempts, earlier(x.progress.Next, began.Add(longestPause))
 			}
 			j.mu.Unlock()
 		}
@@ -320,8 +346,12 @@ func (j *journal) laneOf(se store.Entry) (laneKey, string, error) {
 			return laneKey{}, "", err
 		}
 		r := g.routeOf(op.To.Address.Domain())
+		if from := g.sides[op.Peer.Adapter]; r == nil && from != nil {
+			// It is tried there once: that there is no route is what its sender is told.
+			return laneKey{kind: laneMessages, side: from.index, from: op.From.Address, to: op.To.Address}, op.To.Address.Domain(), nil
+		}
 		if r == nil {
-			return laneKey{}, "", errors.New("no route leads to the recipient's domain any more")
+			return laneKey{}, "", errors.New("no route leads to the recipient's domain any more, nor to its sender")
 		}
 		return g.messageLane(r, op), op.To.Address.Domain(), nil
 	case store.KindNotice:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -267,40 +268,149 @@ func TestARestartForgetsNothing(t *testing.T) {
 	})
 }
 
-// A process that dies between the notice of an end and the end itself tells once.
-func TestANoticeIsNotToldTwice(t *testing.T) {
+// An end that the journal does not take is told when it does, once, and not before the message is gone.
+func TestAnEndThatCannotBeWrittenIsToldLater(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			disk := &storetest.Memory{}
+			s := durable(t, disk, nil)
+			refuse := func(s *strait) {
+				first := true
+				s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status {
+					if first {
+						first = false
+						return unreachable
+					}
+					return adapters.Failed(adapters.ReasonForbidden, "")
+				}
+			}
+			refuse(s)
+			<-s.send(s.sip, message(romeo, juliet, "x"))
+			disk.FailWith(func(method string) error {
+				if method == "Exchange" {
+					return store.ErrUnavailable
+				}
+				return nil
+			})
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			if n := len(s.sip.Reports()); n != 0 || disk.Usage().Entries != 1 {
+				t.Fatalf("%d notices, %d entries", n, disk.Usage().Entries)
+			}
+			disk.FailWith(nil)
+			if restart {
+				s.shutdown()
+				s = durable(t, disk, nil)
+				refuse(s)
+			}
+			defer s.shutdown()
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if n := len(s.sip.Reports()); n != 1 {
+				t.Errorf("restart %v: %d notices", restart, n)
+			}
+			empty(t, disk)
+		})
+	}
+}
+
+// An end is told although the journal is full, and although the disk fails at the time: what was acknowledged is never silent (I1).
+func TestAnExpiredMessageIsToldWhateverTheDiskDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		disk.Bound(3)
+		s := durable(t, disk, func(c *gateway.Config) { c.Limits.Life = 10 * time.Minute })
+		defer s.shutdown()
+		s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return unreachable }
+		for i := range 3 {
+			<-s.send(s.sip, message(romeo, juliet, fmt.Sprint(i)))
+		}
+		time.Sleep(9 * time.Minute)
+		disk.FailWith(func(string) error { return store.ErrUnavailable })
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if n := failures(s.sip.Reports()); n != 0 {
+			t.Errorf("%d notices of what was not written", n)
+		}
+		disk.FailWith(nil)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := failures(s.sip.Reports()); n != 3 {
+			t.Errorf("%d notices of 3 ends", n)
+		}
+		empty(t, disk)
+	})
+}
+
+func failures(list []*adapters.Report) (n int) {
+	for _, r := range list {
+		if r.Kind == adapters.ReportFailed {
+			n++
+		}
+	}
+	return n
+}
+
+// A disk that cannot be read for a while costs time and no message.
+func TestAnEntryThatCannotBeReadNowIsTriedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &storetest.Memory{}
 		s := durable(t, disk, nil)
-		first := true
-		s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status {
-			if first {
-				first = false
-				return unreachable
-			}
-			return adapters.Failed(adapters.ReasonForbidden, "")
-		}
-		s.sip.OnReport = func(context.Context, *adapters.Report) adapters.Status { return unreachable }
+		defer s.shutdown()
+		s.xmpp.OnMessage = until(1, unreachable)
 		<-s.send(s.sip, message(romeo, juliet, "x"))
 		disk.FailWith(func(method string) error {
-			if method == "Remove" {
+			if method == "Read" {
 				return store.ErrUnavailable
 			}
 			return nil
 		})
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
-		s.shutdown()
-		if disk.Usage().Entries != 2 {
-			t.Fatalf("%d entries, want the message and its notice", disk.Usage().Entries)
-		}
+		time.Sleep(time.Minute)
 		disk.FailWith(nil)
-		s = durable(t, disk, nil)
-		defer s.shutdown()
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if len(s.xmpp.Messages()) != 0 || len(s.sip.Reports()) != 1 {
-			t.Errorf("%d deliveries, %d notices", len(s.xmpp.Messages()), len(s.sip.Reports()))
+		if n := len(s.xmpp.Messages()); n != 2 {
+			t.Errorf("handed over %d times", n)
+		}
+		empty(t, disk)
+	})
+}
+
+// A message whose store gave no answer may come back after a crash: its sender is told that it is not known.
+func TestAnAppendWithoutAnAnswerIsNoRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		s := durable(t, disk, nil)
+		defer s.shutdown()
+		s.xmpp.OnMessage = until(1, unreachable)
+		disk.FailWith(func(method string) error {
+			if method == "Append" {
+				return store.ErrUnknown
+			}
+			return nil
+		})
+		if a := <-s.send(s.sip, message(romeo, juliet, "x")); a.Reason != adapters.ReasonOutcomeUnknown {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
+// The sender of a message whose recipient's domain has lost its route is told.
+func TestARouteThatIsGoneIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		s := durable(t, disk, nil)
+		s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return unreachable }
+		<-s.send(s.sip, message(romeo, juliet, "x"))
+		s.shutdown()
+		s = durable(t, disk, func(c *gateway.Config) {
+			c.Routes = slices.DeleteFunc(slices.Clone(c.Routes), func(r gateway.Route) bool { return r.Domain == juliet.Address.Domain() })
+		})
+		defer s.shutdown()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if r := s.sip.Reports(); len(r) != 1 || r[0].Kind != adapters.ReportFailed {
+			t.Errorf("%+v", r)
 		}
 		empty(t, disk)
 	})

@@ -223,6 +223,10 @@ func (h *handler) Report(_ context.Context, r *adapters.Report) {
 	res.to = o.side
 	t := &reporting{gateway: g, to: o.side, report: o.told(r), result: res}
 	if !g.lanes.add(reportLane(o.side, t.report), t) {
+		// It is settled: nobody tells it a second time. Without room in its lane, or while lanes drain, it is told later.
+		if g.journal != nil && r.Kind != adapters.ReportDelayed && g.journal.keepNotice(g.journal.disk.NewID(), res.id, o.side, t.report) {
+			return
+		}
 		t.result.status = adapters.Failed(adapters.ReasonOverloaded, "")
 		g.finish(&t.result)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -24,7 +25,8 @@ import (
 // message has on the far side carries, sealed, what its sender must be told. The table of origins is the faster way to the same while
 // the process lives.
 type tokens struct {
-	seal cipher.AEAD
+	seal   cipher.AEAD
+	nonces []byte // the key of the hash that nonces are
 }
 
 // The fact that holds the key, and the bucket of outcomes that were passed on by their token.
@@ -51,7 +53,9 @@ func openTokens(ctx context.Context, facts store.Facts) (*tokens, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: the key of origins: %w", err)
 	}
-	t := &tokens{}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("nonces of origins"))
+	t := &tokens{nonces: mac.Sum(nil)}
 	t.seal, err = cipher.NewGCM(block)
 	return t, err
 }
@@ -72,7 +76,9 @@ func bound(to *side, sender, recipient cpim.Address) []byte {
 func (t *tokens) make(now time.Time, from, to *side, op *adapters.MessageOp, given string) string {
 	sent := op.Sent
 	if sent.IsZero() {
-		sent = now
+		// About now: who asks for a notice of delivery says when (RFC 5438 §7.1.1), for the rest it is the token's age. A copy that comes
+		// after a restart has the same.
+		sent = now.Truncate(time.Hour)
 	}
 	plain := make([]byte, 0, 256)
 	plain = append(plain, 1, byte(op.Wants)) // version
@@ -84,9 +90,21 @@ func (t *tokens) make(now time.Time, from, to *side, op *adapters.MessageOp, giv
 		plain = binary.BigEndian.AppendUint16(plain, uint16(len(part)))
 		plain = append(plain, part...)
 	}
+	aad := bound(to, op.From.Address, op.To.Address)
 	nonce := make([]byte, t.seal.NonceSize(), t.seal.NonceSize()+len(plain)+t.seal.Overhead())
-	rand.Read(nonce) //nolint:errcheck // it never fails
-	sealed := t.seal.Seal(nonce, nonce, plain, bound(to, op.From.Address, op.To.Address))
+	if given == "" {
+		rand.Read(nonce) //nolint:errcheck // it never fails
+	} else {
+		// The same for the same message: one that its sender repeats after a crash of the gateway has the identifier that the first copy
+		// had, and whoever got both can tell (I2). A nonce that is a keyed hash of what it is for repeats with the whole of it alone.
+		h := hmac.New(sha256.New, t.nonces)
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(aad))))
+		h.Write(aad)
+		h.Write(plain)
+		h.Write(op.Content.Octets)
+		copy(nonce, h.Sum(nil))
+	}
+	sealed := t.seal.Seal(nonce, nonce, plain, aad)
 	shown := given[:min(len(given), tokenPrefix)]
 	if strings.ContainsFunc(shown, func(r rune) bool { return r <= ' ' || r >= 0x7F }) {
 		shown = ""

@@ -103,3 +103,29 @@ func TestALateOutcomeFindsItsSenderAfterARestart(t *testing.T) {
 		time.Sleep(49 * time.Hour)
 	})
 }
+
+// I2: a message that its sender repeats after a crash has the identifier of the first copy; another message has another one.
+func TestACopyAfterARestartHasTheSameID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		ids := map[string]int{}
+		for range 2 {
+			s := durable(t, disk, nil)
+			<-s.send(s.sip, message(romeo, juliet, "a"))
+			other := message(romeo, juliet, "b")
+			other.TransID = "t-a"
+			<-s.send(s.sip, other)
+			unnamed := message(romeo, juliet, "c")
+			unnamed.TransID = ""
+			<-s.send(s.sip, unnamed)
+			for _, m := range s.xmpp.Messages() {
+				ids[m.TransID]++
+			}
+			s.shutdown()
+		}
+		// "a" and "b" the same both times, what has no name another one each time.
+		if len(ids) != 4 {
+			t.Errorf("%d identifiers: %v", len(ids), ids)
+		}
+	})
+}

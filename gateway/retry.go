@@ -2,10 +2,13 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/gateway/store"
+	"github.com/isthmus-gateway/isthmus/internal/failpoint"
 )
 
 // retry is the work on one backlog, in its lane.
@@ -36,8 +39,18 @@ func (t *retry) run(ctx context.Context) {
 			head = b.entries[0]
 		}
 		j.mu.Unlock()
+		var unended []*entry
 		for _, e := range ended {
-			j.expire(ctx, e)
+			if !j.expire(ctx, e) {
+				unended = append(unended, e)
+			}
+		}
+		if len(unended) > 0 {
+			j.mu.Lock()
+			b.entries = slices.Concat(unended, b.entries)
+			j.mu.Unlock()
+			j.refused(b)
+			break
 		}
 		for _, e := range late {
 			j.tellDelay(e)
@@ -87,16 +100,23 @@ func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 	rctx, cancel := context.WithTimeout(ctx, markWait)
 	se, _, err := j.disk.Read(rctx, e.id)
 	cancel()
+	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+		j.refused(b) // the disk is at fault, and may not be soon
+		return false
+	}
 	if err != nil {
-		g.log.Error().Str("entry", string(e.id)).Str("fault", clip(err.Error())).Msg("an entry of the journal cannot be read: it is kept and not touched")
-		j.drop(b, e)
+		j.bury(b, e, clip(err.Error())) // an operator sees it, and those behind it go on
 		return true
 	}
 	var status adapters.Status
 	if e.kind == store.KindNotice {
 		status = j.deliverNotice(ctx, e, se)
 	} else {
-		status = j.deliverMessage(ctx, b, e, se)
+		var ended bool
+		if status, ended = j.deliverMessage(ctx, b, e, se); !ended {
+			j.refused(b) // its end could not be written: it is told when the journal takes it
+			return false
+		}
 	}
 	switch {
 	case !passes(status):
@@ -125,18 +145,18 @@ func (j *journal) refused(b *backlog) {
 	b.next = time.Now().Add(retryAfter(b.failures))
 }
 
-// deliverMessage tries a stored message, and tells its sender of an end that is bad.
-func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se store.Entry) adapters.Status {
+// deliverMessage tries a stored message, and tells its sender of an end that is bad. Not ended: that end could not be written.
+func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se store.Entry) (status adapters.Status, ended bool) {
 	g := j.gateway
 	m, op, err := decodeMessage(se.Octets)
 	if err != nil {
 		j.bury(b, e, clip(err.Error()))
-		return adapters.Failed(adapters.ReasonInternal, "")
+		return adapters.Failed(adapters.ReasonInternal, ""), true
 	}
 	began := time.Now()
 	from := g.sides[m.Side]
 	r := g.routeOf(op.To.Address.Domain())
-	status := adapters.Failed(adapters.ReasonDomainNotFound, "")
+	status = adapters.Failed(adapters.ReasonDomainNotFound, "")
 	if r != nil && r.side.index == b.key.side {
 		op.Deadline = began.Add(g.limits.DirectWait)
 		if e.expires.Before(op.Deadline) {
@@ -155,23 +175,26 @@ func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se s
 	if from != nil {
 		g.finish(&res)
 	}
-	if passes(status) {
-		return status
+	switch {
+	case passes(status):
+	case status.Outcome != adapters.Failure:
+		failpoint.Hit("delivered")
+		j.remove(e)
+	case from == nil:
+		j.bury(b, e, "it was refused, and there is no adapter for its sender any more")
+	default:
+		return status, j.tellEnd(e, from, m, op, status)
 	}
-	if status.Outcome == adapters.Failure && from != nil {
-		j.tellEnd(e, from, m, op, status)
-		return status
-	}
-	j.remove(e)
-	return status
+	return status, true
 }
 
 // noticeOf is the ID of the notice of a message's end: there can be one at most.
 func noticeOf(id store.ID) store.ID { return id + "n" }
 
-// tellEnd writes the notice of a message's end, then forgets the message. A process that dies between the two finds both, and forgets
-// the message (see start).
-func (j *journal) tellEnd(e *entry, from *side, m *storedMessage, op *adapters.MessageOp, status adapters.Status) {
+// tellEnd replaces a message by the notice of its end, and has that tried. Nothing is tried before the message is gone: a process that
+// died after the notice was told, and before the message was forgotten, would deliver it. False if the journal does not take it: then the
+// message is still there, and its end must be told later.
+func (j *journal) tellEnd(e *entry, from *side, m *storedMessage, op *adapters.MessageOp, status adapters.Status) bool {
 	r := &adapters.Report{
 		Kind: adapters.ReportFailed, Sender: op.From, Recipient: op.To, TransID: m.Given, Thread: op.Thread, Wants: op.Wants, Sent: op.Sent,
 		Status: status, Time: time.Now(),
@@ -179,18 +202,41 @@ func (j *journal) tellEnd(e *entry, from *side, m *storedMessage, op *adapters.M
 	if r.Sent.IsZero() {
 		r.Sent = e.accepted
 	}
-	if !j.keepNotice(noticeOf(e.id), op.ID, from, r) {
-		e.progress.Dead = "its end could not be told: " + status.Reason.String()
-		j.bury(nil, e, e.progress.Dead)
-		return
+	n := j.newNotice(noticeOf(e.id))
+	key := reportLane(from, r)
+	octets, err := encodeNotice(r, op.ID, from.name)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), markWait)
+		failpoint.Hit("notice-before")
+		err = j.disk.Exchange(ctx, e.id, j.stored(n, key, octets))
+		failpoint.Hit("notice-after")
+		cancel()
 	}
-	j.remove(e)
+	if err != nil {
+		j.gateway.log.Error().Str("entry", string(e.id)).Str("fault", clip(err.Error())).Msg("the end of a message cannot be told yet: the journal does not take the notice")
+		return false
+	}
+	j.added(n, key, r)
+	return true
+}
+
+// newNotice begins the entry of a notice.
+func (j *journal) newNotice(id store.ID) *entry {
+	now := time.Now()
+	return &entry{id: id, kind: store.KindNotice, accepted: now, expires: now.Add(j.limits.NoticeLife)}
+}
+
+// added has a notice tried that has been stored.
+func (j *journal) added(n *entry, key laneKey, r *adapters.Report) {
+	j.mu.Lock()
+	b, _ := j.enlist(key, r.Sender.Address.Domain(), n)
+	j.mu.Unlock()
+	j.release(b.at)
 }
 
 // keepNotice stores a report on its way to side, and has it tried. False if the journal does not take it.
 func (j *journal) keepNotice(id store.ID, op string, to *side, r *adapters.Report) bool {
-	now := time.Now()
-	n := &entry{id: id, kind: store.KindNotice, accepted: now, expires: now.Add(j.limits.NoticeLife)}
+	n := j.newNotice(id)
 	key := reportLane(to, r)
 	octets, err := encodeNotice(r, op, to.name)
 	if err == nil {
@@ -200,10 +246,7 @@ func (j *journal) keepNotice(id store.ID, op string, to *side, r *adapters.Repor
 		j.gateway.log.Error().Str("id", op).Str("fault", clip(err.Error())).Msg("a notice could not be stored")
 		return false
 	}
-	j.mu.Lock()
-	b, _ := j.enlist(key, r.Sender.Address.Domain(), n)
-	j.mu.Unlock()
-	j.release(b.at)
+	j.added(n, key, r)
 	return true
 }
 
@@ -218,12 +261,14 @@ func (j *journal) deliverNotice(ctx context.Context, e *entry, se store.Entry) a
 	to := g.sides[n.Side]
 	began := time.Now()
 	status := adapters.Failed(adapters.ReasonDomainNotFound, "")
+	tried := false
 	if route := g.routeOf(r.Sender.Address.Domain()); to != nil && route != nil && route.side == to {
 		hops, failed := g.nextHops(ctx, route, r.Sender.Address, began.Add(g.limits.DirectWait))
 		status = failed
 		if failed.Outcome == 0 {
 			status = to.adapter.Report(ctx, hops, r)
 		}
+		tried = true
 	}
 	if to != nil {
 		g.finish(&result{
@@ -231,29 +276,36 @@ func (j *journal) deliverNotice(ctx context.Context, e *entry, se store.Entry) a
 			sender: r.Recipient.Address, recipient: r.Sender.Address, transID: r.TransID, report: r.Kind,
 		})
 	}
-	if !passes(status) {
+	switch {
+	case !tried:
+		j.bury(nil, e, "no route leads to the sender any more") // nobody refused it
+	case !passes(status):
 		j.remove(e)
 	}
 	return status
 }
 
-// expire ends an entry whose life is over: the sender of a message is told, a notice that nobody took is a dead letter.
-func (j *journal) expire(ctx context.Context, e *entry) {
+// expire ends an entry whose life is over: the sender of a message is told, a notice that nobody took is a dead letter. False if the
+// journal does not take it now.
+func (j *journal) expire(ctx context.Context, e *entry) bool {
 	if e.kind == store.KindNotice {
 		j.bury(nil, e, "nobody took it in its life")
-		return
+		return true
 	}
-	j.giveUp(ctx, e, adapters.Failed(adapters.ReasonExpired, ""))
+	return j.giveUp(ctx, e, adapters.Failed(adapters.ReasonExpired, ""))
 }
 
-// giveUp ends a message that is not tried any more, and has its sender told.
-func (j *journal) giveUp(ctx context.Context, e *entry, status adapters.Status) {
+// giveUp ends a message that is not tried any more, and has its sender told. False if the journal does not take that now.
+func (j *journal) giveUp(ctx context.Context, e *entry, status adapters.Status) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markWait)
 	se, _, err := j.disk.Read(ctx, e.id)
 	cancel()
+	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
 	if err != nil {
 		j.bury(nil, e, clip(err.Error()))
-		return
+		return true
 	}
 	m, op, err := decodeMessage(se.Octets)
 	from := (*side)(nil)
@@ -262,13 +314,13 @@ func (j *journal) giveUp(ctx context.Context, e *entry, status adapters.Status) 
 	}
 	if err != nil || from == nil {
 		j.bury(nil, e, "it was given up, and its sender cannot be told")
-		return
+		return true
 	}
 	j.gateway.finish(&result{
 		operation: opMessage, id: op.ID, from: from, began: e.accepted, status: status,
 		sender: op.From.Address, recipient: op.To.Address, transID: op.TransID, peer: op.Peer.Name,
 	})
-	j.tellEnd(e, from, m, op, status)
+	return j.tellEnd(e, from, m, op, status)
 }
 
 // tellDelay tells the sender once that it takes long. A notice of delay is not stored: the end will be told in any case.

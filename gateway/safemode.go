@@ -44,7 +44,8 @@ func (s *starts) begin(ctx context.Context, now time.Time) (looping bool, err er
 	if err != nil {
 		return false, err
 	}
-	if err := s.facts.Put(ctx, bucketStarts, keyStarts, octets, startsWindow); err != nil {
+	// Without an end of its life: what the engine forgets by the clock may be there again after a crash, in an older version.
+	if err := s.facts.Put(ctx, bucketStarts, keyStarts, octets, 0); err != nil {
 		return false, fmt.Errorf("gateway: note the start: %w", err)
 	}
 	return len(recent) > maxStarts, nil
@@ -64,7 +65,7 @@ func (s *starts) recent(ctx context.Context, now time.Time) ([]time.Time, error)
 		return nil, nil // of another version: they are no reason to hold anything
 	}
 	for _, at := range all {
-		if now.Sub(at) < startsWindow && len(recent) < 2*maxStarts {
+		if now.Sub(at).Abs() < startsWindow && len(recent) < 2*maxStarts {
 			recent = append(recent, at)
 		}
 	}
@@ -75,7 +76,7 @@ func (s *starts) recent(ctx context.Context, now time.Time) ([]time.Time, error)
 func (s *starts) lasted() {
 	ctx, cancel := context.WithTimeout(context.Background(), markWait)
 	defer cancel()
-	s.facts.Delete(ctx, bucketStarts, keyStarts) //nolint:errcheck // the next start is counted once too often
+	s.facts.Put(ctx, bucketStarts, keyStarts, []byte("[]"), 0) //nolint:errcheck // the next start is counted once too often
 }
 
 // watch has a start that lasts forgotten, and what it held tried again after a while: a minute without a crash proves nothing of what is

@@ -41,7 +41,7 @@ var (
 	_ store.Facts   = (*Memory)(nil)
 )
 
-// FailWith has f asked before each write, with the name of the method: an error is what the method returns, and nothing is written. nil
+// FailWith has f asked before each write and before Read, with the name of the method: an error is what the method returns, and nothing is written. nil
 // ends it.
 func (m *Memory) FailWith(f func(method string) error) {
 	m.mu.Lock()
@@ -161,6 +161,11 @@ func (m *Memory) Replay(_ context.Context, f func(store.Entry, store.Progress) e
 func (m *Memory) Read(_ context.Context, id store.ID) (store.Entry, store.Progress, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.fail != nil {
+		if err := m.fail("Read"); err != nil {
+			return store.Entry{}, store.Progress{}, err
+		}
+	}
 	r, ok := m.entries[id]
 	if !ok {
 		return store.Entry{}, store.Progress{}, store.ErrNotFound
