@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+
+	"github.com/isthmus-gateway/isthmus/integration/faults"
+)
+
+// faultsCommand runs the fault runner against this program.
+type faultsCommand struct {
+	Rounds     int    `default:"20" help:"How many rounds to play, each with one fault."`
+	Workers    int    `default:"2" help:"How many rounds to play at once."`
+	Seed       uint64 `help:"The seed of load and faults; 0: a random one, which is printed."`
+	Binary     string `type:"existingfile" help:"The isthmus to break; this one by default."`
+	Failpoints bool   `help:"The isthmus was built with -tags failpoints: also end it at its named points."`
+	Directory  string `help:"Where configurations, logs and stores go; a new temporary directory by default."`
+	JSON       bool   `name:"json" help:"Print the summary as JSON."`
+}
+
+// Run executes it.
+func (c *faultsCommand) Run(ctx context.Context, p process) (err error) {
+	if c.Seed == 0 {
+		c.Seed = uint64(rand.Uint32())
+	}
+	if c.Binary == "" {
+		if c.Binary, err = os.Executable(); err != nil {
+			return err
+		}
+	}
+	if c.Directory == "" {
+		if c.Directory, err = os.MkdirTemp("", "isthmus-faults-"); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(p.err, "seed %d, in %s\n", c.Seed, c.Directory)
+	sum, err := faults.Run(ctx, faults.Config{
+		Binary: c.Binary, Failpoints: c.Failpoints, Rounds: c.Rounds, Workers: c.Workers, Seed: c.Seed, Directory: c.Directory, Log: p.err,
+	})
+	if c.JSON {
+		e := json.NewEncoder(p.out)
+		e.SetIndent("", "  ")
+		if jerr := e.Encode(sum); jerr != nil {
+			return jerr
+		}
+	} else {
+		sum.Print(p.out)
+	}
+	if err != nil {
+		return err
+	}
+	if sum.Total.Violations > 0 {
+		return silentError{}
+	}
+	return nil
+}

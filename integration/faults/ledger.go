@@ -1,0 +1,175 @@
+package faults
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// message is what the ledger knows of one.
+type message struct {
+	id, pair string
+	offered  time.Time
+	code     int // the first final answer; 0: none
+	acked    int // its place among the acknowledged of its pair, from 1
+	copies   []arrival
+	failed   []time.Time
+	crossing bool // from XMPP to SIP: nobody acknowledges there
+}
+
+// arrival is one delivery.
+type arrival struct {
+	id  string // as the other side calls it
+	at  time.Time
+	seq int // among all arrivals
+}
+
+// ledger records one round. Safe for use from many goroutines.
+type ledger struct {
+	mu       sync.Mutex
+	messages map[string]*message
+	order    map[string]int // acknowledged, by pair
+	arrivals int
+	strange  []string
+	changed  time.Time
+}
+
+func newLedger() *ledger {
+	return &ledger{messages: map[string]*message{}, order: map[string]int{}, changed: time.Now()}
+}
+
+func (l *ledger) offer(id, pair string, crossing bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changed = time.Now()
+	m := &message{id: id, pair: pair, offered: l.changed, crossing: crossing}
+	if crossing {
+		l.order[pair]++
+		m.acked = l.order[pair]
+	}
+	l.messages[id] = m
+}
+
+func (l *ledger) answer(id string, code int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changed = time.Now()
+	m := l.messages[id]
+	if m == nil || m.code != 0 {
+		return
+	}
+	if m.code = code; code < 300 {
+		l.order[m.pair]++
+		m.acked = l.order[m.pair]
+	}
+}
+
+func (l *ledger) deliver(text, id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changed = time.Now()
+	m := l.messages[text]
+	if m == nil {
+		l.strange = append(l.strange, fmt.Sprintf("I6: %q was delivered and never offered", text))
+		return
+	}
+	l.arrivals++
+	m.copies = append(m.copies, arrival{id, l.changed, l.arrivals})
+}
+
+// fail notes a notice of failure. A sender that had no answer yet has one thereby.
+func (l *ledger) fail(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changed = time.Now()
+	if m := l.messages[id]; m != nil {
+		m.failed = append(m.failed, l.changed)
+		return
+	}
+	l.strange = append(l.strange, fmt.Sprintf("I6: a notice of %q, which was never offered", id))
+}
+
+// open is how many acknowledged messages have no outcome yet.
+func (l *ledger) open() (n int, quiet time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.messages {
+		if !m.crossing && m.acked != 0 && len(m.copies) == 0 && len(m.failed) == 0 {
+			n++
+		}
+	}
+	return n, time.Since(l.changed)
+}
+
+// counts are the sums of a round.
+func (l *ledger) counts() (c Counts) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.messages {
+		c.Offered++
+		if !m.crossing && m.acked != 0 {
+			c.Acknowledged++
+		}
+		if len(m.copies) > 0 {
+			c.Delivered++
+			c.Copies += len(m.copies) - 1
+		}
+		if len(m.failed) > 0 {
+			c.Notified++
+		}
+	}
+	return c
+}
+
+// unknown are the answers that say that the outcome is not known: such a message may have been delivered.
+var unknown = []int{408, 500, 504}
+
+// check returns what breaks the invariants after a round with so many crashes.
+func (l *ledger) check(crashes int) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	bad := slices.Clone(l.strange)
+	say := func(m *message, format string, args ...any) {
+		bad = append(bad, fmt.Sprintf(format, args...)+fmt.Sprintf(" (%s, %s, answer %d, %d deliveries, %d notices)", m.pair, m.id, m.code, len(m.copies), len(m.failed)))
+	}
+	pairs := map[string][]*message{}
+	for _, m := range l.messages {
+		if len(m.failed) > 1 {
+			say(m, "I3: more than one notice")
+		}
+		if len(m.copies) > 0 && len(m.failed) > 0 {
+			say(m, "I3: delivered, and its sender was told that it was not")
+		}
+		if len(m.copies) > 0 && m.code >= 300 && !slices.Contains(unknown, m.code) {
+			say(m, "I3: delivered, and refused")
+		}
+		if n := len(m.copies) - 1; n > crashes {
+			say(m, "I2: %d copies with %d crashes", n, crashes)
+		}
+		for _, c := range m.copies[min(1, len(m.copies)):] {
+			if c.id != m.copies[0].id {
+				say(m, "I2: a copy with another id, %q and %q", m.copies[0].id, c.id)
+			}
+		}
+		if m.acked == 0 {
+			continue
+		}
+		if !m.crossing && len(m.copies) == 0 && len(m.failed) == 0 {
+			say(m, "I1: acknowledged and lost")
+		}
+		if len(m.copies) > 0 {
+			pairs[m.pair] = append(pairs[m.pair], m)
+		}
+	}
+	for _, list := range pairs {
+		slices.SortFunc(list, func(a, b *message) int { return a.acked - b.acked })
+		for i := 1; i < len(list); i++ {
+			if list[i].copies[0].seq < list[i-1].copies[0].seq {
+				say(list[i], "I4: delivered before %s, which came first", list[i-1].id)
+			}
+		}
+	}
+	slices.Sort(bad)
+	return bad
+}

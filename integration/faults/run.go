@@ -1,0 +1,170 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Config is what Run needs.
+type Config struct {
+	// Binary is the isthmus command; it is run as `serve -c FILE`.
+	Binary string
+	// Failpoints tells that Binary was built with -tags failpoints: it is ended at its named points too.
+	Failpoints bool
+	// Rounds are played in all, default 20, by Workers at once, default 2, each with a gateway of its own.
+	Rounds, Workers int
+	// Seed makes the load and the faults; a round's are those of Seed and its number. What the machine does beside is not repeated.
+	Seed uint64
+	// Directory is where configurations, logs and stores go. What a violation was seen in stays there.
+	Directory string
+	// Log gets a line for each round with a violation. nil: none.
+	Log io.Writer
+}
+
+// Counts are what the ledger saw.
+type Counts struct {
+	Offered      int `json:"offered"`
+	Acknowledged int `json:"acknowledged"` // of those that came over SIP: XMPP components acknowledge nothing
+	Delivered    int `json:"delivered"`
+	Notified     int `json:"notified"` // their senders were told of a failure after they had been acknowledged
+	Copies       int `json:"copies"`   // deliveries beyond the first
+	Crashes      int `json:"crashes"`
+}
+
+func (c *Counts) add(o Counts) {
+	c.Offered += o.Offered
+	c.Acknowledged += o.Acknowledged
+	c.Delivered += o.Delivered
+	c.Notified += o.Notified
+	c.Copies += o.Copies
+	c.Crashes += o.Crashes
+}
+
+// KindSummary is what became of the rounds with one kind of fault.
+type KindSummary struct {
+	Rounds     int `json:"rounds"`
+	Violations int `json:"violations"` // rounds with at least one
+	Counts
+}
+
+// Round is a round that broke something.
+type Round struct {
+	Number     int      `json:"round"`
+	Fault      string   `json:"fault"`
+	Violations []string `json:"violations"`
+	Directory  string   `json:"directory"`
+}
+
+// Summary is what a run found.
+type Summary struct {
+	Seed    uint64                 `json:"seed"`
+	Seconds float64                `json:"seconds"`
+	Total   KindSummary            `json:"total"`
+	Kinds   map[string]KindSummary `json:"kinds"`
+	Broken  []Round                `json:"broken,omitempty"`
+}
+
+// Run plays the rounds. An error says that it could not play; what the rounds found is in the summary. When ctx ends, rounds that have
+// begun are played to their end.
+func Run(ctx context.Context, c Config) (Summary, error) {
+	if c.Rounds <= 0 {
+		c.Rounds = 20
+	}
+	if c.Workers <= 0 {
+		c.Workers = 2
+	}
+	began := time.Now()
+	sum := Summary{Seed: c.Seed, Kinds: map[string]KindSummary{}}
+	var mu sync.Mutex
+	var fault error
+	numbers := make(chan int)
+	var wait sync.WaitGroup
+	for range min(c.Workers, c.Rounds) {
+		wait.Go(func() {
+			for n := range numbers {
+				counts, kind, r, err := c.round(n)
+				mu.Lock()
+				fault = errors.Join(fault, err)
+				k := sum.Kinds[kind]
+				for _, s := range [...]*KindSummary{&k, &sum.Total} {
+					s.Rounds++
+					s.add(counts)
+					if r != nil {
+						s.Violations++
+					}
+				}
+				sum.Kinds[kind] = k
+				if r != nil {
+					sum.Broken = append(sum.Broken, *r)
+					if c.Log != nil {
+						fmt.Fprintf(c.Log, "round %d (%s): %q, see %s\n", r.Number, r.Fault, r.Violations, r.Directory)
+					}
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for n := 1; n <= c.Rounds && ctx.Err() == nil; n++ {
+		mu.Lock()
+		stop := fault != nil
+		mu.Unlock()
+		if stop {
+			break
+		}
+		numbers <- n
+	}
+	close(numbers)
+	wait.Wait()
+	sum.Seconds = time.Since(began).Seconds()
+	return sum, fault
+}
+
+// round plays one in a directory of its own.
+func (c *Config) round(number int) (counts Counts, kind string, broken *Round, err error) {
+	dir := filepath.Join(c.Directory, fmt.Sprintf("round-%04d", number))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return counts, "", nil, err
+	}
+	p, err := newPlay(c, dir, number)
+	if err != nil {
+		return counts, "", nil, err
+	}
+	defer p.close()
+	kind = p.fault.kind
+	bad, err := p.play()
+	counts = p.ledger.counts()
+	counts.Crashes = p.crashes
+	if err != nil {
+		return counts, kind, nil, fmt.Errorf("round %d (%s): %w", number, p.fault, err)
+	}
+	if len(bad) > 0 {
+		return counts, kind, &Round{number, p.fault.String(), bad, dir}, nil
+	}
+	return counts, kind, nil, os.RemoveAll(dir)
+}
+
+// Print writes the summary as a table.
+func (s *Summary) Print(w io.Writer) {
+	row := func(name string, k KindSummary) {
+		fmt.Fprintf(w, "%-24s %7d %8d %8d %8d %9d %9d %7d %10d\n", name, k.Rounds, k.Crashes, k.Offered, k.Acknowledged, k.Delivered, k.Notified, k.Copies, k.Violations)
+	}
+	fmt.Fprintf(w, "%-24s %7s %8s %8s %8s %9s %9s %7s %10s\n", "fault", "rounds", "crashes", "offered", "acked", "delivered", "notified", "copies", "violations")
+	for _, name := range slices.Sorted(maps.Keys(s.Kinds)) {
+		row(name, s.Kinds[name])
+	}
+	row("all", s.Total)
+	fmt.Fprintf(w, "seed %d, %.0f s\n", s.Seed, s.Seconds)
+	for _, r := range s.Broken {
+		for _, v := range r.Violations {
+			fmt.Fprintf(w, "round %d, %s: %s\n", r.Number, r.Fault, v)
+		}
+	}
+}

@@ -1,0 +1,205 @@
+package faults
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+)
+
+// xmppSide is a server that has the gateway as its component (XEP-0114) and all users of xmpp.test: it takes every message, answers pings,
+// and sends back what is for a user whose name begins with "gone". It can be down, and it can stop to read.
+type xmppSide struct {
+	port int
+
+	mu       sync.Mutex
+	ledger   *ledger
+	listener net.Listener
+	conns    map[net.Conn]*sync.Mutex // with the lock for writing
+	stalled  chan struct{}            // not nil: closed when it reads again
+}
+
+func newXMPPSide() (*xmppSide, error) {
+	x := &xmppSide{ledger: newLedger(), conns: map[net.Conn]*sync.Mutex{}}
+	return x, x.up()
+}
+
+// begin gives it the ledger of a round.
+func (x *xmppSide) begin(l *ledger) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ledger = l
+}
+
+// up makes it listen, again on the same port.
+func (x *xmppSide) up() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.listener != nil {
+		return nil
+	}
+	var l net.Listener
+	var err error
+	if x.port == 0 {
+		l, err = listen()
+	} else {
+		l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", x.port))
+	}
+	if err != nil {
+		return err
+	}
+	x.listener, x.port = l, l.Addr().(*net.TCPAddr).Port
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go x.serve(c)
+		}
+	}()
+	return nil
+}
+
+// down ends its connections, and with listen also takes no new ones.
+func (x *xmppSide) down(listen bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if listen && x.listener != nil {
+		x.listener.Close()
+		x.listener = nil
+	}
+	for c := range x.conns {
+		c.Close()
+	}
+}
+
+// stall makes it stop to read until the func is called.
+func (x *xmppSide) stall() func() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	c := make(chan struct{})
+	x.stalled = c
+	return func() {
+		x.mu.Lock()
+		x.stalled = nil
+		x.mu.Unlock()
+		close(c)
+	}
+}
+
+// connected tells whether the gateway is there.
+func (x *xmppSide) connected() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.conns) > 0
+}
+
+type stanza struct {
+	XMLName xml.Name
+	From    string `xml:"from,attr"`
+	To      string `xml:"to,attr"`
+	Type    string `xml:"type,attr"`
+	ID      string `xml:"id,attr"`
+	Body    string `xml:"body"`
+}
+
+func (x *xmppSide) serve(c net.Conn) {
+	defer c.Close()
+	d := xml.NewDecoder(c)
+	if _, err := start(d); err != nil { // the stream's header
+		return
+	}
+	fmt.Fprint(c, "<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' from='sip.test' id='faults'>")
+	e, err := start(d)
+	if err != nil || e.Name.Local != "handshake" || d.Skip() != nil {
+		return
+	}
+	fmt.Fprint(c, "<handshake/>")
+	writing := &sync.Mutex{}
+	x.mu.Lock()
+	x.conns[c] = writing
+	x.mu.Unlock()
+	defer func() {
+		x.mu.Lock()
+		delete(x.conns, c)
+		x.mu.Unlock()
+	}()
+	for {
+		e, err := start(d)
+		if err != nil {
+			return
+		}
+		var s stanza
+		if d.DecodeElement(&s, &e) != nil {
+			return
+		}
+		x.mu.Lock()
+		stalled, l := x.stalled, x.ledger
+		x.mu.Unlock()
+		if stalled != nil {
+			<-stalled
+		}
+		answer := ""
+		switch {
+		case s.XMLName.Local == "iq" && (s.Type == "get" || s.Type == "set"):
+			answer = fmt.Sprintf("<iq type='result' id='%s' from='%s' to='%s'/>", escape(s.ID), escape(s.To), escape(s.From))
+		case s.XMLName.Local == "message" && s.Type == "error":
+			l.fail(s.ID)
+		case s.XMLName.Local == "message" && s.Body == "": // a receipt or the like
+		case s.XMLName.Local == "message" && strings.HasPrefix(s.To, "gone"):
+			answer = fmt.Sprintf("<message type='error' id='%s' from='%s' to='%s'><error type='cancel'>"+
+				"<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>", escape(s.ID), escape(s.To), escape(s.From))
+		case s.XMLName.Local == "message":
+			l.deliver(s.Body, s.ID)
+		}
+		if answer != "" {
+			writing.Lock()
+			_, err = io.WriteString(c, answer)
+			writing.Unlock()
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// start reads up to the next element.
+func start(d *xml.Decoder) (xml.StartElement, error) {
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return xml.StartElement{}, err
+		}
+		if e, ok := t.(xml.StartElement); ok {
+			return e, nil
+		}
+	}
+}
+
+func escape(s string) string {
+	var b strings.Builder
+	_ = xml.EscapeText(&b, []byte(s)) // a Builder does not fail
+	return b.String()
+}
+
+// say sends one message, if the gateway is connected.
+func (x *xmppSide) say(from, to, id string) {
+	x.mu.Lock()
+	l := x.ledger
+	var conn net.Conn
+	var writing *sync.Mutex
+	for c, w := range x.conns {
+		conn, writing = c, w
+	}
+	x.mu.Unlock()
+	if conn == nil {
+		return
+	}
+	l.offer(id, from+" to "+to, true)
+	writing.Lock()
+	defer writing.Unlock()
+	fmt.Fprintf(conn, "<message type='chat' id='%s' from='%s/pc' to='%s'><body>%s</body></message>", id, from, to, id) //nolint:errcheck // a connection that is gone takes nothing
+}
