@@ -57,7 +57,6 @@ type storedMessage struct {
 	SenderName   string       `json:"name,omitempty"`
 	Links        []storedLink `json:"links,omitempty"`
 	OriginID     string       `json:"origin,omitempty"`
-	NoStore      bool         `json:"nostore,omitempty"`
 	Object       []byte       `json:"object,omitempty"`
 	Sent         time.Time    `json:"sent,omitzero"`
 	Hops         int          `json:"hops"`
@@ -119,7 +118,7 @@ func encodeMessage(op *adapters.MessageOp, side, given string, copyKey []byte) (
 		Version: journalVersion, Op: op.ID, Side: side, Peer: op.Peer.Name, From: storeParty(op.From), To: storeParty(op.To), Kind: uint8(op.Kind),
 		Thread: op.Thread, ParentThread: op.ParentThread, TransID: op.TransID, Given: given, Subjects: storeTexts(op.Subjects),
 		Alternatives: storeTexts(op.Alternatives), Type: op.Content.Type, Language: op.Content.Language, Octets: op.Content.Octets,
-		SenderName: op.SenderName, OriginID: op.OriginID, NoStore: op.NoStore, Object: op.Object, Sent: op.Sent, Hops: op.Hops,
+		SenderName: op.SenderName, OriginID: op.OriginID, Object: op.Object, Sent: op.Sent, Hops: op.Hops,
 		Wants: uint8(op.Wants), Expires: op.Expires, Copy: copyKey,
 	}
 	for _, l := range op.Links {
@@ -141,7 +140,7 @@ func decodeMessage(octets []byte) (*storedMessage, *adapters.MessageOp, error) {
 		ID: m.Op, Peer: adapters.Peer{Adapter: m.Side, Name: m.Peer}, Kind: adapters.MessageKind(m.Kind), Thread: m.Thread, ParentThread: m.ParentThread,
 		TransID: m.TransID, Subjects: texts(m.Subjects), Alternatives: texts(m.Alternatives),
 		Content: adapters.Content{Type: m.Type, Language: m.Language, Octets: m.Octets}, SenderName: m.SenderName, OriginID: m.OriginID,
-		NoStore: m.NoStore, Object: m.Object, Sent: m.Sent, Hops: m.Hops, Wants: adapters.Dispositions(m.Wants), Expires: m.Expires,
+		Object: m.Object, Sent: m.Sent, Hops: m.Hops, Wants: adapters.Dispositions(m.Wants), Expires: m.Expires,
 	}
 	if len(m.Object) == 0 {
 		op.Object = nil

@@ -127,6 +127,28 @@ func TestWhatCannotBeHandedOverIsStored(t *testing.T) {
 	}
 }
 
+// XEP-0334: what its sender wants in no store is delivered while the sender waits, or refused.
+func TestWhatMustNotBeStoredIsNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		s := durable(t, disk, nil)
+		defer s.shutdown()
+		s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return unreachable }
+		secret := func(body string) *adapters.MessageOp {
+			op := message(romeo, juliet, body)
+			op.NoStore = true
+			return op
+		}
+		if a := <-s.send(s.sip, secret("alone")); a != unreachable || disk.Usage().Entries != 0 {
+			t.Errorf("%+v, %d stored", a, disk.Usage().Entries)
+		}
+		<-s.send(s.sip, message(romeo, juliet, "stored"))
+		if a := <-s.send(s.sip, secret("behind")); a.Outcome != adapters.Failure || disk.Usage().Entries != 1 {
+			t.Errorf("%+v, %d stored", a, disk.Usage().Entries)
+		}
+	})
+}
+
 // I4: first deliveries of one pair come in the order of acceptance, also when some were stored and some were not.
 func TestStoredMessagesKeepTheirOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -233,7 +255,7 @@ func TestARestartForgetsNothing(t *testing.T) {
 		full.Subjects = []adapters.LangText{{Lang: "en", Text: "s"}}
 		full.Alternatives = []adapters.LangText{{Lang: "cs", Text: "a"}}
 		full.Links = []adapters.Link{{URL: "https://example.net/f", Size: 7}}
-		full.Wants, full.SenderName, full.OriginID, full.NoStore = adapters.WantDelivered|adapters.WantDisplayed, "Romeo", "o-1", true
+		full.Wants, full.SenderName, full.OriginID = adapters.WantDelivered|adapters.WantDisplayed, "Romeo", "o-1"
 		full.Peer = adapters.Peer{Adapter: "sip", Name: "trunk"}
 		full.Object, full.Sent = []byte("object"), time.Now().Truncate(time.Second)
 		<-s.send(s.sip, full)

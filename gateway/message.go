@@ -138,6 +138,10 @@ func (d *delivery) deliver(ctx context.Context) (status adapters.Status) {
 		op.TransID = g.ids.transaction()
 	}
 	if stored && g.journal.behind(d.lane) {
+		if op.NoStore {
+			// It may neither overtake what waits nor wait with it (XEP-0334, no-store).
+			return adapters.Failed(adapters.ReasonDomainTimeout, "")
+		}
 		return g.journal.keep(d, d.lane, given, adapters.Status{})
 	}
 	hops, status := g.nextHops(ctx, d.route, op.To.Address, op.Deadline)
@@ -145,7 +149,7 @@ func (d *delivery) deliver(ctx context.Context) (status adapters.Status) {
 		status = g.hand(ctx, d.from, to, hops, op, given)
 	}
 	switch {
-	case !stored:
+	case !stored, passes(status) && op.NoStore:
 	case passes(status):
 		status = g.journal.keep(d, d.lane, given, status)
 	default:
