@@ -135,6 +135,9 @@ func (s *Store) run(ctx context.Context) (err error) {
 			e.close()
 		}
 	}()
+	if err := inspect(&s.cfg); err != nil {
+		return err
+	}
 	if err := e.start(&s.cfg); err != nil {
 		return err
 	}

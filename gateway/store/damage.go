@@ -1,0 +1,143 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/minio/highwayhash"
+)
+
+// The engine cuts a file off at the first record of it whose checksum is wrong, says nothing, and so deletes all that comes after it: one bit
+// that has turned costs every entry behind it. Before the engine opens its files they are read here, therefore: what is damaged is
+// reported and kept as it is, and the engine gets the intact records before and behind it (T-FI-03).
+
+// The form of a file of the engine: records of the length (with a flag for headers), sequence, time and length of the subject; subject,
+// length of the headers and headers if there are some, message, checksum.
+const (
+	recordHead    = 22
+	recordSum     = 8
+	recordHeaders = 1 << 31 // flag of the length
+	recordLongest = 32 << 20
+	damagedFolder = "damaged"
+	filesOfEngine = "jetstream/$G/streams/*/msgs/*.blk"
+)
+
+// intact is the size of the record at the beginning of b; 0: there is none that is intact.
+func intact(b []byte, sum hash.Hash) int {
+	if len(b) < recordHead+recordSum {
+		return 0
+	}
+	length := binary.LittleEndian.Uint32(b)
+	size := int(length &^ recordHeaders)
+	subject := recordHead + int(binary.LittleEndian.Uint16(b[20:]))
+	begin := subject
+	if length&recordHeaders != 0 {
+		begin += 4
+	}
+	if size > recordLongest || size > len(b) || begin+recordSum > size {
+		return 0
+	}
+	sum.Reset()
+	sum.Write(b[4:20])
+	sum.Write(b[recordHead:subject])
+	sum.Write(b[begin : size-recordSum])
+	if !bytes.Equal(sum.Sum(nil), b[size-recordSum:size]) {
+		return 0
+	}
+	return size
+}
+
+// inspect reads the engine's files. Of one that is damaged it reports and keeps a copy, and leaves the engine what is intact.
+func inspect(c *Config) error {
+	files, err := filepath.Glob(filepath.Join(c.Directory, filepath.FromSlash(filesOfEngine)))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		folder, number := filepath.Dir(file), strings.TrimSuffix(filepath.Base(file), ".blk")
+		name := filepath.Base(filepath.Dir(folder)) + "-" + number // the stream's and the file's
+		key := sha256.Sum256([]byte(name))
+		sum, err := highwayhash.NewDigest64(key[:])
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		var good []byte
+		first, behind := -1, 0
+		for at := 0; at < len(b); {
+			size := intact(b[at:], sum)
+			if size == 0 {
+				if first < 0 {
+					first, good = at, slices.Clone(b[:at])
+				}
+				at++
+				continue
+			}
+			if first >= 0 {
+				good = append(good, b[at:at+size]...)
+				behind++
+			}
+			at += size
+		}
+		if first < 0 {
+			continue
+		}
+		if err := report(c, file, name, b, first, len(b)-len(good), behind); err != nil {
+			return err
+		}
+		if behind > 0 { // else the engine cuts it off at the same place
+			if err := leave(file, good); err != nil {
+				return fmt.Errorf("store: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// leave replaces a damaged file by what is intact of it. The engine's index of the file as it was goes: it is made again.
+func leave(file string, good []byte) error {
+	if err := os.Remove(filepath.Join(filepath.Dir(file), "index.db")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(file+".intact", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(good)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file+".intact", file)
+}
+
+// report tells of a damaged file and keeps a copy of it.
+func report(c *Config, file, name string, b []byte, first, bad, behind int) error {
+	folder := filepath.Join(c.Directory, damagedFolder)
+	kept := filepath.Join(folder, strconv.FormatInt(time.Now().UnixNano(), 10)+"-"+name+".blk")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return fmt.Errorf("store: keep what is damaged: %w", err)
+	}
+	if err := os.WriteFile(kept, b, 0o600); err != nil {
+		return fmt.Errorf("store: keep what is damaged: %w", err)
+	}
+	e := c.Logger.Error()
+	if behind == 0 && first+bad == len(b) {
+		e = c.Logger.Warn() // as a crash of the machine leaves what it was writing
+	}
+	e.Str("file", file).Int("at", first).Int("octets", bad).Int("intact_behind", behind).Str("kept", kept).
+		Msg("a file of the store is damaged: what cannot be read is kept as it is, what is intact is used")
+	return nil
+}
