@@ -44,8 +44,10 @@ func choose(r *rand.Rand, failpoints bool) fault {
 		f.down = true
 	}
 	f.down = f.down || f.kind == "kill and xmpp down" || f.kind == "journal full"
-	if f.down { // while there is load
+	if f.down || f.kind == "xmpp down" || f.kind == "xmpp stall" {
+		// While there is load, and for longer than the gateway waits before it stores (direct_wait).
 		f.at /= 4
+		f.last += 1500 * time.Millisecond
 	}
 	return f
 }
@@ -194,7 +196,9 @@ func (p *play) breakAndHeal() error {
 	}
 	switch f.kind {
 	case "kill", "kill and xmpp down", "kill twice":
-		time.Sleep(f.last / 2)
+		if f.down {
+			time.Sleep(f.last)
+		}
 		g.kill()
 		time.Sleep(f.last / 2)
 		if err := p.again(); err != nil {
@@ -228,7 +232,7 @@ func (p *play) breakAndHeal() error {
 		time.Sleep(f.last)
 		on()
 	case "journal full":
-		time.Sleep(2 * time.Second)
+		time.Sleep(f.last + time.Second)
 	case "failpoint":
 		if err := p.failpoint(); err != nil {
 			return err
