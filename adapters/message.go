@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"strings"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/cpim"
@@ -137,6 +138,11 @@ type MessageOp struct {
 	Links []Link
 	// OriginID is the identifier that the sender's device gave it and that copies share (XEP-0359 origin-id); "" when none.
 	OriginID string
+	// Copy is what a message keeps when it is sent again, where its protocol has such a thing beside OriginID: SIP's Call-ID, tag of From
+	// and CSeq. The core compares it together with OriginID, sender, recipient and content, and reads nothing in it. The adapter knows
+	// copies by itself while it runs; the core knows those of what it stored, after a restart too. "" when there is none: XMPP has the
+	// OriginID alone, because clients use plain ids again.
+	Copy string
 	// NoStore tells that the sender wants it in no archive (XEP-0334 no-permanent-store, no-store).
 	NoStore bool
 	// Object holds the octets of a relayed message/cpim when that is what came, else nil. It is immutable: RFC 3862 §6.
@@ -146,6 +152,10 @@ type MessageOp struct {
 	// Hops is MaxForwards (RFC 3860 §3.4.2). The source adapter sets what it received, or DefaultHops where its protocol
 	// carries none; the gateway decrements it.
 	Hops int
+	// Trace names the gateways that the message has passed, the first one first: what an adapter read, at most MaxTrace entries for
+	// which IsTraceEntry holds. The gateway adds its own; an adapter writes all of it where its protocol has room. Nobody changes the
+	// slice itself.
+	Trace []string
 	// Wants is what the sender asked to be told later.
 	Wants Dispositions
 	// Expires is the end of its useful life (SIP Expires); zero means the configured life.
@@ -157,6 +167,50 @@ type MessageOp struct {
 // DefaultHops is the hop count of a message whose protocol carries none: SIP's own initial value (RFC 3261 §8.1.1.6). RFC
 // 3860 §3.4.2 recommends one that is "reasonably large (over one hundred)", but SIP proxies expect theirs.
 const DefaultHops = 70
+
+// MaxTrace is how many gateways a message may have passed. The next one takes it for one that goes in a circle.
+const MaxTrace = 16
+
+// maxTraceEntry bounds an entry of a trace in octets.
+const maxTraceEntry = 32
+
+// IsTraceEntry tells whether s may stand in MessageOp.Trace: 1 to 32 letters, digits and dots.
+func IsTraceEntry(s string) bool {
+	if s == "" || len(s) > maxTraceEntry {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c-'0' >= 10 && (c|0x20)-'a' >= 26 && c != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// AppendTrace appends a trace as both sides write it: its entries with a space between each two.
+func AppendTrace(dst []byte, trace []string) []byte {
+	for i, entry := range trace {
+		if i > 0 {
+			dst = append(dst, ' ')
+		}
+		dst = append(dst, entry...)
+	}
+	return dst
+}
+
+// ParseTrace reads what AppendTrace wrote. Nobody is harmed by a trace that is wrong but the message that has it: what is no entry is
+// left out, and so is what is beyond MaxTrace.
+func ParseTrace(s string) (trace []string) {
+	for entry := range strings.FieldsSeq(s) {
+		if len(trace) == MaxTrace {
+			break
+		}
+		if IsTraceEntry(entry) {
+			trace = append(trace, entry)
+		}
+	}
+	return trace
+}
 
 // ReportKind is what a Report says of a message.
 type ReportKind uint8

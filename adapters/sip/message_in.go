@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -65,7 +66,12 @@ func ReadMessage(req *wire.Message, opts ReadOptions) (Incoming, *Refusal) {
 	op := &adapters.MessageOp{From: from, To: to, Kind: adapters.KindNormal}
 	op.Hops = hopsOf(req)
 	op.Thread = threadOf(req.CallID())
+	if v, ok := req.Header(traceField); ok {
+		op.Trace = adapters.ParseTrace(v)
+	}
 	op.TransID = req.TopVia().Branch()
+	n, _ := req.CSeq()
+	op.Copy = req.CallID() + "\n" + req.From().Tag() + "\n" + strconv.FormatUint(uint64(n), 10)
 	if automatic(req) {
 		op.TransID = "" // nothing is reported of it
 	}
@@ -85,6 +91,10 @@ func ReadMessage(req *wire.Message, opts ReadOptions) (Incoming, *Refusal) {
 	}
 	return readBody(op, req, opts)
 }
+
+// traceField is our own header field, MessageOp.Trace: which gateways a message has passed. Proxies pass it on, whom it says nothing ("If a
+// UAS does not understand a header field in a request ..., the server MUST ignore that header field", RFC 3261 §8.2.2).
+const traceField = "Isthmus-Trace"
 
 // maxSenderName bounds what a sender calls itself, in octets. A longer name is cut.
 const maxSenderName = 256

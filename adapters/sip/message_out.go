@@ -35,6 +35,8 @@ type WriteOptions struct {
 	NoticeID string
 	// OmitName leaves out what the sender calls itself.
 	OmitName bool
+	// OmitTrace leaves out which gateways the message has passed.
+	OmitTrace bool
 
 	name string // what the sender calls itself
 }
@@ -63,6 +65,9 @@ func WriteMessage(op *adapters.MessageOp, o WriteOptions) (*wire.Request, error)
 	}
 	req.MaxForwards = min(op.Hops, 255)
 	req.BranchHint = op.TransID
+	if len(op.Trace) > 0 && !o.OmitTrace {
+		req.Headers = append(req.Headers, wire.Header{Name: traceField, Value: string(adapters.AppendTrace(nil, op.Trace))})
+	}
 	if op.Activity != adapters.ActivityNone {
 		req.ContentType = iscomposing.MediaType
 		req.Body, err = composingDocument(op)
@@ -288,6 +293,10 @@ func (a *Adapter) sendMessage(ctx context.Context, hop resolver.Target, op *adap
 	if !large && a.overPager(req) {
 		if op.SenderName != "" && !o.OmitName {
 			o.OmitName = true // the message is worth more than the name
+			return a.sendMessage(ctx, hop, op, o, large)
+		}
+		if len(op.Trace) > 0 && !o.OmitTrace {
+			o.OmitTrace = true // and than the trace: Max-Forwards ends a circle too
 			return a.sendMessage(ctx, hop, op, o, large)
 		}
 		return adapters.Failed(adapters.ReasonTooLarge, "Over 1300 octets as a SIP request"), false

@@ -73,6 +73,10 @@ func (r *Reader) extension() error {
 		}
 	case "nick":
 		return r.nick()
+	case "way":
+		if c.InSpace(SpaceWay) && !s.Way {
+			r.way()
+		}
 	case "html":
 		s.Speechless = s.Speechless || c.InSpace(SpaceXHTMLIM)
 	}
@@ -118,6 +122,26 @@ func (r *Reader) delay() {
 		if t, err := time.Parse(time.RFC3339Nano, v); err == nil {
 			s.Delay = t
 		}
+	}
+}
+
+// way reads our own element, as a gateway wrote it or as somebody forged it: it can shorten a message's way and nothing else. What is no
+// number leaves the hop count as it is.
+func (r *Reader) way() {
+	s := &r.st
+	s.Way, s.Hops = true, adapters.DefaultHops
+	if v, ok := r.cur.AttrBytes("", "hops"); ok && len(v) > 0 && len(v) <= 3 {
+		n, digits := 0, true
+		for _, c := range v {
+			digits = digits && c-'0' < 10
+			n = n*10 + int(c-'0')
+		}
+		if digits {
+			s.Hops = min(n, adapters.DefaultHops)
+		}
+	}
+	if v, ok := r.cur.AttrBytes("", "by"); ok && len(v) <= maxID {
+		s.Trace = adapters.ParseTrace(string(v))
 	}
 }
 

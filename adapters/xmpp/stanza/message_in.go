@@ -74,6 +74,9 @@ func ToMessage(s *Stanza) (*adapters.MessageOp, *Error) {
 		return nil, e
 	}
 	op.Thread, op.ParentThread, op.TransID, op.Sent, op.Hops = s.Thread, s.ParentThread, s.ID, s.Delay, adapters.DefaultHops
+	if s.Way {
+		op.Hops, op.Trace = s.Hops, s.Trace
+	}
 	op.SenderName, op.OriginID, op.NoStore = s.Nick, s.OriginID, s.NoStore
 	if !content {
 		op.Activity = s.State

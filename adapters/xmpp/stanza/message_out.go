@@ -1,6 +1,7 @@
 package stanza
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -154,6 +155,12 @@ func appendExtensions(dst []byte, op *adapters.MessageOp, links []adapters.Link,
 	}
 	if op.NoStore {
 		dst = append(dst, "<no-permanent-store xmlns='"+SpaceHints+"'/>"...)
+	}
+	if len(op.Trace) > 0 {
+		dst = append(dst, "<way xmlns='"+SpaceWay+"' hops='"...)
+		dst = strconv.AppendInt(dst, int64(op.Hops), 10)
+		dst = append(dst, "' by='"...)
+		dst = append(adapters.AppendTrace(dst, op.Trace), "'/>"...)
 	}
 	if env.Nick {
 		dst = appendNick(dst, op.SenderName)

@@ -27,7 +27,9 @@ const (
 	SpaceLast       = "jabber:iq:last"    // XEP-0012
 	SpaceVCard      = "vcard-temp"        // XEP-0054
 	SpaceForm       = "jabber:x:data"     // XEP-0004
-	spaceXML        = "http://www.w3.org/XML/1998/namespace"
+	// SpaceWay is our own: <way hops='69' by='...'/> in a message has its hop count and the gateways that it has passed.
+	SpaceWay = "https://github.com/isthmus-gateway/ns/way"
+	spaceXML = "http://www.w3.org/XML/1998/namespace"
 )
 
 // The namespaces that tell that a message is signed or encrypted.

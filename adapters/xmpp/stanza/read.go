@@ -44,7 +44,11 @@ type Stanza struct {
 	Links            []adapters.Link // XEP-0066
 	OriginID         string          // XEP-0359
 	NoStore          bool            // XEP-0334
-	Nick             string          // XEP-0172, also of a presence
+	// Way tells that it has our own element (SpaceWay), which says that it may go on for Hops more hops, and passed the gateways of Trace.
+	Way   bool
+	Hops  int
+	Trace []string
+	Nick  string // XEP-0172, also of a presence
 	// Speechless is set if it has words or a link in a form that cannot cross: XHTML-IM (XEP-0071), which a body should stand beside, or a
 	// link that is not of the web.
 	Speechless bool
