@@ -36,6 +36,22 @@ type MessageLimits struct {
 	Origins Count `yaml:"origins" default:"100000" min:"1" max:"100000000"`
 	// How long they are remembered.
 	OriginLife Duration `yaml:"origin_life" default:"1h" min:"1m" max:"168h"`
+	// The messages that are remembered so that a copy is answered as the first one was and not delivered again (XMPP: by origin-id, XEP-0359).
+	// When full the older half is forgotten, and a copy of one of those is delivered.
+	Duplicates Count `yaml:"duplicates" default:"200000" min:"1" max:"100000000"`
+	// How long they are remembered, at most.
+	DuplicateLife Duration `yaml:"duplicate_life" default:"24h" min:"1m" max:"168h"`
+	// How often the same message may come within a minute: from the same sender to the same recipient, in the same thread, with the same
+	// content. The next is refused, since it seems to go in a circle (SIP 482, XMPP undefined-condition). It cannot be told from
+	// somebody who says the same thing again and again in one conversation; who has such users sets it higher.
+	Repeats Count `yaml:"repeats" default:"3" min:"1" max:"200"`
+	// The messages a second that one sender may send to one recipient, in the long run. The next is refused: overloaded.
+	PairRate Count `yaml:"pair_rate" default:"50" min:"1" max:"1000000"`
+	// How many of them may come at once.
+	PairBurst Count `yaml:"pair_burst" default:"200" min:"1" max:"10000000"`
+	// Whether messages carry a trace of the gateways that they passed, by which one that comes back is refused at once: a header field
+	// Isthmus-Trace in SIP, an element in XMPP that has the hop count too. Both name a gateway by a random word.
+	Trace Switch `yaml:"trace" default:"true"`
 }
 
 // WatchLimits bounds presence.

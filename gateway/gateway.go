@@ -41,6 +41,8 @@ type Config struct {
 	// OpenStore opens what holds the messages that the gateway has answered for and not handed over; Start calls it, once. Who opened
 	// it closes it, after Shutdown. nil: there is none, and a message that cannot be handed over while its sender waits is refused.
 	OpenStore func(ctx context.Context) (store.Durable, error)
+	// NoTrace has the gateway leave no trace in messages: one that comes back to it is known by its hop count and by repeats alone.
+	NoTrace bool
 	// Registerer takes the gateway's metrics; nil means none are kept.
 	Registerer prometheus.Registerer
 	// Observe sees each operation as it is handed on: the canonical form in the middle, for the demo. nil costs nothing.
@@ -77,6 +79,17 @@ type Limits struct {
 	Origins int
 	// OriginLife is how long they are remembered. Default 1 h.
 	OriginLife time.Duration
+	// Duplicates is how many messages are remembered so that their copies are known. Default 200,000; when full the older half is
+	// forgotten, and a copy of one of those is delivered.
+	Duplicates int
+	// DuplicateLife is how long they are remembered, at most. Default 24 h.
+	DuplicateLife time.Duration
+	// Repeats is how often the same message may come in a minute, from the same sender to the same recipient, in the same thread and
+	// with the same content; at most 200. The next is refused: it goes in a circle. 0: this is not counted.
+	Repeats int
+	// PairRate is how many messages a second one sender may send to one recipient, and PairBurst how many at once. The next is refused:
+	// overloaded. PairRate 0: no such bound. PairBurst's default is four times the rate.
+	PairRate, PairBurst int
 	// Watches is how many (watcher, presentity) pairs are kept. Default 100,000. When full, an authorization that nobody uses
 	// makes room for the next (it is asked for again when it is needed); without one the next is refused: overloaded.
 	Watches int
@@ -101,6 +114,10 @@ func (l *Limits) setDefaults() error {
 		{"LaneMessages", &l.LaneMessages, 100},
 		{"Messages", &l.Messages, 20_000},
 		{"Origins", &l.Origins, 100_000},
+		{"Duplicates", &l.Duplicates, 200_000},
+		{"Repeats", &l.Repeats, 0},
+		{"PairRate", &l.PairRate, 0},
+		{"PairBurst", &l.PairBurst, 4 * max(l.PairRate, 0)},
 		{"Watches", &l.Watches, 100_000},
 		{"WatchSessions", &l.WatchSessions, 10},
 		{"Devices", &l.Devices, 20},
@@ -119,6 +136,7 @@ func (l *Limits) setDefaults() error {
 	}{
 		{"DirectWait", &l.DirectWait, 25 * time.Second},
 		{"OriginLife", &l.OriginLife, time.Hour},
+		{"DuplicateLife", &l.DuplicateLife, 24 * time.Hour},
 		{"Life", &l.Life, 24 * time.Hour},
 		{"DelayedAfter", &l.DelayedAfter, 5 * time.Minute},
 		{"NoticeLife", &l.NoticeLife, 24 * time.Hour},
@@ -154,6 +172,13 @@ type Gateway struct {
 	origins *origins
 	watches *watches
 	journal *journal // nil without one
+
+	duplicates *duplicates
+	repeats    *repeats
+	brake      *brake
+	activities *brake // of messages that only tell what their sender does
+	tracer     tracer
+	traceless  bool
 
 	openStore func(context.Context) (store.Durable, error)
 
@@ -202,6 +227,10 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g.ids = newIDSource()
 	g.origins = newOrigins(limits.Origins, limits.OriginLife)
+	g.duplicates = newDuplicates(limits.Duplicates, limits.DuplicateLife)
+	g.repeats, g.brake = newRepeats(limits.Repeats), newBrake(float64(limits.PairRate), limits.PairBurst)
+	g.activities = newBrake(activityRate, activityBurst)
+	g.tracer, g.traceless = tracer{newTraceName()}, cfg.NoTrace
 	g.lanes = newLanes(limits.LaneMessages, limits.Messages)
 	g.watches = newWatches(g)
 	if cfg.OpenStore != nil {
@@ -219,6 +248,9 @@ func (g *Gateway) Start(ctx context.Context) error {
 			return err
 		}
 		if err := g.journal.start(ctx, disk); err != nil {
+			return err
+		}
+		if g.tracer, err = openTracer(ctx, disk); err != nil {
 			return err
 		}
 	}

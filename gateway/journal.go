@@ -86,7 +86,7 @@ func (j *journal) keep(d *delivery, key laneKey, given string, failed adapters.S
 	if !op.Expires.IsZero() && op.Expires.Before(e.expires) {
 		e.expires = op.Expires
 	}
-	octets, err := encodeMessage(op, d.from.name, given, nil)
+	octets, err := encodeMessage(op, d.from.name, given)
 	if err == nil {
 		err = j.append(e, key, octets)
 	}
@@ -341,10 +341,11 @@ func (j *journal) laneOf(se store.Entry) (laneKey, string, error) {
 	g := j.gateway
 	switch se.Kind {
 	case store.KindMessage:
-		_, op, err := decodeMessage(se.Octets)
+		m, op, err := decodeMessage(se.Octets)
 		if err != nil {
 			return laneKey{}, "", err
 		}
+		g.duplicates.restore(g.sides[m.Side], op)
 		r := g.routeOf(op.To.Address.Domain())
 		if from := g.sides[op.Peer.Adapter]; r == nil && from != nil {
 			// It is tried there once: that there is no route is what its sender is told.

@@ -62,7 +62,8 @@ type storedMessage struct {
 	Hops         int          `json:"hops"`
 	Wants        uint8        `json:"wants,omitempty"`
 	Expires      time.Time    `json:"exp,omitzero"`
-	// Copy is the message's key among duplicates.
+	Trace        []string     `json:"trace,omitempty"`
+	// Copy is what its copies share, octets as they are.
 	Copy []byte `json:"copy,omitempty"`
 }
 
@@ -113,13 +114,13 @@ func texts(list []storedText) []adapters.LangText {
 }
 
 // encodeMessage writes op, which came from side and was called given by its sender.
-func encodeMessage(op *adapters.MessageOp, side, given string, copyKey []byte) ([]byte, error) {
+func encodeMessage(op *adapters.MessageOp, side, given string) ([]byte, error) {
 	m := storedMessage{
 		Version: journalVersion, Op: op.ID, Side: side, Peer: op.Peer.Name, From: storeParty(op.From), To: storeParty(op.To), Kind: uint8(op.Kind),
 		Thread: op.Thread, ParentThread: op.ParentThread, TransID: op.TransID, Given: given, Subjects: storeTexts(op.Subjects),
 		Alternatives: storeTexts(op.Alternatives), Type: op.Content.Type, Language: op.Content.Language, Octets: op.Content.Octets,
 		SenderName: op.SenderName, OriginID: op.OriginID, Object: op.Object, Sent: op.Sent, Hops: op.Hops,
-		Wants: uint8(op.Wants), Expires: op.Expires, Copy: copyKey,
+		Wants: uint8(op.Wants), Expires: op.Expires, Copy: []byte(op.Copy), Trace: op.Trace,
 	}
 	for _, l := range op.Links {
 		m.Links = append(m.Links, storedLink{l.URL, l.Name, l.Description, l.Type, l.Size, l.Expires})
@@ -141,6 +142,7 @@ func decodeMessage(octets []byte) (*storedMessage, *adapters.MessageOp, error) {
 		TransID: m.TransID, Subjects: texts(m.Subjects), Alternatives: texts(m.Alternatives),
 		Content: adapters.Content{Type: m.Type, Language: m.Language, Octets: m.Octets}, SenderName: m.SenderName, OriginID: m.OriginID,
 		Object: m.Object, Sent: m.Sent, Hops: m.Hops, Wants: adapters.Dispositions(m.Wants), Expires: m.Expires,
+		Copy: string(m.Copy), Trace: m.Trace,
 	}
 	if len(m.Object) == 0 {
 		op.Object = nil

@@ -27,6 +27,21 @@ func (h *handler) Message(_ context.Context, op *adapters.MessageOp, respond fun
 		d.end(refused)
 		return
 	}
+	if identified(op) {
+		known, v := g.duplicates.begin(d.began, d)
+		switch v {
+		case answered:
+			d.end(known)
+			return
+		case waiting:
+			return
+		}
+		d.identified = true
+	}
+	if refused = g.often(d); refused.Outcome != 0 {
+		d.end(refused)
+		return
+	}
 	d.lane = g.messageLane(d.route, op)
 	add := g.lanes.add
 	if op.Activity != adapters.ActivityNone {
@@ -60,14 +75,43 @@ func (g *Gateway) admitMessage(d *delivery) adapters.Status {
 	// message and invokes a failure operation", and "When a CPIM gateway relays an instant message, it decrements the
 	// value of the MaxForwards attribute" (RFC 3860 §3.4.2).
 	if op.Hops <= 0 {
+		g.metrics.refusedBy.WithLabelValues("hops").Inc()
 		return adapters.Failed(adapters.ReasonLoop, "No hops left")
 	}
 	op.Hops--
+	if !g.traceless && !g.tracer.pass(op) {
+		g.metrics.refusedBy.WithLabelValues("trace").Inc()
+		return adapters.Failed(adapters.ReasonLoop, "The message has been here before")
+	}
 	if limit := d.route.side.caps.MaxContent; limit > 0 && len(op.Content.Octets) > limit {
 		return adapters.Failed(adapters.ReasonTooLarge, fmt.Sprintf("The content is over %d octets", limit))
 	}
 	if !op.Expires.IsZero() && !op.Expires.After(d.began) {
 		return adapters.Failed(adapters.ReasonExpired, "")
+	}
+	return adapters.Status{}
+}
+
+// often refuses a message that comes too often, or whose sender sends too many; copies of one that is known have been answered before.
+// What only tells of its sender's activity is left out and not refused, since its loss is nobody's loss.
+func (g *Gateway) often(d *delivery) adapters.Status {
+	op, now := d.op, d.began
+	if op.Activity != adapters.ActivityNone {
+		if !g.activities.allow(now, op.From.Address, op.To.Address) {
+			g.metrics.refusedBy.WithLabelValues("rate").Inc()
+			return adapters.Accepted()
+		}
+		return adapters.Status{}
+	}
+	counted, ok := g.repeats.allow(now, op)
+	if !ok {
+		g.metrics.refusedBy.WithLabelValues("repeats").Inc()
+		return adapters.Failed(adapters.ReasonLoop, "The same message came too often")
+	}
+	d.counted = counted
+	if !g.brake.allow(now, op.From.Address, op.To.Address) {
+		g.metrics.refusedBy.WithLabelValues("rate").Inc()
+		return adapters.Failed(adapters.ReasonOverloaded, "Too many messages to one recipient")
 	}
 	return adapters.Status{}
 }
@@ -81,6 +125,12 @@ type delivery struct {
 	respond func(adapters.Status)
 	began   time.Time
 	lane    laneKey
+
+	identified bool        // its copies can be known
+	stored     bool        // it is in the journal
+	copyKey    originKey   // among duplicates, where it was looked for
+	counted    originKey   // among repeats
+	copies     []*delivery // that wait for its answer; guarded by duplicates
 }
 
 // activityLife is for how long it is worth telling that somebody is composing.
@@ -142,7 +192,7 @@ func (d *delivery) deliver(ctx context.Context) (status adapters.Status) {
 			// It may neither overtake what waits nor wait with it (XEP-0334, no-store).
 			return adapters.Failed(adapters.ReasonDomainTimeout, "")
 		}
-		return g.journal.keep(d, d.lane, given, adapters.Status{})
+		return d.keep(given, adapters.Status{})
 	}
 	hops, status := g.nextHops(ctx, d.route, op.To.Address, op.Deadline)
 	if status.Outcome == 0 {
@@ -151,10 +201,17 @@ func (d *delivery) deliver(ctx context.Context) (status adapters.Status) {
 	switch {
 	case !stored, passes(status) && op.NoStore:
 	case passes(status):
-		status = g.journal.keep(d, d.lane, given, status)
+		status = d.keep(given, status)
 	default:
 		g.journal.heard(place{to.index, op.To.Address.Domain()})
 	}
+	return status
+}
+
+// keep stores the message; see journal.keep.
+func (d *delivery) keep(given string, failed adapters.Status) adapters.Status {
+	status := d.gateway.journal.keep(d, d.lane, given, failed)
+	d.stored = status.Outcome != adapters.Failure
 	return status
 }
 
@@ -163,7 +220,11 @@ func (g *Gateway) hand(ctx context.Context, from, to *side, hops []resolver.Targ
 	// Kept before the message leaves: a late outcome may overtake the adapter's own answer.
 	late := (op.Wants != 0 || !to.caps.PositiveAnswer) && op.Activity == adapters.ActivityNone
 	if late = late && from != nil; late {
-		g.origins.remember(time.Now(), from, to, op, given)
+		var copyKey originKey
+		if op.OriginID != "" {
+			copyKey = g.duplicates.key(from, op)
+		}
+		g.origins.remember(time.Now(), from, to, op, given, copyKey)
 	}
 	if g.observe != nil && from != nil {
 		g.observe(Observation{From: from.name, To: to.name, Message: op})
@@ -184,10 +245,17 @@ func (g *Gateway) hand(ctx context.Context, from, to *side, hops []resolver.Targ
 	return status
 }
 
-// end answers the sender, once, and writes the operation's line.
+// end answers the sender, once, and those of copies, and writes the operation's line.
 func (d *delivery) end(s adapters.Status) {
-	d.respond(s)
 	g, op := d.gateway, d.op
+	var copies []*delivery
+	if d.identified {
+		copies = g.duplicates.settle(time.Now(), d, s)
+	}
+	if s.Outcome == adapters.Failure {
+		g.repeats.forgive(d.counted)
+	}
+	d.respond(s)
 	r := result{
 		operation: opMessage, id: op.ID, from: d.from, began: d.began, status: s,
 		sender: op.From.Address, recipient: op.To.Address, transID: op.TransID, peer: op.Peer.Name,
@@ -196,6 +264,9 @@ func (d *delivery) end(s adapters.Status) {
 		r.to = d.route.side
 	}
 	g.finish(&r)
+	for _, again := range copies {
+		again.end(s)
+	}
 }
 
 // Report implements adapters.Handler: a late outcome goes to the sender of its message, if that is known, and only once.
@@ -223,6 +294,9 @@ func (h *handler) Report(_ context.Context, r *adapters.Report) {
 		res.status = adapters.Failed(adapters.ReasonUnexpectedRequest, "")
 		g.finish(&res)
 		return
+	}
+	if r.Kind == adapters.ReportFailed {
+		g.duplicates.forgetKey(o.copyKey)
 	}
 	res.to = o.side
 	t := &reporting{gateway: g, to: o.side, report: o.told(r), result: res}

@@ -13,14 +13,16 @@ import (
 // metrics counts operations. Every label comes from a fixed set (T-SK-03): operation, the adapters' names, outcome and
 // reason; the series of a combination exists from the first time it happens.
 type metrics struct {
-	sides    int
-	names    []string
-	ops      *prometheus.CounterVec
-	seconds  *prometheus.HistogramVec
-	panics   prometheus.Counter
-	dropped  *prometheus.CounterVec
-	counters []atomic.Pointer[prometheus.Counter]
-	timers   []atomic.Pointer[prometheus.Observer]
+	sides   int
+	names   []string
+	ops     *prometheus.CounterVec
+	seconds *prometheus.HistogramVec
+	panics  prometheus.Counter
+	dropped *prometheus.CounterVec
+	// refusedBy counts messages that a bound against circles refused.
+	refusedBy *prometheus.CounterVec
+	counters  []atomic.Pointer[prometheus.Counter]
+	timers    []atomic.Pointer[prometheus.Observer]
 }
 
 // reasonSlots covers every Reason and ReasonNone.
@@ -49,6 +51,10 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 			Help: "Presence that was passed on to nobody, by why.",
 		}, []string{"why"}),
 	}
+	m.refusedBy = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "isthmus_loops_total",
+		Help: "Messages refused because they go in a circle or come too fast, by what showed it: hops, trace, repeats, rate.",
+	}, []string{"by"})
 	for _, s := range g.order {
 		m.names = append(m.names, s.name)
 	}
@@ -62,7 +68,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
 	}
 	for _, c := range []prometheus.Collector{
-		m.ops, m.seconds, m.panics, m.dropped,
+		m.ops, m.seconds, m.panics, m.dropped, m.refusedBy,
 		gauge("isthmus_lane_tasks", "Operations waiting in lanes or under way.", func() float64 {
 			n, _ := g.lanes.count()
 			return float64(n)
@@ -80,6 +86,17 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 			Help: "Answered messages forgotten before their time because the table was full.",
 		}, func() float64 {
 			_, n := g.origins.count()
+			return float64(n)
+		}),
+		gauge("isthmus_duplicates_remembered", "Messages remembered so that their copies are known.", func() float64 {
+			n, _ := g.duplicates.count()
+			return float64(n)
+		}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "isthmus_duplicates_total",
+			Help: "Copies of messages that came before; each was answered as the first one.",
+		}, func() float64 {
+			_, n := g.duplicates.count()
 			return float64(n)
 		}),
 		gauge("isthmus_watches", "Pairs of watcher and presentity that are kept.", func() float64 {

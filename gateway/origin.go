@@ -46,6 +46,7 @@ type origin struct {
 	ended             bool      // a terminal notice was passed on
 	displayed         bool      // a notice of display was passed on
 	doubted           bool      // its sender was told that the outcome is not known
+	copyKey           originKey // its key among duplicates, zero for none
 }
 
 func newOrigins(limit int, life time.Duration) *origins {
@@ -72,8 +73,8 @@ func (o *origins) key(to *side, transID string, sender, recipient adapters.Party
 }
 
 // remember keeps the origin of op, which came from side from and was handed to side to as op.TransID; transID is what
-// its sender calls it.
-func (o *origins) remember(now time.Time, from, to *side, op *adapters.MessageOp, transID string) {
+// its sender calls it, copyKey its key among duplicates.
+func (o *origins) remember(now time.Time, from, to *side, op *adapters.MessageOp, transID string, copyKey originKey) {
 	entry := &origin{
 		side:      from,
 		sender:    op.From,
@@ -83,6 +84,7 @@ func (o *origins) remember(now time.Time, from, to *side, op *adapters.MessageOp
 		thread:  strings.Clone(op.Thread),
 		wants:   op.Wants,
 		sent:    op.Sent,
+		copyKey: copyKey,
 	}
 	if entry.sent.IsZero() {
 		entry.sent = now

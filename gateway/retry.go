@@ -195,6 +195,7 @@ func noticeOf(id store.ID) store.ID { return id + "n" }
 // died after the notice was told, and before the message was forgotten, would deliver it. False if the journal does not take it: then the
 // message is still there, and its end must be told later.
 func (j *journal) tellEnd(e *entry, from *side, m *storedMessage, op *adapters.MessageOp, status adapters.Status) bool {
+	j.gateway.duplicates.forget(from, op)
 	r := &adapters.Report{
 		Kind: adapters.ReportFailed, Sender: op.From, Recipient: op.To, TransID: m.Given, Thread: op.Thread, Wants: op.Wants, Sent: op.Sent,
 		Status: status, Time: time.Now(),

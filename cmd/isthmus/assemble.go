@@ -102,7 +102,7 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 		}
 	}
 	g := gateway.Config{
-		Adapters: sides, Routes: routes, Limits: gatewayLimits(cfg), Logger: with.part("gateway"), Registerer: with.registry, Observe: with.observe,
+		Adapters: sides, Routes: routes, Limits: gatewayLimits(cfg), NoTrace: !bool(cfg.Limits.Messages.Trace), Logger: with.part("gateway"), Registerer: with.registry, Observe: with.observe,
 	}
 	if byName {
 		if a.names, err = newResolver(cfg, with.part("resolver")); err != nil {
@@ -232,6 +232,7 @@ func gatewayLimits(cfg *configs.Config) gateway.Limits {
 	m, w := cfg.Limits.Messages, cfg.Limits.Watches
 	return gateway.Limits{
 		DirectWait: m.DirectWait.Std(), Life: m.Life.Std(), DelayedAfter: m.DelayedAfter.Std(), NoticeLife: m.NoticeLife.Std(), LaneMessages: m.Lane.Int(), Messages: m.Total.Int(), Origins: m.Origins.Int(), OriginLife: m.OriginLife.Std(),
+		Duplicates: m.Duplicates.Int(), DuplicateLife: m.DuplicateLife.Std(), Repeats: m.Repeats.Int(), PairRate: m.PairRate.Int(), PairBurst: m.PairBurst.Int(),
 		Watches: w.Pairs.Int(), WatchSessions: w.Sessions.Int(), Devices: w.Devices.Int(), WatchDuration: w.Duration.Std(), FetchWait: w.FetchWait.Std(),
 	}
 }
