@@ -174,3 +174,26 @@ func TestQueueOfAllServers(t *testing.T) {
 		t.Errorf("%d octets are counted", n)
 	}
 }
+
+// TestForgottenWhileUsed: a pair that is forgotten between the moment an operation found it and the one in which it is used is known again,
+// or gives way to the one that is known; while it is used it is not forgotten.
+func TestForgottenWhileUsed(t *testing.T) {
+	p, s, _ := managedPair(t)
+	v, k := s.v, pairKey{"example.net", "example.com"}
+	p.out = nil
+	if !v.forgetOne() || len(v.pairs) != 0 {
+		t.Fatal("an idle pair was not forgotten")
+	}
+	if v.use(p) != p || v.pairs[k] != p {
+		t.Fatal("it is not known again")
+	}
+	if v.forgetOne() {
+		t.Fatal("it was forgotten while it was used")
+	}
+	p.pins.Add(-1)
+	v.forgetOne()
+	other := v.pairOf(p.local, p.remote)
+	if other == p || v.use(p) != other {
+		t.Fatal("two pairs of the same domains are used")
+	}
+}
