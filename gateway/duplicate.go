@@ -63,15 +63,15 @@ func (u *duplicates) key(from *side, op *adapters.MessageOp) originKey {
 	if id == "" {
 		id, kind = op.Copy, 2
 	}
-	return hashMessage(&u.seeds, kind, from.name, id, op)
+	return hashMessage(&u.seeds, kind, from.name, op.Content.Type, id, op)
 }
 
 // hashMessage is a keyed hash of who sends what to whom, as what.
-func hashMessage(seeds *[2]maphash.Seed, kind byte, side, id string, op *adapters.MessageOp) (k originKey) {
+func hashMessage(seeds *[2]maphash.Seed, kind byte, side, media, id string, op *adapters.MessageOp) (k originKey) {
 	const whole = 256 // longer contents are hashed by themselves, rather than copied
 	var room [1024]byte
 	b := append(room[:0], kind)
-	for _, s := range [...]string{side, op.From.Address.Local(), op.From.Address.Domain(), op.To.Address.Local(), op.To.Address.Domain(), id, op.Content.Type} {
+	for _, s := range [...]string{side, op.From.Address.Local(), op.From.Address.Domain(), op.To.Address.Local(), op.To.Address.Domain(), id, media} {
 		b = append(append(b, s...), 0)
 	}
 	for i := range op.Subjects {

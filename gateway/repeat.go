@@ -61,7 +61,7 @@ func (p *repeats) allow(now time.Time, op *adapters.MessageOp) (k originKey, ok 
 	if id == "" {
 		return k, true
 	}
-	k = hashMessage(&p.seeds, kind, "", id, op)
+	k = hashMessage(&p.seeds, kind, "", "", id, op) // the media type is written anew on each side
 	s := &p.shards[k[0]%originShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
