@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -92,5 +93,33 @@ func TestT_FI_05_ADiskThatIsFull(t *testing.T) {
 	r := open(t, image(t, filepath.Join(dir, "store")), nil)
 	if list := held(t, r); len(list) != taken {
 		t.Errorf("%d entries after a crash, want %d", len(list), taken)
+	}
+}
+
+// T-FI-05: a store on a disk that is read-only is not opened, and loses nothing.
+func TestT_FI_05_ADiskThatIsReadOnly(t *testing.T) {
+	dir := small(t, "64m")
+	s := open(t, filepath.Join(dir, "store"), nil)
+	for i := range 10 {
+		if err := s.Append(t.Context(), entry(s, strconv.Itoa(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remount := func(flags uintptr) error {
+		return syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT|flags, "size=64m")
+	}
+	s.Close()
+	if err := remount(syscall.MS_RDONLY); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(t.Context(), store.Config{Directory: filepath.Join(dir, "store")}); err == nil {
+		t.Error("a store that cannot be written was opened")
+	}
+	if err := remount(0); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, filepath.Join(dir, "store"), nil)
+	if n := len(held(t, s)); n != 10 {
+		t.Errorf("%d entries", n)
 	}
 }

@@ -35,7 +35,7 @@ type Counts struct {
 	Acknowledged int `json:"acknowledged"` // of those that came over SIP: XMPP components acknowledge nothing
 	Delivered    int `json:"delivered"`
 	Notified     int `json:"notified"` // their senders were told of a failure after they had been acknowledged
-	Copies       int `json:"copies"`   // deliveries beyond the first
+	Copies       int `json:"copies"`   // deliveries and notices beyond the first
 	Crashes      int `json:"crashes"`
 }
 
