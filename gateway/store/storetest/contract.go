@@ -102,6 +102,23 @@ func Contract(t *testing.T, open func() store.Durable) {
 	if !slices.EqualFunc(list, want, same) || len(progress) != len(want) {
 		t.Errorf("%d entries after the removal, want %d", len(list), len(want))
 	}
+	// Of an exchange the one is gone and the other is there.
+	told := entry("2 sip im:d@d.example im:a@b.example", "told")
+	told.ID, told.Kind = want[0].ID+"n", store.KindNotice
+	if err := s.Exchange(ctx, want[0].ID, told); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	if _, _, err := s.Read(ctx, want[0].ID); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("what was exchanged: %v", err)
+	}
+	if e, _, err := s.Read(ctx, told.ID); err != nil || !same(e, told) {
+		t.Errorf("%+v, %v", e, err)
+	}
+	want = want[1:]
+	if err := s.Remove(ctx, told.ID); err != nil {
+		t.Fatal(err)
+	}
 	if _, _, err := s.Read(ctx, "nosuch"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("read of nothing: %v", err)
 	}
