@@ -1,0 +1,42 @@
+package faults
+
+import (
+	"strings"
+	"testing"
+)
+
+// The ledger finds what it is there to find.
+func TestLedger(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		crashes int
+		play    func(*ledger)
+		want    string // how the violation begins; "" for none
+	}{
+		{"delivered", 0, func(l *ledger) { l.answer("a", 202); l.deliver("a", "x") }, ""},
+		{"told", 0, func(l *ledger) { l.answer("a", 202); l.fail("a") }, ""},
+		{"refused", 0, func(l *ledger) { l.answer("a", 404) }, ""},
+		{"no answer", 0, func(*ledger) {}, ""},
+		{"lost", 0, func(l *ledger) { l.answer("a", 202) }, "I1"},
+		{"twice without a crash", 0, func(l *ledger) { l.answer("a", 202); l.deliver("a", "x"); l.deliver("a", "x") }, "I2"},
+		{"twice with a crash", 1, func(l *ledger) { l.answer("a", 202); l.deliver("a", "x"); l.deliver("a", "x") }, ""},
+		{"a copy with another id", 1, func(l *ledger) { l.answer("a", 202); l.deliver("a", "x"); l.deliver("a", "y") }, "I2"},
+		{"delivered and told", 1, func(l *ledger) { l.answer("a", 202); l.deliver("a", "x"); l.fail("a") }, "I3"},
+		{"delivered and refused", 1, func(l *ledger) { l.answer("a", 503); l.deliver("a", "x") }, "I3"},
+		{"delivered, and its outcome not known", 1, func(l *ledger) { l.answer("a", 504); l.deliver("a", "x") }, ""},
+		{"told twice", 0, func(l *ledger) { l.answer("a", 202); l.fail("a"); l.fail("a") }, "I3"},
+		{"out of order", 0, func(l *ledger) { l.answer("a", 202); l.answer("b", 202); l.deliver("b", "y"); l.deliver("a", "x") }, "I4"},
+		{"never offered", 0, func(l *ledger) { l.deliver("z", "x") }, "I6"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLedger()
+			l.offer("a", "pair", false)
+			l.offer("b", "pair", false)
+			c.play(l)
+			bad := l.check(c.crashes)
+			if c.want == "" && len(bad) != 0 || c.want != "" && (len(bad) != 1 || !strings.HasPrefix(bad[0], c.want)) {
+				t.Errorf("%q, want %q", bad, c.want)
+			}
+		})
+	}
+}
