@@ -36,7 +36,7 @@ routes:
   - {domain: xmpp.test, via: xmpp, next_hops: ["component:faults"]}
 store: {directory: "DIR/store", entries: 100}
 admin: {listen: "127.0.0.1:ADMIN"}
-limits: {drain: 10s, messages: {direct_wait: 1s}}
+limits: {drain: 10s, messages: {direct_wait: 1s, pair_rate: 1000000, pair_burst: 10000000}}
 `
 
 // listen listens on a port that nobody takes for a connection of its own while a gateway is down: outgoing connections have ports from
