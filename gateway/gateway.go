@@ -84,7 +84,7 @@ type Limits struct {
 	Duplicates int
 	// DuplicateLife is how long they are remembered, at most. Default 24 h.
 	DuplicateLife time.Duration
-	// Repeats is how often the same message may come in a minute, from the same sender to the same recipient, in the same thread and
+	// Repeats is how often the same message may come in 10 s, from the same sender to the same recipient, in the same thread and
 	// with the same content; at most 200. The next is refused: it goes in a circle. 0: this is not counted.
 	Repeats int
 	// PairRate is how many messages a second one sender may send to one recipient, and PairBurst how many at once. The next is refused:

@@ -90,7 +90,7 @@ func TestTheNameInTraces(t *testing.T) {
 	})
 }
 
-// T-LP-02: the same message too often within a minute goes in a circle, whatever it has lost on the way.
+// T-LP-02: the same message too often within ten seconds goes in a circle, whatever it has lost on the way.
 func TestT_LP_02_TheSameMessageTooOften(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -13,7 +13,9 @@ import (
 // gateway: the OriginID, or else the thread, which RFC 7572 carries in both directions, or else the identifier. What has none of
 // them is not counted.
 //
-// It cannot tell a circle from a person who says the same thing again and again in one conversation, and refuses both.
+// It cannot tell a circle from a person who says the same thing again and again in one conversation; so the window is short: a circle
+// takes milliseconds for a lap, and people who say the same word four times within ten seconds are few. A circle that is slower than that
+// runs out of hops, or meets the brake.
 //
 // It is bounded by two generations of one window each. Safe for use from many goroutines.
 type repeats struct {
@@ -36,7 +38,7 @@ type repeated struct {
 // repeatWindow is the time in which the same message may come so often, repeatEntries how many messages are remembered: 100,000, of
 // which the older half is forgotten when there are more, and then a circle may turn a while longer.
 const (
-	repeatWindow  = time.Minute
+	repeatWindow  = 10 * time.Second
 	repeatEntries = 100_000
 )
 
