@@ -46,9 +46,9 @@ type MessageLimits struct {
 	// somebody who says the same thing again and again that fast in one conversation; who has such users sets it higher.
 	Repeats Count `yaml:"repeats" default:"3" min:"1" max:"200"`
 	// The messages a second that one sender may send to one recipient, in the long run. The next is refused: overloaded.
-	PairRate Count `yaml:"pair_rate" default:"50" min:"1" max:"1000000"`
+	PairRate Count `yaml:"pair_rate" default:"1000" min:"1" max:"1000000"`
 	// How many of them may come at once.
-	PairBurst Count `yaml:"pair_burst" default:"200" min:"1" max:"10000000"`
+	PairBurst Count `yaml:"pair_burst" default:"5000" min:"1" max:"10000000"`
 	// Whether messages carry a trace of the gateways that they passed, by which one that comes back is refused at once: a header field
 	// Isthmus-Trace in SIP, an element in XMPP that has the hop count too. Both name a gateway by a random word.
 	Trace Switch `yaml:"trace" default:"true"`
