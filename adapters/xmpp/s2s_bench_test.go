@@ -200,6 +200,8 @@ func BenchmarkIdleServerStreams(b *testing.B) {
 		a, err := New(Config{Logger: zerolog.Nop(), Servers: &Servers{
 			Domains: []string{"example.net"}, Certificates: benchStore(b, ca, "example.net"), Listeners: []Listener{{Address: addr}},
 			Resolve: func(context.Context, string) ([]resolver.Target, error) { return nil, errNoTarget },
+			// All come from one address and are for one pair of domains, which the defaults would refuse.
+			Limits: ServerLimits{StreamsPerAddress: streams, StreamsPerPair: streams},
 		}})
 		if err != nil {
 			b.Fatal(err)
@@ -223,7 +225,10 @@ func BenchmarkIdleServerStreams(b *testing.B) {
 			}
 			conns = append(conns, conn)
 		}
-		for n := 0; n < streams; n = len(a.servers.sessions()) {
+		for n, limit := 0, time.Now().Add(10*time.Second); n < streams; n = len(a.servers.sessions()) {
+			if time.Now().After(limit) {
+				b.Fatalf("%d streams of %d are open", n, streams)
+			}
 			runtime.Gosched()
 		}
 		both := held() - before
