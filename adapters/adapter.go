@@ -83,6 +83,9 @@ type Capabilities struct {
 	// AsksExplicitly tells whether a watcher asks for an authorization by a request of its own (XMPP "subscribe"), which
 	// the presentity's user sees; otherwise opening a watch is also the asking (SIP SUBSCRIBE, RFC 8048 §5.1).
 	AsksExplicitly bool
+	// OneByOne tells that presence is told and shown device by device (an XMPP stanza for each resource), so that a watcher has to be
+	// told which of them are gone; otherwise each document replaces the one before (PIDF).
+	OneByOne bool
 }
 
 // Direction tells which way octets crossed an adapter's socket.

@@ -194,6 +194,10 @@ type NotifyOp struct {
 	// of the authorization (no such user, an address that cannot be carried): XMPP presence of type "error". Its Outcome
 	// is 0 otherwise.
 	Failure Status
+	// Kept, unless it is nil, is called by the gateway once, from any goroutine, when what the operation changed survives a crash (or
+	// at once, where it changed nothing that must). On the way in, where the protocol has an acknowledgement that the far side relies
+	// on (XEP-0198; a SIP 2xx), it is given after that: else an approval that was acknowledged could be lost. nil on the way out.
+	Kept func()
 	// Deadline as in WatchOp.
 	Deadline time.Time
 }

@@ -30,7 +30,7 @@ func BenchmarkMessage(b *testing.B) {
 	for _, conversations := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprintf("conversations=%d", conversations), func(b *testing.B) {
 			sip := adaptertest.NewFake("sip", adapters.Capabilities{PositiveAnswer: true, OnePerRecipient: true})
-			xmpp := silent{adaptertest.NewFake("xmpp", adapters.Capabilities{AsksExplicitly: true})}
+			xmpp := silent{adaptertest.NewFake("xmpp", adapters.Capabilities{AsksExplicitly: true, OneByOne: true})}
 			hop := func(s string) []resolver.Static { return []resolver.Static{resolver.MustParseStatic(s)} }
 			g, err := gateway.New(gateway.Config{
 				Adapters: []adapters.Adapter{sip, xmpp},

@@ -139,7 +139,7 @@ func TestUnusedAuthorizationsMakeRoom(t *testing.T) {
 func newBounded(t *testing.T, limits Limits) (g *Gateway, sip, xmpp *adaptertest.Fake) {
 	t.Helper()
 	sip = adaptertest.NewFake("sip", adapters.Capabilities{Protocol: resolver.SIP})
-	xmpp = adaptertest.NewFake("xmpp", adapters.Capabilities{Protocol: resolver.XMPP, AsksExplicitly: true})
+	xmpp = adaptertest.NewFake("xmpp", adapters.Capabilities{Protocol: resolver.XMPP, AsksExplicitly: true, OneByOne: true})
 	hop := func(s string) []resolver.Static {
 		st, err := resolver.ParseStatic(s)
 		if err != nil {

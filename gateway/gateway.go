@@ -172,6 +172,7 @@ type Gateway struct {
 	origins *origins
 	watches *watches
 	journal *journal // nil without one
+	keeper  *keeper  // nil without a store; set by Start, before anything comes
 
 	duplicates *duplicates
 	repeats    *repeats
@@ -253,6 +254,12 @@ func (g *Gateway) Start(ctx context.Context) error {
 		if g.tracer, err = openTracer(ctx, disk); err != nil {
 			return err
 		}
+		g.keeper = newKeeper(disk, func(err error) {
+			g.log.Warn().Str("fault", clip(err.Error())).Msg("presence could not be stored; it is tried again")
+		})
+		if err := g.keepFor(ctx, disk); err != nil {
+			return err
+		}
 	}
 	g.watches.start()
 	for i, s := range g.order {
@@ -265,6 +272,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 				err = errors.Join(err, g.order[j].adapter.Shutdown(ctx))
 			}
 			g.watches.stop()
+			err = errors.Join(err, g.keeper.stop(ctx))
 			return fmt.Errorf("start adapter %s: %w", s.name, err)
 		}
 	}
@@ -309,5 +317,6 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 		}
 	}
 	g.watches.stop()
+	errs = append(errs, g.keeper.stop(ctx))
 	return errors.Join(errs...)
 }

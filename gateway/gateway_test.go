@@ -54,7 +54,7 @@ func newStrait(t *testing.T, change func(*gateway.Config)) *strait {
 		sip: adaptertest.NewFake("sip", adapters.Capabilities{
 			Protocol: resolver.SIP, CarriesHops: true, PositiveAnswer: true, OnePerRecipient: true,
 		}),
-		xmpp: adaptertest.NewFake("xmpp", adapters.Capabilities{Protocol: resolver.XMPP, AsksExplicitly: true}),
+		xmpp: adaptertest.NewFake("xmpp", adapters.Capabilities{Protocol: resolver.XMPP, AsksExplicitly: true, OneByOne: true}),
 	}
 	s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return adapters.Accepted() }
 	cfg := gateway.Config{

@@ -166,6 +166,9 @@ func (h *handler) Notify(_ context.Context, op *adapters.NotifyOp) {
 	g := h.gateway
 	op.ID = g.ids.operation()
 	if _, refused := g.admitAddresses(h.side, op.Watch.Presentity, op.Watch.Watcher); refused.Outcome != 0 {
+		if op.Kept != nil {
+			op.Kept()
+		}
 		g.finish(&result{
 			operation: opNotify, id: op.ID, from: h.side, began: time.Now(), peer: op.Peer.Name, state: op.State,
 			sender: op.Watch.Presentity, recipient: op.Watch.Watcher, status: refused,
@@ -173,6 +176,9 @@ func (h *handler) Notify(_ context.Context, op *adapters.NotifyOp) {
 		return
 	}
 	g.watches.step(pairOf(op.Watch), watch.Event{Told: op}, nil, nil)
+	if op.Kept != nil {
+		op.Kept()
+	}
 }
 
 // step brings one event to the state of p and does what it wants done, in the order of the steps: if another goroutine is doing what an

@@ -59,7 +59,7 @@ func newMaze(t *testing.T, crossed ...bool) *maze {
 	for i, x := range crossed {
 		n := &node{
 			sip:  adaptertest.NewFake("sip", adapters.Capabilities{Protocol: resolver.SIP, CarriesHops: true, PositiveAnswer: true, OnePerRecipient: true}),
-			xmpp: adaptertest.NewFake("xmpp", adapters.Capabilities{Protocol: resolver.XMPP, AsksExplicitly: true}),
+			xmpp: adaptertest.NewFake("xmpp", adapters.Capabilities{Protocol: resolver.XMPP, AsksExplicitly: true, OneByOne: true}),
 		}
 		n.sip.OnMessage = func(_ context.Context, op *adapters.MessageOp) adapters.Status { return m.overSIP(i, op) }
 		n.xmpp.OnMessage = func(_ context.Context, op *adapters.MessageOp) adapters.Status { return m.overXMPP(i, op) }

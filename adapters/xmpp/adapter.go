@@ -96,7 +96,7 @@ func (a *Adapter) Name() string { return Name }
 func (a *Adapter) Capabilities() adapters.Capabilities {
 	// What is left of a stanza for content: escaping makes up to six octets of one, but seldom does; a message that
 	// grows beyond the limit is refused when it is written.
-	return adapters.Capabilities{Protocol: resolver.XMPP, MaxContent: a.lim.StanzaBytes, AsksExplicitly: true}
+	return adapters.Capabilities{Protocol: resolver.XMPP, MaxContent: a.lim.StanzaBytes, AsksExplicitly: true, OneByOne: true}
 }
 
 // Start implements adapters.Adapter: it waits for the first attempt of each link, at most Limits.StartWait, and succeeds although

@@ -1,0 +1,333 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/gateway/store"
+)
+
+// What presence keeps over a restart is facts: the watches of the core (bucketWatches) and what adapters keep beside them
+// (bucketRecords). Each bucket is cut into watchParts by the pair of watcher and presentity, so that who takes over a part of the
+// watches reads that part alone.
+const (
+	bucketWatches = "watches"
+	bucketRecords = "records"
+	watchParts    = 64
+)
+
+// pairHash is where a pair's facts are: its part, and a name of 128 bits that nobody can make two pairs have.
+func pairHash(p pair) (part int, name string) {
+	h := sha256.Sum256([]byte(p.watcher.String() + "\x00" + p.presentity.String()))
+	return int(h[0]) % watchParts, hex.EncodeToString(h[:16])
+}
+
+// bucketPart is the bucket of one part.
+func bucketPart(bucket string, part int) string { return fmt.Sprintf("%s/%02d", bucket, part) }
+
+// factName is one fact.
+type factName struct{ bucket, key string }
+
+// keeper writes facts behind the backs of those who want them written: nobody waits, of several values of one fact only the newest is
+// written, what comes together is synced together, and what failed is tried again until it is written or replaced. It holds what is not
+// written yet, which is bounded by how many facts there are: a fact for each watch, and the adapters' for each dialog.
+type keeper struct {
+	facts store.Facts
+	// trouble is told of the first failure after a success.
+	trouble func(error)
+
+	mu      sync.Mutex
+	pending map[factName]*unwritten
+	queue   []factName // those that wait for a writer, each once
+	writers int
+	failing int // failures since the last success
+	stopped bool
+	idle    chan struct{} // closed when nothing is left; nil while nobody waits for that
+	retry   *time.Timer
+	ctx     context.Context
+	cancel  context.CancelFunc
+}
+
+// unwritten is a fact whose newest value has not been written.
+type unwritten struct {
+	value   []byte // nil: to be forgotten
+	done    []func(error)
+	newer   bool // value came after the write under way began
+	writing bool
+}
+
+// The bounds of a keeper.
+const (
+	// keeperWriters is how many writes are under way at once; the store syncs them together.
+	keeperWriters = 64
+	// keeperWait is how long one may take.
+	keeperWait = 10 * time.Second
+	// The waits after a write that failed double from the first to the most.
+	keeperRetryFirst = time.Second
+	keeperRetryMost  = 30 * time.Second
+)
+
+func newKeeper(facts store.Facts, trouble func(error)) *keeper {
+	k := &keeper{facts: facts, trouble: trouble, pending: map[factName]*unwritten{}}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	return k
+}
+
+// put has value written, or the fact forgotten if it is nil. done, unless nil, is called when that, or something newer, has survived or
+// has failed for the first time.
+func (k *keeper) put(name factName, value []byte, done func(error)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	u := k.pending[name]
+	if u == nil {
+		u = &unwritten{}
+		k.pending[name] = u
+		k.enqueue(name)
+	}
+	u.value, u.newer = value, u.writing
+	if done != nil {
+		u.done = append(u.done, done)
+	}
+}
+
+// enqueue gives name to a writer. k.mu is held.
+func (k *keeper) enqueue(name factName) {
+	k.queue = append(k.queue, name)
+	if k.writers < keeperWriters && k.retry == nil {
+		k.writers++
+		go k.write()
+	}
+}
+
+// write writes until nothing waits.
+func (k *keeper) write() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for len(k.queue) > 0 && k.retry == nil {
+		name := k.queue[0]
+		k.queue = k.queue[1:]
+		u := k.pending[name]
+		value, done := u.value, u.done
+		u.done, u.newer, u.writing = nil, false, true
+		k.mu.Unlock()
+		err := k.one(name, value)
+		for _, f := range done {
+			f(err)
+		}
+		k.mu.Lock()
+		u.writing = false
+		switch {
+		case err != nil:
+			k.queue = append(k.queue, name)
+			k.pause(err)
+		case u.newer:
+			k.failing = 0
+			k.queue = append(k.queue, name)
+		default:
+			k.failing = 0
+			delete(k.pending, name)
+		}
+	}
+	k.writers--
+	if len(k.pending) == 0 && k.idle != nil {
+		close(k.idle)
+		k.idle = nil
+	}
+}
+
+func (k *keeper) one(name factName, value []byte) error {
+	ctx, cancel := context.WithTimeout(k.ctx, keeperWait)
+	defer cancel()
+	if value == nil {
+		return k.facts.Delete(ctx, name.bucket, name.key)
+	}
+	return k.facts.Put(ctx, name.bucket, name.key, value, 0)
+}
+
+// pause has the writers wait after a failure. k.mu is held.
+func (k *keeper) pause(err error) {
+	if k.failing++; k.failing == 1 {
+		k.trouble(err)
+	}
+	if k.retry != nil || k.stopped {
+		return
+	}
+	wait := min(keeperRetryFirst<<min(k.failing-1, 10), keeperRetryMost)
+	k.retry = time.AfterFunc(wait, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.retry = nil
+		for i := 0; i < len(k.queue) && k.writers < keeperWriters; i++ {
+			k.writers++
+			go k.write()
+		}
+	})
+}
+
+// waiting is how many facts are not written yet.
+func (k *keeper) waiting() int {
+	if k == nil {
+		return 0
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.pending)
+}
+
+// stop waits until everything is written, or ctx ends: then what is left is not, which is an error.
+func (k *keeper) stop(ctx context.Context) error {
+	if k == nil {
+		return nil
+	}
+	k.mu.Lock()
+	idle := make(chan struct{})
+	if len(k.pending) == 0 {
+		close(idle)
+	} else {
+		k.idle = idle
+	}
+	k.mu.Unlock()
+	var err error
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		err = fmt.Errorf("gateway: %d watches and dialogs were not written: %w", k.waiting(), ctx.Err())
+	}
+	k.mu.Lock()
+	k.stopped = true
+	if k.retry != nil {
+		k.retry.Stop()
+	}
+	k.mu.Unlock()
+	k.cancel()
+	return err
+}
+
+// records is a keeper as one adapter sees it.
+type records struct {
+	keeper *keeper
+	side   string
+}
+
+var _ adapters.Keeper = records{}
+
+var errRecord = errors.New("gateway: a record of an adapter has a name or a size that is not allowed")
+
+// storedRecord is an adapter's record on the disk.
+type storedRecord struct {
+	Version    int    `json:"v"`
+	Watcher    string `json:"w"`
+	Presentity string `json:"p"`
+	Side       string `json:"s"`
+	Name       string `json:"n"`
+	Octets     []byte `json:"o"`
+}
+
+// name is where a record is: found by its pair and its own name, so that several of one pair lie together.
+func (r records) name(of adapters.WatchID, name string) (factName, bool) {
+	if name == "" || len(name) > 64 {
+		return factName{}, false
+	}
+	for i := range len(name) {
+		if c := name[i]; c-'0' >= 10 && (c|0x20)-'a' >= 26 && c != '-' && c != '_' {
+			return factName{}, false
+		}
+	}
+	part, hash := pairHash(pairOf(of))
+	return factName{bucketPart(bucketRecords, part), hash + "/" + r.side + "/" + name}, len(r.side) <= 24
+}
+
+// Save implements adapters.Keeper.
+func (r records) Save(of adapters.WatchID, name string, octets []byte, done func(error)) {
+	at, ok := r.name(of, name)
+	if !ok || len(octets) > adapters.MaxRecord {
+		if done != nil {
+			done(errRecord)
+		}
+		return
+	}
+	value, err := json.Marshal(&storedRecord{
+		Version: watchVersion, Watcher: of.Watcher.String(), Presentity: of.Presentity.String(), Side: r.side, Name: name, Octets: octets,
+	})
+	if err != nil {
+		if done != nil {
+			done(err)
+		}
+		return
+	}
+	r.keeper.put(at, value, done)
+}
+
+// Forget implements adapters.Keeper.
+func (r records) Forget(of adapters.WatchID, name string) {
+	if at, ok := r.name(of, name); ok {
+		r.keeper.put(at, nil, nil)
+	}
+}
+
+// watchVersion is that of what presence stores. What has another one is kept and left alone.
+const watchVersion = 1
+
+// kept reads one part of the adapters' records, for each adapter that is there and keeps any.
+func (g *Gateway) kept(ctx context.Context, disk store.Facts, part int) (map[*side][]adapters.Record, error) {
+	all := map[*side][]adapters.Record{}
+	err := disk.Each(ctx, bucketPart(bucketRecords, part), func(key string, value []byte, _ uint64) error {
+		var r storedRecord
+		if err := json.Unmarshal(value, &r); err != nil || r.Version != watchVersion {
+			g.log.Warn().Str("key", key).Msg("a stored record of an adapter cannot be read and is left alone")
+			return nil
+		}
+		watcher, err := cpim.ParseAddress(r.Watcher)
+		presentity, err2 := cpim.ParseAddress(r.Presentity)
+		if err = errors.Join(err, err2); err != nil {
+			g.log.Warn().Str("key", key).Str("fault", clip(err.Error())).Msg("a stored record of an adapter cannot be read and is left alone")
+			return nil
+		}
+		if s := g.sides[r.Side]; s != nil {
+			of := adapters.WatchID{Watcher: watcher, Presentity: presentity}
+			all[s] = append(all[s], adapters.Record{Of: of, Name: r.Name, Octets: r.Octets})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("gateway: the adapters' records: %w", err)
+	}
+	return all, nil
+}
+
+// keepFor gives the adapters their keeper, and what was kept for them. It is called before the adapters start.
+func (g *Gateway) keepFor(ctx context.Context, disk store.Facts) error {
+	for _, s := range g.order {
+		if a, ok := s.adapter.(adapters.Keeping); ok {
+			a.Keep(records{keeper: g.keeper, side: s.name})
+		}
+	}
+	for part := range watchParts {
+		if err := g.resumeRecords(ctx, disk, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resumeRecords gives the adapters what was kept for them in one part.
+func (g *Gateway) resumeRecords(ctx context.Context, disk store.Facts, part int) error {
+	all, err := g.kept(ctx, disk, part)
+	if err != nil {
+		return err
+	}
+	for s, list := range all {
+		if a, ok := s.adapter.(adapters.Keeping); ok {
+			a.Resume(list)
+		}
+	}
+	return nil
+}
