@@ -265,7 +265,7 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 	var all []seen
 	ids := map[store.ID]bool{}
 	unreadable := 0
-	err = j.disk.Replay(ctx, func(se store.Entry, p store.Progress) error {
+	err = j.disk.Replay(ctx, nil, func(se store.Entry, p store.Progress) error {
 		if life := began.Add(max(j.limits.Life, j.limits.NoticeLife)); se.Expires.After(life) {
 			se.Expires = life // the clock was ahead when it was accepted
 		}

@@ -251,3 +251,11 @@ func fault(err error) error {
 	// No answer of the engine: what it did is not known.
 	return fmt.Errorf("%w: %w", ErrUnknown, err)
 }
+
+// unread is the engine's error where nothing was to be written: there is nothing unknown about it.
+func unread(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}

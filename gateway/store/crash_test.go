@@ -26,7 +26,7 @@ func entry(s *store.Store, text string) store.Entry {
 // held are the texts of what a store holds, in order.
 func held(t testing.TB, s *store.Store) (list []string) {
 	t.Helper()
-	err := s.Replay(t.Context(), func(e store.Entry, _ store.Progress) error {
+	err := s.Replay(t.Context(), nil, func(e store.Entry, _ store.Progress) error {
 		list = append(list, string(e.Octets))
 		return nil
 	}, func(id store.ID, err error) { list = append(list, "corrupt") })

@@ -66,7 +66,7 @@ func TestT_FI_03_DamagedFiles(t *testing.T) {
 			t.Fatalf("%s at %d: %v", what, i, err)
 		}
 		got, progress, unreadable := 0, 0, 0
-		err = s.Replay(t.Context(), func(e store.Entry, p store.Progress) error {
+		err = s.Replay(t.Context(), nil, func(e store.Entry, p store.Progress) error {
 			got++
 			if p.Attempts == 7 {
 				progress++

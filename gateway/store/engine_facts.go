@@ -35,7 +35,7 @@ func (s *Store) put(ctx context.Context, bucket, key string, value []byte, life 
 		return fmt.Errorf("%w: %s", ErrExists, k)
 	}
 	err = fault(err)
-	s.watch(err)
+	s.suspect(err)
 	return err
 }
 
@@ -103,7 +103,7 @@ func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, uint64, er
 		return nil, 0, ErrNotFound
 	}
 	if err != nil {
-		return nil, 0, fault(err)
+		return nil, 0, unread(err)
 	}
 	return v.Value(), v.Revision(), nil
 }
@@ -135,7 +135,7 @@ func (s *Store) Each(ctx context.Context, bucket string, f func(key string, valu
 	}
 	w, err := e.facts.Watch(ctx, bucket+".>", jetstream.IgnoreDeletes())
 	if err != nil {
-		return fault(err)
+		return unread(err)
 	}
 	defer w.Stop() //nolint:errcheck // it was only read from
 	for {
@@ -152,6 +152,46 @@ func (s *Store) Each(ctx context.Context, bucket string, f func(key string, valu
 			}
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+	}
+}
+
+// Watch implements Facts.
+func (s *Store) Watch(ctx context.Context, bucket string, f func(Change)) error {
+	if _, err := factKey(bucket, "x"); err != nil {
+		return err
+	}
+	e, err := s.engine()
+	if err != nil {
+		return err
+	}
+	w, err := e.facts.Watch(ctx, bucket+".>")
+	if err != nil {
+		return unread(err)
+	}
+	defer w.Stop() //nolint:errcheck // it was only read from
+	for through := false; ; {
+		select {
+		case v, ok := <-w.Updates():
+			switch {
+			case !ok:
+				return ErrUnavailable
+			case v == nil:
+				through = true
+				f(Change{Through: true})
+				continue
+			}
+			key := strings.TrimPrefix(v.Key(), bucket+".")
+			switch {
+			case v.Operation() == jetstream.KeyValuePut:
+				f(Change{Key: key, Value: v.Value(), Revision: v.Revision()})
+			case through: // what was gone before is no news
+				f(Change{Key: key, Gone: true})
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-e.ended:
+			return ErrUnavailable
 		}
 	}
 }

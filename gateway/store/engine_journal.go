@@ -68,12 +68,12 @@ func (s *Store) write(ctx context.Context, atomic bool, messages ...*nats.Msg) e
 		return err
 	}
 	err = e.commits.write(ctx, atomic, messages...)
-	s.watch(err)
+	s.suspect(err)
 	return err
 }
 
-// watch notes an error of the engine.
-func (s *Store) watch(err error) {
+// suspect notes an error of the engine.
+func (s *Store) suspect(err error) {
 	if errors.Is(err, ErrUnavailable) {
 		s.trouble.Store(true)
 	}
@@ -84,13 +84,16 @@ func (s *Store) message(e *Entry) (*nats.Msg, error) {
 	if err := checkID(e.ID); err != nil {
 		return nil, err
 	}
+	if e.Part < 0 || e.Part >= Parts {
+		return nil, fmt.Errorf("store: there is no part %d", e.Part)
+	}
 	if strings.ContainsAny(e.Order, "\r\n") || len(e.Order) > 8<<10 {
 		return nil, errors.New("store: an Order is one line of at most 8 KiB")
 	}
 	if len(e.Octets)+len(e.Order)+256 > s.cfg.MaxEntry {
 		return nil, fmt.Errorf("%w: an entry of %d octets", ErrFull, len(e.Octets))
 	}
-	m := nats.NewMsg(entrySubject + string(e.ID))
+	m := nats.NewMsg(subject(entrySubject, e.Part, e.ID))
 	m.Data = e.Octets
 	m.Header.Set(headerKind, strconv.Itoa(int(e.Kind)))
 	m.Header.Set(headerOrder, e.Order)
@@ -102,9 +105,9 @@ func (s *Store) message(e *Entry) (*nats.Msg, error) {
 // gone are the marks that an entry and its progress are no more. They stay until nothing before them is left (see janitor): the engine
 // replaces the last message of a subject without a trace of it on the disk, so that what a mark has replaced would be there again
 // after a crash that comes later than the mark's end.
-func gone(id ID) (all []*nats.Msg) {
-	for _, subject := range [...]string{entrySubject, progressPrefix} {
-		m := nats.NewMsg(subject + string(id))
+func gone(part int, id ID) (all []*nats.Msg) {
+	for _, prefix := range [...]string{entrySubject, progressPrefix} {
+		m := nats.NewMsg(subject(prefix, part, id))
 		m.Header.Set(headerGone, "1")
 		all = append(all, m)
 	}
@@ -158,17 +161,45 @@ const disownWait = 10 * time.Minute
 
 // Exchange implements Journal. The new entry takes the room of the old one: an end can be told when the journal is full.
 func (s *Store) Exchange(ctx context.Context, old ID, e Entry) error {
-	if err := checkID(old); err != nil {
-		return err
-	}
 	m, err := s.message(&e)
 	if err != nil {
 		return err
 	}
-	s.room.also(&e)
 	s.moving.RLock()
-	err = s.write(ctx, true, append([]*nats.Msg{m}, gone(old)...)...)
-	s.moving.RUnlock()
+	defer s.moving.RUnlock()
+	part, err := s.partOf(ctx, old)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	all := []*nats.Msg{m}
+	if moved := old == e.ID; moved {
+		if err != nil || part == e.Part {
+			return fmt.Errorf("store: entry %s cannot be exchanged for itself", old)
+		}
+		engine, err := s.engine()
+		if err != nil {
+			return err
+		}
+		switch p, err := engine.journal.GetLastMsgForSubject(ctx, subject(progressPrefix, part, old)); {
+		case err == nil:
+			m := nats.NewMsg(subject(progressPrefix, e.Part, old))
+			m.Data = p.Data
+			all = append(all, m)
+		case !errors.Is(err, jetstream.ErrMsgNotFound):
+			return unread(err)
+		}
+		// It is counted once, in its new part from when it is there.
+		if err := s.write(ctx, true, append(all, gone(part, old)...)...); err != nil {
+			return err
+		}
+		s.room.also(&e)
+		return nil
+	}
+	if err == nil {
+		all = append(all, gone(part, old)...)
+	}
+	s.room.also(&e)
+	err = s.write(ctx, true, all...)
 	switch {
 	case errors.Is(err, ErrUnknown):
 		// Either the old entry is there, or the new one, or both for a moment: whoever reads them finds out.
@@ -178,6 +209,17 @@ func (s *Store) Exchange(ctx context.Context, old ID, e Entry) error {
 		s.room.give(old)
 	}
 	return err
+}
+
+// partOf is the part that an entry is in. One that this node has neither appended nor replayed is looked for.
+func (s *Store) partOf(ctx context.Context, id ID) (int, error) {
+	if err := checkID(id); err != nil {
+		return 0, err
+	}
+	if part, ok := s.room.part(id); ok {
+		return part, nil
+	}
+	return 0, ErrNotFound
 }
 
 // storedProgress is a Progress on the engine.
@@ -193,37 +235,38 @@ type storedProgress struct {
 
 // Mark implements Journal.
 func (s *Store) Mark(ctx context.Context, id ID, p Progress) error {
-	if err := checkID(id); err != nil {
-		return err
-	}
 	data, err := json.Marshal(storedProgress(p))
 	if err != nil {
 		return err
 	}
-	m := nats.NewMsg(progressPrefix + string(id))
-	m.Data = data
 	s.moving.RLock()
 	defer s.moving.RUnlock()
+	part, err := s.partOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	m := nats.NewMsg(subject(progressPrefix, part, id))
+	m.Data = data
 	return s.write(ctx, false, m)
 }
 
 // Remove implements Journal.
 func (s *Store) Remove(ctx context.Context, list ...ID) error {
+	s.moving.RLock()
+	defer s.moving.RUnlock()
 	var all []*nats.Msg
 	for _, id := range list {
-		if err := checkID(id); err != nil {
+		switch part, err := s.partOf(ctx, id); {
+		case errors.Is(err, ErrNotFound): // nothing to forget
+		case err != nil:
 			return err
+		default:
+			all = append(all, gone(part, id)...)
 		}
-		if !s.room.has(id) {
-			continue // nothing to forget
-		}
-		all = append(all, gone(id)...)
 	}
 	if len(all) == 0 {
 		return nil
 	}
-	s.moving.RLock()
-	defer s.moving.RUnlock()
 	if err := s.write(ctx, false, all...); err != nil {
 		return err
 	}
@@ -233,7 +276,8 @@ func (s *Store) Remove(ctx context.Context, list ...ID) error {
 
 // entryOf reads an entry from what the engine holds.
 func entryOf(subject string, h nats.Header, data []byte) (Entry, error) {
-	e := Entry{ID: ID(strings.TrimPrefix(subject, entrySubject)), Order: h.Get(headerOrder), Octets: data}
+	e := Entry{Order: h.Get(headerOrder), Octets: data}
+	e.Part, e.ID = ofSubject(subject)
 	kind, err := strconv.ParseUint(h.Get(headerKind), 10, 8)
 	if err != nil {
 		return e, fmt.Errorf("store: entry %s: kind: %w", e.ID, err)
@@ -250,32 +294,33 @@ func entryOf(subject string, h nats.Header, data []byte) (Entry, error) {
 
 // Read implements Journal.
 func (s *Store) Read(ctx context.Context, id ID) (Entry, Progress, error) {
-	if err := checkID(id); err != nil {
+	part, err := s.partOf(ctx, id)
+	if err != nil {
 		return Entry{}, Progress{}, err
 	}
 	engine, err := s.engine()
 	if err != nil {
 		return Entry{}, Progress{}, err
 	}
-	m, err := engine.journal.GetLastMsgForSubject(ctx, entrySubject+string(id))
+	m, err := engine.journal.GetLastMsgForSubject(ctx, subject(entrySubject, part, id))
 	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && m.Header.Get(headerGone) != "" {
 		return Entry{}, Progress{}, ErrNotFound
 	}
 	if err != nil {
-		return Entry{}, Progress{}, fault(err)
+		return Entry{}, Progress{}, unread(err)
 	}
 	e, err := entryOf(m.Subject, m.Header, m.Data)
 	if err != nil {
 		return e, Progress{}, err
 	}
 	p := Progress{Next: e.Accepted}
-	switch m, err := engine.journal.GetLastMsgForSubject(ctx, progressPrefix+string(id)); {
+	switch m, err := engine.journal.GetLastMsgForSubject(ctx, subject(progressPrefix, part, id)); {
 	case err == nil && m.Header.Get(headerGone) == "":
 		if p, err = progressOf(m.Data); err != nil {
 			return e, p, err
 		}
 	case err != nil && !errors.Is(err, jetstream.ErrMsgNotFound):
-		return e, p, fault(err)
+		return e, p, unread(err)
 	}
 	return e, p, nil
 }
@@ -289,14 +334,17 @@ func progressOf(data []byte) (Progress, error) {
 }
 
 // Replay implements Journal. The order is that in which the engine holds entries, among which the janitor moves old ones.
-func (s *Store) Replay(ctx context.Context, f func(Entry, Progress) error, corrupt func(ID, error)) error {
+func (s *Store) Replay(ctx context.Context, parts []int, f func(Entry, Progress) error, corrupt func(ID, error)) error {
+	if parts != nil && len(parts) == 0 {
+		return nil
+	}
 	engine, err := s.engine()
 	if err != nil {
 		return err
 	}
 	known := map[ID]Progress{}
-	err = scan(ctx, engine.journal, progressPrefix, false, func(m jetstream.Msg) error {
-		id := ID(strings.TrimPrefix(m.Subject(), progressPrefix))
+	err = scan(ctx, engine.journal, filters(progressPrefix, parts), false, func(m jetstream.Msg) error {
+		_, id := ofSubject(m.Subject())
 		p, err := progressOf(m.Data())
 		if err != nil {
 			corrupt(id, err)
@@ -308,7 +356,7 @@ func (s *Store) Replay(ctx context.Context, f func(Entry, Progress) error, corru
 	if err != nil {
 		return err
 	}
-	return scan(ctx, engine.journal, entrySubject, false, func(m jetstream.Msg) error {
+	return scan(ctx, engine.journal, filters(entrySubject, parts), false, func(m jetstream.Msg) error {
 		e, err := entryOf(m.Subject(), m.Headers(), m.Data())
 		if err != nil {
 			corrupt(e.ID, err)
@@ -322,22 +370,25 @@ func (s *Store) Replay(ctx context.Context, f func(Entry, Progress) error, corru
 	})
 }
 
-// scan calls f for each message that the journal holds now under a prefix, and that is not gone.
-func scan(ctx context.Context, stream jetstream.Stream, prefix string, headersOnly bool, f func(jetstream.Msg) error) error {
+// Release implements Journal. Without a cluster every part stays this node's.
+func (s *Store) Release(...int) {}
+
+// scan calls f for each message that the journal holds now under some subjects, and that is not gone.
+func scan(ctx context.Context, stream jetstream.Stream, subjects []string, headersOnly bool, f func(jetstream.Msg) error) error {
 	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubjects: []string{prefix + "*"}, HeadersOnly: headersOnly,
+		DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubjects: subjects, HeadersOnly: headersOnly,
 	})
 	if err != nil {
-		return fault(err)
+		return unread(err)
 	}
 	info, err := consumer.Info(ctx)
 	if err != nil {
-		return fault(err)
+		return unread(err)
 	}
 	for left := info.NumPending; left > 0; {
 		batch, err := consumer.FetchNoWait(int(min(left, 1000)))
 		if err != nil {
-			return fault(err)
+			return unread(err)
 		}
 		got := 0
 		for m := range batch.Messages() {
@@ -351,7 +402,7 @@ func scan(ctx context.Context, stream jetstream.Stream, prefix string, headersOn
 			}
 		}
 		if err := batch.Error(); err != nil {
-			return fault(err)
+			return unread(err)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -362,7 +413,7 @@ func scan(ctx context.Context, stream jetstream.Stream, prefix string, headersOn
 		// What was on its way may have been replaced meanwhile: marks of what is gone end by themselves.
 		info, err := consumer.Info(ctx)
 		if err != nil {
-			return fault(err)
+			return unread(err)
 		}
 		left = info.NumPending
 	}
@@ -373,11 +424,11 @@ func scan(ctx context.Context, stream jetstream.Stream, prefix string, headersOn
 func (s *Store) survey(ctx context.Context, e *engine) error {
 	info, err := e.journal.Info(ctx)
 	if err != nil {
-		return fault(err)
+		return unread(err)
 	}
 	s.room.begin(info.State.LastSeq)
-	return scan(ctx, e.journal, entrySubject, true, func(m jetstream.Msg) error {
-		id := ID(strings.TrimPrefix(m.Subject(), entrySubject))
+	return scan(ctx, e.journal, filters(entrySubject, nil), true, func(m jetstream.Msg) error {
+		part, id := ofSubject(m.Subject())
 		size, err := strconv.ParseInt(m.Headers().Get("Nats-Msg-Size"), 10, 64)
 		if err != nil {
 			return fmt.Errorf("store: entry %s: %w", id, err)
@@ -386,7 +437,7 @@ func (s *Store) survey(ctx context.Context, e *engine) error {
 		if err != nil {
 			return fmt.Errorf("store: entry %s: %w", id, err)
 		}
-		s.room.add(id, size, at.Sequence.Stream)
+		s.room.add(id, part, size, at.Sequence.Stream)
 		s.ids.behind(id)
 		return nil
 	})

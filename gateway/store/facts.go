@@ -22,12 +22,29 @@ type Facts interface {
 	Delete(ctx context.Context, bucket, key string) error
 	// Each calls f for each value of a bucket, in no order, until f fails.
 	Each(ctx context.Context, bucket string, f func(key string, value []byte, revision uint64) error) error
+	// Watch calls f for each value of a bucket that is there, then once with Through, then for each change: a value that was written, or one
+	// that is gone because it was deleted or its life ended. Of changes that follow each other quickly only the last may be told. f is not
+	// called from two goroutines at once. Watch returns when ctx ends, with its error, or when the store fails, with ErrUnavailable: who
+	// still wants to know watches anew.
+	Watch(ctx context.Context, bucket string, f func(Change)) error
+}
+
+// Change is what a watch tells.
+type Change struct {
+	Key      string
+	Value    []byte
+	Revision uint64
+	// Gone tells that the value is no more; there is no Value and no Revision then.
+	Gone bool
+	// Through tells that the values that were there when the watch began have been told; nothing else is set.
+	Through bool
 }
 
 // Durable is all that a store offers.
 type Durable interface {
 	Journal
 	Facts
+	Bus
 }
 
 // CheckFact tells what is wrong with a bucket and a key; every implementation refuses what it refuses.

@@ -81,7 +81,8 @@ func (s *Store) clear(ctx context.Context, from uint64) error {
 func (s *Store) move(ctx context.Context, id ID) error {
 	s.moving.Lock()
 	defer s.moving.Unlock()
-	if !s.room.has(id) {
+	part, ok := s.room.part(id)
+	if !ok {
 		return nil
 	}
 	e, err := s.engine()
@@ -89,15 +90,15 @@ func (s *Store) move(ctx context.Context, id ID) error {
 		return err
 	}
 	var all []*nats.Msg
-	for _, subject := range [...]string{entrySubject, progressPrefix} {
-		old, err := e.journal.GetLastMsgForSubject(ctx, subject+string(id))
+	for _, prefix := range [...]string{entrySubject, progressPrefix} {
+		old, err := e.journal.GetLastMsgForSubject(ctx, subject(prefix, part, id))
 		if err == jetstream.ErrMsgNotFound {
 			continue
 		}
 		if err != nil {
 			return fault(err)
 		}
-		m := nats.NewMsg(subject + string(id))
+		m := nats.NewMsg(subject(prefix, part, id))
 		m.Data = old.Data
 		for _, h := range [...]string{headerKind, headerOrder, headerAccepted, headerExpires, headerGone} {
 			if v := old.Header.Get(h); v != "" {

@@ -76,7 +76,7 @@ func TestTheLogIsCutOff(t *testing.T) {
 	}
 	defer r.Close()
 	n := 0
-	err = r.Replay(ctx, func(e Entry, p Progress) error {
+	err = r.Replay(ctx, nil, func(e Entry, p Progress) error {
 		if n++; string(e.Octets) != "old" || p.Attempts != 7 {
 			t.Errorf("%+v, %+v", e, p)
 		}

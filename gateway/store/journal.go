@@ -7,8 +7,11 @@ import (
 	"time"
 )
 
-// ID names an entry. IDs sort by the order of acceptance on one node.
+// ID names an entry. IDs sort by the order of acceptance on one node; a node that has replayed an entry makes IDs behind its.
 type ID string
+
+// Parts is into how many parts the entries of a journal are divided. On a cluster each part has one owner, who replays it.
+const Parts = 64
 
 // Kind is what an entry is.
 type Kind uint8
@@ -23,6 +26,8 @@ const (
 type Entry struct {
 	ID   ID
 	Kind Kind
+	// Part is the part of the journal that the entry belongs to, 0 to Parts-1. What has the same Order belongs to the same part.
+	Part int
 	// Order names what must stay in order: entries with the same Order are delivered in the order of their IDs.
 	Order string
 	// Accepted is when the gateway answered for it, Expires the end of its life.
@@ -73,16 +78,19 @@ type Journal interface {
 	// Mark writes what became of an entry. When it returns nil it survives a crash.
 	Mark(ctx context.Context, id ID, p Progress) error
 	// Exchange forgets an entry that has come to its end and adds the one that tells of it, e, in its room: after a crash one of them is there,
-	// or both when it failed.
+	// or both when it failed. e may have the ID of the old one if its Part is another: the entry is moved there.
 	Exchange(ctx context.Context, old ID, e Entry) error
 	// Remove forgets entries that have come to their end. When it returns nil none of them is there again after a crash.
 	Remove(ctx context.Context, ids ...ID) error
-	// Replay calls f for each entry with its progress, until f fails. Who needs an order sorts by ID. An entry that cannot be read is passed
-	// to corrupt and kept: nothing is ever deleted because it cannot be read.
-	Replay(ctx context.Context, f func(Entry, Progress) error, corrupt func(ID, error)) error
-	// Read returns one entry.
+	// Replay calls f for each entry of some parts (nil: of all) with its progress, until f fails. Who needs an order sorts by ID. An entry
+	// that cannot be read is passed to corrupt and kept: nothing is ever deleted because it cannot be read. What this node appends comes
+	// behind everything that it has replayed, whatever the clocks say.
+	Replay(ctx context.Context, parts []int, f func(Entry, Progress) error, corrupt func(ID, error)) error
+	// Release forgets what this node counts of parts that another node owns from now on. It writes nothing.
+	Release(parts ...int)
+	// Read returns one entry, of whatever part.
 	Read(ctx context.Context, id ID) (Entry, Progress, error)
-	// Usage is how much of the journal's room is taken.
+	// Usage is how much of the journal's room is taken. On a cluster a node counts what it has replayed and appended and not released.
 	Usage() Usage
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +39,7 @@ type Store struct {
 	now  atomic.Pointer[engine] // nil while it is opened anew, and after Close
 	ids  ids
 	room room
+	bus  bus
 	// moving is held for writing while the janitor writes entries anew, so that nothing else becomes of them meanwhile.
 	moving sync.RWMutex
 
@@ -60,6 +63,7 @@ type engine struct {
 	journal jetstream.Stream
 	facts   jetstream.KeyValue
 	commits *committer
+	ended   chan struct{} // closed when it ends
 }
 
 // engine returns the engine, or ErrUnavailable.
@@ -70,10 +74,7 @@ func (s *Store) engine() (*engine, error) {
 	return nil, ErrUnavailable
 }
 
-var (
-	_ Journal = (*Store)(nil)
-	_ Facts   = (*Store)(nil)
-)
+var _ Durable = (*Store)(nil)
 
 // ErrLocked says that another process uses the directory (T-FI-26).
 var ErrLocked = errors.New("store: another process uses the directory")
@@ -87,6 +88,36 @@ const (
 	progressPrefix = "p."
 	factsBucket    = "facts"
 )
+
+// subject is the subject of an entry or of its progress: the prefix, the part and the ID. Part 0 is not written: all entries were of it
+// before there were parts.
+func subject(prefix string, part int, id ID) string {
+	if part == 0 {
+		return prefix + string(id)
+	}
+	return prefix + strconv.Itoa(part) + "." + string(id)
+}
+
+// ofSubject is the part and the ID of a subject.
+func ofSubject(s string) (part int, id ID) {
+	s = s[strings.IndexByte(s, '.')+1:]
+	if number, rest, ok := strings.Cut(s, "."); ok {
+		part, _ = strconv.Atoi(number) // nothing else is written
+		s = rest
+	}
+	return part, ID(s)
+}
+
+// filters are the subjects of a prefix that are those of some parts; nil: of all.
+func filters(prefix string, parts []int) (all []string) {
+	if parts == nil {
+		return []string{prefix + ">"}
+	}
+	for _, p := range parts {
+		all = append(all, subject(prefix, p, "*"))
+	}
+	return all
+}
 
 // openWait bounds how long the engine may take to start, its own recovery included.
 const openWait = 2 * time.Minute
@@ -129,7 +160,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 func (s *Store) run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, openWait)
 	defer cancel()
-	e := &engine{}
+	e := &engine{ended: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			e.close()
@@ -188,6 +219,7 @@ func (e *engine) start(c *Config) error {
 
 // close ends the engine.
 func (e *engine) close() {
+	close(e.ended)
 	if e.commits != nil {
 		e.commits.close()
 	}
@@ -204,7 +236,7 @@ func (e *engine) openStreams(ctx context.Context, c *Config) (err error) {
 	// Config.MaxEntries and MaxOctets are kept by room, not by the engine: a journal that is full must still take what becomes of its
 	// entries.
 	e.journal, err = e.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: journalStream, Subjects: []string{entrySubject + "*", progressPrefix + "*"}, Storage: jetstream.FileStorage, Replicas: 1,
+		Name: journalStream, Subjects: []string{entrySubject + ">", progressPrefix + ">"}, Storage: jetstream.FileStorage, Replicas: 1,
 		Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1, MaxMsgSize: int32(c.MaxEntry + 64<<10), AllowDirect: true,
 		AllowAtomicPublish: true,
 	})

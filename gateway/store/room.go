@@ -14,6 +14,7 @@ type room struct {
 type place struct {
 	size int64
 	from uint64
+	part int
 }
 
 // entryCost is what an entry takes beside its octets: headers, index, and its progress.
@@ -31,7 +32,7 @@ func (r *room) take(entries []Entry, c *Config) bool {
 		return false
 	}
 	for i := range entries {
-		r.put(entries[i].ID, place{int64(len(entries[i].Octets)) + entryCost, r.last + 1})
+		r.put(entries[i].ID, place{int64(len(entries[i].Octets)) + entryCost, r.last + 1, entries[i].Part})
 	}
 	return true
 }
@@ -50,17 +51,17 @@ func (r *room) put(id ID, p place) {
 }
 
 // add counts one that is there already, of so many octets.
-func (r *room) add(id ID, octets int64, seq uint64) {
+func (r *room) add(id ID, part int, octets int64, seq uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.put(id, place{octets + entryCost, seq})
+	r.put(id, place{octets + entryCost, seq, part})
 }
 
 // also counts an entry without asking whether there is room: it takes the place of another, which is given back when it is gone.
 func (r *room) also(e *Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.put(e.ID, place{int64(len(e.Octets)) + entryCost, r.last + 1})
+	r.put(e.ID, place{int64(len(e.Octets)) + entryCost, r.last + 1, e.Part})
 }
 
 // stored notes that the engine has come to a sequence.
@@ -115,11 +116,12 @@ func (r *room) give(list ...ID) {
 	}
 }
 
-func (r *room) has(id ID) bool {
+// part is the part of an entry.
+func (r *room) part(id ID) (part int, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, ok := r.held[id]
-	return ok
+	p, ok := r.held[id]
+	return p.part, ok
 }
 
 func (r *room) used() (entries int, octets int64) {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -48,6 +49,89 @@ func TestContractOfTheStoreInMemory(t *testing.T) {
 	t.Parallel()
 	m := &storetest.Memory{}
 	storetest.Contract(t, func() store.Durable { return m })
+	storetest.ClusterContract(t, m.Join("a"), m.Join("b"))
+}
+
+// The faults that tests of the core make are what they say.
+func TestTheFaultsOfTheStoreInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &storetest.Memory{}
+		a, b := m.Join("a"), m.Join("b")
+		taken := 0
+		b.Serve(func(context.Context, string, []byte) []byte { taken++; return nil })
+		call := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := a.Call(ctx, "b", nil)
+			synctest.Wait()
+			return err
+		}
+		for _, c := range []struct {
+			name  string
+			loss  storetest.Loss
+			fault error
+			taken int
+		}{
+			{"delivered", storetest.Delivered, nil, 1},
+			{"lost before", storetest.LostBefore, store.ErrUnknown, 0},
+			{"lost after", storetest.LostAfter, store.ErrUnknown, 1},
+			{"refused", storetest.Refused, store.ErrUnavailable, 0},
+		} {
+			taken = 0
+			a.LoseCalls(func(string) storetest.Loss { return c.loss })
+			if err := call(); !errors.Is(err, c.fault) || c.fault == store.ErrUnavailable && errors.Is(err, store.ErrUnknown) || taken != c.taken {
+				t.Errorf("%s: %v, taken %d times", c.name, err, taken)
+			}
+		}
+		a.LoseCalls(nil)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		var told []string
+		ended := make(chan error, 2)
+		go func() {
+			ended <- b.Watch(ctx, "f", func(c store.Change) { told = append(told, fmt.Sprint(c.Key, c.Gone, c.Through)) })
+		}()
+		synctest.Wait()
+		b.Partition(true)
+		if err := b.Put(ctx, "f", "k", nil, 0); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("a node that is apart writes: %v", err)
+		}
+		if err := a.Put(ctx, "f", "k", nil, 0); err != nil {
+			t.Error(err)
+		}
+		if err := call(); !errors.Is(err, store.ErrUnknown) {
+			t.Errorf("a call to a node that is apart: %v", err)
+		}
+		synctest.Wait()
+		if len(told) != 1 {
+			t.Errorf("a node that is apart was told %q", told)
+		}
+		b.Partition(false)
+		synctest.Wait()
+		if fmt.Sprint(told) != "[false true kfalse false]" {
+			t.Errorf("told %q", told)
+		}
+		if err := call(); err != nil {
+			t.Error(err)
+		}
+		b.Serve(func(ctx context.Context, _ string, _ []byte) []byte { b.Kill(); <-ctx.Done(); return nil })
+		if err := call(); !errors.Is(err, store.ErrUnknown) {
+			t.Errorf("a call to a node that dies: %v", err)
+		}
+		if err := <-ended; !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("a dead node's watch: %v", err)
+		}
+		if err := call(); !errors.Is(err, store.ErrNoNode) {
+			t.Errorf("a call to a dead node: %v", err)
+		}
+		if _, _, err := b.Get(ctx, "f", "k"); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("a dead node reads: %v", err)
+		}
+		if _, _, err := m.Join("b").Get(ctx, "f", "k"); err != nil {
+			t.Errorf("a node that was started anew: %v", err)
+		}
+		cancel()
+	})
 }
 
 // T-FI-26: two processes do not use one directory.
@@ -204,7 +288,7 @@ func BenchmarkReplay(b *testing.B) {
 	for range b.N {
 		s := open(b, dir, nil)
 		n := 0
-		if err := s.Replay(b.Context(), func(store.Entry, store.Progress) error { n++; return nil }, nil); err != nil || n < 99_000 {
+		if err := s.Replay(b.Context(), nil, func(store.Entry, store.Progress) error { n++; return nil }, nil); err != nil || n < 99_000 {
 			b.Fatal(n, err)
 		}
 		s.Close()

@@ -27,7 +27,7 @@ func Contract(t *testing.T, open func() store.Durable) {
 	all := func() (list []store.Entry, progress map[store.ID]store.Progress) {
 		t.Helper()
 		progress = map[store.ID]store.Progress{}
-		err := s.Replay(ctx, func(e store.Entry, p store.Progress) error {
+		err := s.Replay(ctx, nil, func(e store.Entry, p store.Progress) error {
 			list = append(list, e)
 			progress[e.ID] = p
 			return nil
@@ -128,7 +128,7 @@ func Contract(t *testing.T, open func() store.Durable) {
 	// Replay ends where it is told to.
 	stop := errors.New("enough")
 	n := 0
-	if err := s.Replay(ctx, func(store.Entry, store.Progress) error { n++; return stop }, nil); !errors.Is(err, stop) || n != 1 {
+	if err := s.Replay(ctx, nil, func(store.Entry, store.Progress) error { n++; return stop }, nil); !errors.Is(err, stop) || n != 1 {
 		t.Errorf("replay went on: %d, %v", n, err)
 	}
 	// Many at once: each is told the truth.
@@ -155,7 +155,208 @@ func Contract(t *testing.T, open func() store.Durable) {
 	if list, _ := all(); len(list) != len(want) {
 		t.Errorf("%d entries, want %d", len(list), len(want))
 	}
+	parts(t, open)
 	facts(t, open)
+	watches(t, open)
+	bus(t, open())
+}
+
+// parts tests that entries are in parts.
+func parts(t *testing.T, open func() store.Durable) {
+	t.Helper()
+	ctx := t.Context()
+	s := open()
+	before := s.Usage().Entries
+	of := func(parts []int) (list []string) {
+		t.Helper()
+		err := s.Replay(ctx, parts, func(e store.Entry, p store.Progress) error {
+			if e.Order == "parts" {
+				list = append(list, fmt.Sprintf("%d:%s/%d", e.Part, e.Octets, p.Attempts))
+			}
+			return nil
+		}, func(id store.ID, err error) { t.Errorf("%s cannot be read: %v", id, err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(list)
+		return list
+	}
+	ids := map[string]store.ID{}
+	put := func(part int, text string) {
+		t.Helper()
+		e := store.Entry{ID: s.NewID(), Kind: store.KindMessage, Part: part, Order: "parts", Accepted: time.Now(), Expires: time.Now(), Octets: []byte(text)}
+		ids[text] = e.ID
+		if err := s.Append(ctx, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(0, "a")
+	put(1, "b")
+	put(10, "c")
+	put(10, "d")
+	put(store.Parts-1, "e")
+	if err := s.Mark(ctx, ids["d"], store.Progress{Attempts: 2}); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 {
+		for _, c := range []struct {
+			parts []int
+			want  string
+		}{
+			{nil, "[0:a/0 10:c/0 10:d/2 1:b/0 63:e/0]"},
+			{[]int{}, "[]"},
+			{[]int{10}, "[10:c/0 10:d/2]"},
+			{[]int{0, 1, 2}, "[0:a/0 1:b/0]"},
+			{[]int{2}, "[]"},
+		} {
+			if got := fmt.Sprint(of(c.parts)); got != c.want {
+				t.Errorf("round %d: parts %v: %s, want %s", round, c.parts, got, c.want)
+			}
+		}
+		s = open()
+	}
+	// An entry is found, marked, exchanged and removed whatever part it is in.
+	if e, p, err := s.Read(ctx, ids["d"]); err != nil || e.Part != 10 || p.Attempts != 2 {
+		t.Errorf("%+v, %+v, %v", e, p, err)
+	}
+	moved := store.Entry{ID: ids["d"], Kind: store.KindMessage, Part: 11, Order: "parts", Octets: []byte("d")}
+	if err := s.Exchange(ctx, moved.ID, moved); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(of([]int{10}), of([]int{11})); got != "[10:c/0] [11:d/2]" {
+		t.Errorf("after an entry was moved: %s", got)
+	}
+	if u := s.Usage(); u.Entries != before+5 {
+		t.Errorf("%+v, want %d entries more than %d", u, 5, before)
+	}
+	for _, id := range ids {
+		if err := s.Remove(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = open()
+	if got := of(nil); len(got) != 0 {
+		t.Errorf("%s after the removal", got)
+	}
+	for _, part := range []int{-1, store.Parts} {
+		if err := s.Append(ctx, store.Entry{ID: s.NewID(), Part: part}); err == nil {
+			t.Errorf("part %d was taken", part)
+		}
+	}
+}
+
+// watches tests Facts.Watch.
+func watches(t *testing.T, open func() store.Durable) {
+	t.Helper()
+	s := open()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for _, k := range []string{"x", "y", "gone"} {
+		if err := s.Put(ctx, "watched", k, []byte("1"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Delete(ctx, "watched", "gone"); err != nil {
+		t.Fatal(err)
+	}
+	changes := make(chan store.Change, 100)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Watch(ctx, "watched", func(c store.Change) { changes <- c }) }()
+	next := func() store.Change {
+		t.Helper()
+		select {
+		case c := <-changes:
+			return c
+		case <-time.After(10 * time.Second):
+			t.Fatal("no change was told")
+		}
+		return store.Change{}
+	}
+	present := []string{next().Key, next().Key}
+	slices.Sort(present)
+	if c := next(); !slices.Equal(present, []string{"x", "y"}) || !c.Through {
+		t.Fatalf("%q, then %+v", present, c)
+	}
+	if err := s.Put(ctx, "other", "x", []byte("2"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put(ctx, "watched", "x", []byte("2"), 0); err != nil {
+		t.Fatal(err)
+	}
+	_, revision, err := s.Get(ctx, "watched", "x")
+	if c := next(); err != nil || c.Key != "x" || string(c.Value) != "2" || c.Revision != revision || c.Gone {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if err := s.Delete(ctx, "watched", "y"); err != nil {
+		t.Fatal(err)
+	}
+	if c := next(); c.Key != "y" || !c.Gone {
+		t.Errorf("%+v", c)
+	}
+	// The end of a life is told. What is replaced in time lives on.
+	if err := s.Create(ctx, "watched", "life", []byte("3"), time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if c := next(); c.Key != "life" || c.Gone {
+		t.Errorf("%+v", c)
+	}
+	if _, revision, err = s.Get(ctx, "watched", "life"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Replace(ctx, "watched", "life", []byte("4"), revision, 2*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if c := next(); c.Key != "life" || string(c.Value) != "4" {
+		t.Errorf("%+v", c)
+	}
+	if c := next(); c.Key != "life" || !c.Gone {
+		t.Errorf("%+v", c)
+	}
+	// What has ended can be created at once.
+	if err := s.Create(ctx, "watched", "life", []byte("5"), 0); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the watch ended with %v", err)
+	}
+}
+
+// bus tests the bus of one node.
+func bus(t *testing.T, s store.Durable) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	name := s.Node()
+	if err := store.CheckFact("nodes", name); err != nil {
+		t.Errorf("the node's name is no key: %v", err)
+	}
+	if _, err := s.Call(ctx, name, []byte("x")); !errors.Is(err, store.ErrNoNode) {
+		t.Errorf("a call before anybody serves: %v", err)
+	}
+	hang := make(chan struct{})
+	s.Serve(func(ctx context.Context, from string, octets []byte) []byte {
+		if string(octets) == "hang" {
+			close(hang)
+			<-ctx.Done()
+		}
+		return append([]byte(from+" said "), octets...)
+	})
+	if a, err := s.Call(ctx, name, []byte("x\x00")); err != nil || string(a) != name+" said x\x00" {
+		t.Errorf("%q, %v", a, err)
+	}
+	if _, err := s.Call(ctx, "nobody", []byte("x")); !errors.Is(err, store.ErrNoNode) {
+		t.Errorf("a call to nobody: %v", err)
+	}
+	short, end := context.WithCancel(ctx)
+	go func() { <-hang; end() }()
+	if _, err := s.Call(short, name, []byte("hang")); !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("a call without an answer: %v", err)
+	}
+	s.Serve(nil)
+	if _, err := s.Call(ctx, name, []byte("x")); !errors.Is(err, store.ErrNoNode) {
+		t.Errorf("a call when nobody serves any more: %v", err)
+	}
 }
 
 // facts tests the store's facts.
