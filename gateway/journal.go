@@ -366,7 +366,7 @@ func (j *journal) laneOf(se store.Entry) (laneKey, string, error) {
 		}
 		return reportLane(s, r), r.Sender.Address.Domain(), nil
 	}
-	return laneKey{}, "", errors.New("an entry of no kind that is known")
+	return laneKey{}, "", errVersion // of a kind that only a newer version has
 }
 
 // begin tries what was read, once the adapters are there.

@@ -128,14 +128,29 @@ func encodeMessage(op *adapters.MessageOp, side, given string) ([]byte, error) {
 	return json.Marshal(&m)
 }
 
+// checkVersion returns errVersion for an entry of another version. It is looked at alone, and first: in another version everything else may
+// have another form.
+func checkVersion(octets []byte) error {
+	var only struct {
+		Version int `json:"v"`
+	}
+	if err := json.Unmarshal(octets, &only); err != nil {
+		return fmt.Errorf("gateway: an entry of the journal: %w", err)
+	}
+	if only.Version != journalVersion {
+		return errVersion
+	}
+	return nil
+}
+
 // decodeMessage reads what encodeMessage wrote.
 func decodeMessage(octets []byte) (*storedMessage, *adapters.MessageOp, error) {
 	var m storedMessage
+	if err := checkVersion(octets); err != nil {
+		return nil, nil, err
+	}
 	if err := json.Unmarshal(octets, &m); err != nil {
 		return nil, nil, fmt.Errorf("gateway: a message in the journal: %w", err)
-	}
-	if m.Version != journalVersion {
-		return nil, nil, errVersion
 	}
 	op := &adapters.MessageOp{
 		ID: m.Op, Peer: adapters.Peer{Adapter: m.Side, Name: m.Peer}, Kind: adapters.MessageKind(m.Kind), Thread: m.Thread, ParentThread: m.ParentThread,
@@ -171,11 +186,11 @@ func encodeNotice(r *adapters.Report, op, side string) ([]byte, error) {
 // decodeNotice reads what encodeNotice wrote.
 func decodeNotice(octets []byte) (*storedNotice, *adapters.Report, error) {
 	var n storedNotice
+	if err := checkVersion(octets); err != nil {
+		return nil, nil, err
+	}
 	if err := json.Unmarshal(octets, &n); err != nil {
 		return nil, nil, fmt.Errorf("gateway: a notice in the journal: %w", err)
-	}
-	if n.Version != journalVersion {
-		return nil, nil, errVersion
 	}
 	r := &adapters.Report{
 		Kind: adapters.ReportKind(n.Kind), TransID: n.TransID, Thread: n.Thread, Wants: adapters.Dispositions(n.Wants), Sent: n.Sent, Time: n.Time,

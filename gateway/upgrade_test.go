@@ -62,7 +62,8 @@ func richMessage(from, to, text string) *adapters.MessageOp {
 	return op
 }
 
-func openJournal(dir string) func(*gateway.Config) {
+// openJournal has the gateway open the store in dir; opened gets it, since the gateway does not close it.
+func openJournal(dir string, opened *atomic.Pointer[store.Store]) func(*gateway.Config) {
 	return func(c *gateway.Config) {
 		c.OpenStore = func(ctx context.Context) (store.Durable, error) {
 			disk, err := store.Open(ctx, store.Config{Directory: dir, Logger: zerolog.Nop()})
@@ -75,9 +76,6 @@ func openJournal(dir string) func(*gateway.Config) {
 		c.Limits.Life, c.Limits.NoticeLife, c.Limits.DelayedAfter = century, century, century
 	}
 }
-
-// opened is the store that was opened last: the gateway does not close it.
-var opened atomic.Pointer[store.Store]
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -99,7 +97,8 @@ func storedEntries(t *testing.T, g *gateway.Gateway, dead bool) (list []gateway.
 // makeJournal writes a journal to dir as the gateway does.
 func makeJournal(t *testing.T, dir string) {
 	var broken atomic.Bool // the poison works
-	s := newStrait(t, openJournal(dir))
+	var opened atomic.Pointer[store.Store]
+	s := newStrait(t, openJournal(dir, &opened))
 	s.xmpp.OnMessage = func(_ context.Context, op *adapters.MessageOp) adapters.Status {
 		if string(op.Content.Octets) == journalPoison && broken.Load() {
 			panic("poison")
@@ -185,7 +184,8 @@ func TestT_SK_04_Journals(t *testing.T) {
 }
 
 func readJournal(t *testing.T, dir string) {
-	s := newStrait(t, openJournal(dir))
+	var opened atomic.Pointer[store.Store]
+	s := newStrait(t, openJournal(dir, &opened))
 	defer func() {
 		s.shutdown()
 		opened.Load().Close()
@@ -297,7 +297,8 @@ func TestT_SK_04_NewerEntriesAreKept(t *testing.T) {
 			ID: disk.NewID(), Kind: store.KindMessage, Order: "x", Accepted: now, Expires: now.Add(time.Hour),
 			Octets: []byte(`{"v":1000000,"from":{"next":"im:romeo@example.net"},"to":"im:juliet@example.com"}`),
 		}
-		if err := disk.Append(t.Context(), newer); err != nil {
+		kind := store.Entry{ID: disk.NewID(), Kind: 100, Order: "x", Accepted: now, Expires: now.Add(time.Hour), Octets: []byte("\x00\x01")}
+		if err := disk.Append(t.Context(), newer, kind); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 {
@@ -308,13 +309,17 @@ func TestT_SK_04_NewerEntriesAreKept(t *testing.T) {
 				t.Errorf("delivered %q, reported %v", got, s.sip.Reports())
 			}
 			s.shutdown()
-			if !strings.Contains(s.log.String(), `"entry":"`+string(newer.ID)+`","message":"an entry of another version of the journal: it is kept and not touched"`) {
-				t.Errorf("not reported: %s", s.log)
+			for _, e := range []store.Entry{newer, kind} {
+				if !strings.Contains(s.log.String(), `"entry":"`+string(e.ID)+`","message":"an entry of another version of the journal: it is kept and not touched"`) {
+					t.Errorf("not reported: %s", s.log)
+				}
 			}
 		}
-		kept, p, err := disk.Read(t.Context(), newer.ID)
-		if err != nil || !slices.Equal(kept.Octets, newer.Octets) || p != (store.Progress{}) {
-			t.Errorf("%+v, %+v, %v", kept, p, err)
+		for _, e := range []store.Entry{newer, kind} {
+			kept, p, err := disk.Read(t.Context(), e.ID)
+			if err != nil || !slices.Equal(kept.Octets, e.Octets) || p.Dead != "" || p.Attempts != 0 {
+				t.Errorf("%+v, %+v, %v", kept, p, err)
+			}
 		}
 	})
 }
