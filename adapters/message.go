@@ -241,6 +241,9 @@ func (k ReportKind) String() string {
 
 // Report is the late outcome of a message whose operation was already answered. Nothing ever answers a Report.
 type Report struct {
+	// ID names the report itself, and is the same each time it is told: who hears it twice, after a crash, can know it by that. 32 hex
+	// digits, filled in by the gateway; "" where it has none: the adapter that writes it makes one.
+	ID   string
 	Kind ReportKind
 	// Sender sent the message and is told; Recipient is whom it was for.
 	Sender, Recipient Party

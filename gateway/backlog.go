@@ -17,6 +17,8 @@ type entry struct {
 	kind              store.Kind
 	accepted, expires time.Time
 	progress          store.Progress
+	// settles is the key of the outcome that a notice tells; "" for none.
+	settles string
 }
 
 // place is where entries go: what fails for one of them because nothing answers there fails for all.

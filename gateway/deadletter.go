@@ -217,6 +217,7 @@ func (g *Gateway) DropStored(ctx context.Context, id string) error {
 	e, b := j.find(store.ID(id))
 	if e != nil && b == nil {
 		delete(j.dead, e.id)
+		delete(j.pending, e.settles)
 	}
 	j.mu.Unlock()
 	switch {

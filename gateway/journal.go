@@ -30,6 +30,8 @@ type journal struct {
 	backlogs map[laneKey]*backlog
 	places   map[place]*destination
 	dead     map[store.ID]*entry
+	// pending are the outcomes that entries tell, by key.
+	pending map[string]struct{}
 	// held tells that nothing is tried: a crash loop has been seen (T-FI-28).
 	held    bool
 	stopped bool
@@ -42,6 +44,7 @@ func newJournal(g *Gateway) *journal {
 	return &journal{
 		gateway: g, limits: &g.limits,
 		backlogs: map[laneKey]*backlog{}, places: map[place]*destination{}, dead: map[store.ID]*entry{},
+		pending: map[string]struct{}{},
 	}
 }
 
@@ -211,11 +214,17 @@ func (j *journal) mark(e *entry) error {
 
 // remove forgets an entry that has come to its end.
 func (j *journal) remove(e *entry) {
+	j.settle(e)
 	ctx, cancel := context.WithTimeout(context.Background(), markWait)
 	defer cancel()
 	failpoint.Hit("remove-before")
 	err := j.disk.Remove(ctx, e.id)
 	failpoint.Hit("remove-after")
+	if e.settles != "" {
+		j.mu.Lock()
+		delete(j.pending, e.settles)
+		j.mu.Unlock()
+	}
 	if err != nil {
 		j.gateway.log.Error().Str("entry", string(e.id)).Str("fault", clip(err.Error())).Msg("the journal does not forget an entry: after a restart it is tried again")
 	}
@@ -275,6 +284,12 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 		}
 		if p.Dead == "" {
 			x.key, x.domain, x.fault = j.laneOf(se)
+		}
+		if x.kind == store.KindNotice {
+			if n, _, err := decodeNotice(se.Octets); err == nil {
+				x.settles = n.Settles
+				j.await(x.entry)
+			}
 		}
 		failpoint.Hit("replay")
 		ids[se.ID] = true

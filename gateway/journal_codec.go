@@ -86,6 +86,9 @@ type storedNotice struct {
 	Remote     string      `json:"remote,omitempty"`
 	NewAddress string      `json:"new,omitempty"`
 	Code       int         `json:"code,omitempty"`
+	// ID is the notice's own, Settles the key of the outcome that it tells.
+	ID      string `json:"nid,omitempty"`
+	Settles string `json:"settles,omitempty"`
 }
 
 func storeParty(p adapters.Party) storedParty {
@@ -174,12 +177,13 @@ func decodeMessage(octets []byte) (*storedMessage, *adapters.MessageOp, error) {
 	return &m, op, nil
 }
 
-// encodeNotice writes r, which goes to side.
-func encodeNotice(r *adapters.Report, op, side string) ([]byte, error) {
+// encodeNotice writes r, which goes to side and tells the outcome of key settles.
+func encodeNotice(r *adapters.Report, op, side, settles string) ([]byte, error) {
 	return json.Marshal(&storedNotice{
 		Version: journalVersion, Op: op, Side: side, Kind: uint8(r.Kind), Sender: storeParty(r.Sender), Recipient: storeParty(r.Recipient),
 		TransID: r.TransID, Thread: r.Thread, Wants: uint8(r.Wants), Sent: r.Sent, Time: r.Time, Reason: r.Status.Reason.String(),
 		Text: r.Status.Text, Remote: r.Status.Remote, NewAddress: r.Status.NewAddress, Code: r.Status.Code,
+		ID: r.ID, Settles: settles,
 	})
 }
 
@@ -194,6 +198,7 @@ func decodeNotice(octets []byte) (*storedNotice, *adapters.Report, error) {
 	}
 	r := &adapters.Report{
 		Kind: adapters.ReportKind(n.Kind), TransID: n.TransID, Thread: n.Thread, Wants: adapters.Dispositions(n.Wants), Sent: n.Sent, Time: n.Time,
+		ID: n.ID,
 	}
 	if r.Kind == adapters.ReportFailed {
 		r.Status = adapters.Status{

@@ -278,10 +278,13 @@ func (h *handler) Report(_ context.Context, r *adapters.Report) {
 		sender: r.Recipient.Address, recipient: r.Sender.Address, transID: r.TransID, report: r.Kind,
 	}
 	o, known := g.origins.settle(now, h.side, r)
-	if o == nil && !known && g.journal != nil {
-		if o = g.journal.tokens.open(g, h.side, r); o != nil {
+	key := g.journal.outcomeKey(r.TransID, r.Kind)
+	if o == nil && !known && key != "" {
+		if o = g.journal.recall(h.side, r); o != nil {
 			// Of a message from before a restart, or forgotten: whether it was told already the disk knows.
-			t := &recalled{reporting: reporting{gateway: g, to: o.side, result: res}, reporter: h.side, given: *r}
+			t := &recalled{reporting: reporting{gateway: g, to: o.side, result: res, key: key}, origin: o, given: *r}
+			t.given.ID = g.journal.tokens.reportID(key)
+			t.result.to = o.side
 			if !g.lanes.add(reportLane(o.side, r), t) {
 				res.status = adapters.Failed(adapters.ReasonOverloaded, "")
 				g.finish(&res)
@@ -299,85 +302,16 @@ func (h *handler) Report(_ context.Context, r *adapters.Report) {
 		g.duplicates.forgetKey(o.copyKey)
 	}
 	res.to = o.side
-	t := &reporting{gateway: g, to: o.side, report: o.told(r), result: res}
+	t := &reporting{gateway: g, to: o.side, report: o.told(r), result: res, key: key, durable: g.journal != nil && r.Kind == adapters.ReportFailed}
+	if key != "" {
+		t.report.ID = g.journal.tokens.reportID(key)
+	}
 	if !g.lanes.add(reportLane(o.side, t.report), t) {
 		// It is settled: nobody tells it a second time. Without room in its lane, or while lanes drain, it is told later.
-		if g.journal != nil && r.Kind != adapters.ReportDelayed && g.journal.keepNotice(g.journal.disk.NewID(), res.id, o.side, t.report) {
+		if g.journal != nil && r.Kind != adapters.ReportDelayed && g.journal.keepNotice(t) {
 			return
 		}
 		t.result.status = adapters.Failed(adapters.ReasonOverloaded, "")
 		g.finish(&t.result)
-	}
-}
-
-// told is an outcome in the words of the message's sender.
-func (o *origin) told(r *adapters.Report) *adapters.Report {
-	out := *r
-	out.Sender, out.TransID, out.Thread = o.sender, o.transID, o.thread
-	out.Recipient.Address = o.recipient.Address
-	out.Wants, out.Sent = o.wants, o.sent
-	return &out
-}
-
-// recalled is a Report whose message only its token knows: that it is told, and told once, is settled in its lane, because it takes a
-// write to the disk.
-type recalled struct {
-	reporting
-	reporter *side
-	given    adapters.Report
-}
-
-// run implements task.
-func (t *recalled) run(ctx context.Context) {
-	g := t.gateway
-	o := g.settleByToken(ctx, t.reporter, &t.given)
-	if o == nil {
-		t.result.status = adapters.Failed(adapters.ReasonUnexpectedRequest, "")
-		g.finish(&t.result)
-		return
-	}
-	t.result.to, t.report = o.side, o.told(&t.given)
-	t.reporting.run(ctx)
-}
-
-// reportLane is the lane of a report to side.
-func reportLane(to *side, r *adapters.Report) laneKey {
-	return laneKey{kind: laneReports, side: to.index, from: r.Recipient.Address, to: r.Sender.Address}
-}
-
-// reporting is one Report on its way to the sender of its message.
-type reporting struct {
-	gateway *Gateway
-	to      *side
-	report  *adapters.Report
-	result  result
-}
-
-// run implements task.
-func (t *reporting) run(ctx context.Context) {
-	g := t.gateway
-	t.result.status = adapters.Failed(adapters.ReasonInternal, "")
-	defer func() {
-		g.recovered(t.result.id, "a report", recover())
-		g.finish(&t.result)
-	}()
-	r := g.routeOf(t.report.Sender.Address.Domain())
-	if r == nil || r.side != t.to {
-		t.result.status = adapters.Failed(adapters.ReasonDomainNotFound, "")
-		return
-	}
-	hops, failed := g.nextHops(ctx, r, t.report.Sender.Address, time.Now().Add(g.limits.DirectWait))
-	if failed.Outcome != 0 {
-		if t.result.status = failed; g.journal != nil && passes(failed) && t.report.Kind != adapters.ReportDelayed {
-			g.journal.keepNotice(g.journal.disk.NewID(), t.result.id, t.to, t.report)
-		}
-		return
-	}
-	if g.observe != nil {
-		g.observe(Observation{From: t.result.from.name, To: t.to.name, Report: t.report})
-	}
-	t.result.status = t.to.adapter.Report(ctx, hops, t.report)
-	if g.journal != nil && passes(t.result.status) && t.report.Kind != adapters.ReportDelayed {
-		g.journal.keepNotice(g.journal.disk.NewID(), t.result.id, t.to, t.report)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -29,11 +28,10 @@ type tokens struct {
 	nonces []byte // the key of the hash that nonces are
 }
 
-// The fact that holds the key, and the bucket of outcomes that were passed on by their token.
+// The fact that holds the key.
 const (
-	bucketKeys    = "keys"
-	keyOrigins    = "origins"
-	bucketSettled = "settled"
+	bucketKeys = "keys"
+	keyOrigins = "origins"
 )
 
 // openTokens reads the key, or makes one. Gateways that share a store share it.
@@ -157,26 +155,10 @@ func (o *origin) asked(k adapters.ReportKind) bool {
 	return true
 }
 
-// settleByToken finds the origin of an outcome that the table does not know any more, and notes on disk that it was told: a message gets
-// one terminal notice at most. It waits for the disk, so it is called in the report's lane.
-func (g *Gateway) settleByToken(ctx context.Context, reporter *side, r *adapters.Report) *origin {
-	j := g.journal
-	if j == nil {
-		return nil
-	}
-	o := j.tokens.open(g, reporter, r)
+// recall finds the origin of an outcome that the table does not know any more; nil if there is none, or it is not to be told.
+func (j *journal) recall(reporter *side, r *adapters.Report) *origin {
+	o := j.tokens.open(j.gateway, reporter, r)
 	if o == nil || !o.asked(r.Kind) || time.Since(o.sent) > j.limits.Life+j.limits.NoticeLife {
-		return nil
-	}
-	sum := sha256.Sum256([]byte(r.TransID))
-	key := hex.EncodeToString(sum[:16])
-	if r.Kind == adapters.ReportDisplayed {
-		key += "d" // it may come beside a terminal one
-	}
-	if err := j.disk.Create(ctx, bucketSettled, key, nil, j.limits.Life+j.limits.NoticeLife); err != nil {
-		if !errors.Is(err, store.ErrExists) {
-			g.log.Error().Str("fault", clip(err.Error())).Msg("a late outcome is not passed on: the store does not take that it was")
-		}
 		return nil
 	}
 	return o

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -204,8 +205,14 @@ func (j *journal) tellEnd(e *entry, from *side, m *storedMessage, op *adapters.M
 		r.Sent = e.accepted
 	}
 	n := j.newNotice(noticeOf(e.id))
+	n.settles = j.outcomeKeyOf(op)
+	if ctx := context.Background(); n.settles != "" && j.told(ctx, n.settles) {
+		j.remove(e) // the far side told an outcome of an earlier attempt
+		return true
+	}
+	r.ID = j.tokens.reportID(cmp.Or(n.settles, string(n.id)))
 	key := reportLane(from, r)
-	octets, err := encodeNotice(r, op.ID, from.name)
+	octets, err := encodeNotice(r, op.ID, from.name, n.settles)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), markWait)
 		failpoint.Hit("notice-before")
@@ -217,6 +224,7 @@ func (j *journal) tellEnd(e *entry, from *side, m *storedMessage, op *adapters.M
 		j.gateway.log.Error().Str("entry", string(e.id)).Str("fault", clip(err.Error())).Msg("the end of a message cannot be told yet: the journal does not take the notice")
 		return false
 	}
+	j.await(n)
 	j.added(n, key, r)
 	return true
 }
@@ -233,22 +241,6 @@ func (j *journal) added(n *entry, key laneKey, r *adapters.Report) {
 	b, _ := j.enlist(key, r.Sender.Address.Domain(), n)
 	j.mu.Unlock()
 	j.release(b.at)
-}
-
-// keepNotice stores a report on its way to side, and has it tried. False if the journal does not take it.
-func (j *journal) keepNotice(id store.ID, op string, to *side, r *adapters.Report) bool {
-	n := j.newNotice(id)
-	key := reportLane(to, r)
-	octets, err := encodeNotice(r, op, to.name)
-	if err == nil {
-		err = j.append(n, key, octets)
-	}
-	if err != nil {
-		j.gateway.log.Error().Str("id", op).Str("fault", clip(err.Error())).Msg("a notice could not be stored")
-		return false
-	}
-	j.added(n, key, r)
-	return true
 }
 
 // deliverNotice tries a stored notice. Nothing answers a notice: one that is refused is forgotten (T-LP-06).

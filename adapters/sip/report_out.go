@@ -159,7 +159,7 @@ func noticeOf(r *adapters.Report) (imdn.Kind, imdn.Status, adapters.Dispositions
 
 // Report implements adapters.Adapter. Nothing answers a report: its own failure is only returned.
 func (a *Adapter) Report(ctx context.Context, hops []resolver.Target, r *adapters.Report) adapters.Status {
-	o := WriteOptions{FromTag: wire.NewTag(), CSeq: a.nextCSeq(), Now: time.Now()}
+	o := WriteOptions{FromTag: wire.NewTag(), CSeq: a.nextCSeq(), Now: time.Now(), NoticeID: messageIDOf(r.ID)}
 	if callIDOf(r.Thread) == "" {
 		o.CallID = wire.NewCallID("")
 	}

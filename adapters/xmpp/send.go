@@ -1,6 +1,7 @@
 package xmpp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -128,7 +129,7 @@ func (a *Adapter) Report(ctx context.Context, hops []resolver.Target, r *adapter
 	if l == nil {
 		return st
 	}
-	id := randomID()
+	id := cmp.Or(r.ID, randomID())
 	octets, err := stanza.AppendReport(nil, r, id)
 	if err != nil {
 		return refusal(err)
