@@ -17,12 +17,18 @@ type faultsCommand struct {
 	Seed       uint64 `help:"The seed of load and faults; 0: a random one, which is printed."`
 	Binary     string `type:"existingfile" help:"The isthmus to break; this one by default."`
 	Failpoints bool   `help:"The isthmus was built with -tags failpoints: also end it at its named points."`
+	OSCrash    bool   `name:"os-crash" help:"End the gateway's whole machine instead: it runs in a virtual one (QEMU). The isthmus is static (CGO_ENABLED=0)."`
+	Unsynced   bool   `help:"With --os-crash, of an isthmus built with -tags failpoints: its store does not sync, and messages must be lost."`
+	Guest      bool   `hidden:"" help:"Be the first process of that machine."`
 	Directory  string `help:"Where configurations, logs and stores go; a new temporary directory by default."`
 	JSON       bool   `name:"json" help:"Print the summary as JSON."`
 }
 
 // Run executes it.
 func (c *faultsCommand) Run(ctx context.Context, p process) (err error) {
+	if c.Guest {
+		faults.Guest()
+	}
 	if c.Seed == 0 {
 		c.Seed = uint64(rand.Uint32())
 	}
@@ -38,7 +44,7 @@ func (c *faultsCommand) Run(ctx context.Context, p process) (err error) {
 	}
 	fmt.Fprintf(p.err, "seed %d, in %s\n", c.Seed, c.Directory)
 	sum, err := faults.Run(ctx, faults.Config{
-		Binary: c.Binary, Failpoints: c.Failpoints, Rounds: c.Rounds, Workers: c.Workers, Seed: c.Seed, Directory: c.Directory, Log: p.err,
+		Binary: c.Binary, Failpoints: c.Failpoints, OSCrash: c.OSCrash, Unsynced: c.Unsynced, Rounds: c.Rounds, Workers: c.Workers, Seed: c.Seed, Directory: c.Directory, Log: p.err,
 	})
 	if c.JSON {
 		e := json.NewEncoder(p.out)

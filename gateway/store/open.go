@@ -16,6 +16,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
+
+	"github.com/isthmus-gateway/isthmus/internal/failpoint"
 )
 
 // Config is what Open needs.
@@ -197,7 +199,7 @@ func (e *engine) start(c *Config) error {
 		ServerName: "isthmus", DontListen: true, NoSigs: true, NoLog: false, JetStream: true, DisableJetStreamBanner: true,
 		StoreDir: c.Directory,
 		// "Acknowledged means synced; there is no faster default" (promise P2). The engine's own default is to sync every two minutes.
-		SyncAlways:         true,
+		SyncAlways:         !failpoint.Unsynced(),
 		JetStreamMaxMemory: 64 << 20,
 		// Room for the journal, its progress, what is being forgotten, and the facts.
 		JetStreamMaxStore: 2*c.MaxOctets + 1<<30,

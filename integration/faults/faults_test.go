@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,4 +32,50 @@ func TestT_FI_01_NothingIsLostAtAnyFault(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Error(err)
 	}
+}
+
+// T-FI-02: a machine that is ended at any time has what the gateway acknowledged, and the rounds find it when it has not.
+// `isthmus faults --os-crash --rounds N` plays more.
+func TestT_FI_02_NothingIsLostWhenTheMachineEnds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots virtual machines")
+	}
+	binary := filepath.Join(t.TempDir(), "isthmus")
+	build := exec.Command("go", "build", "-tags", "failpoints", "-o", binary, "github.com/isthmus-gateway/isthmus/cmd/isthmus")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	run := func(t *testing.T, unsynced bool) faults.Summary {
+		dir, err := os.MkdirTemp("", "isthmus-faults-test-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, err := faults.Run(t.Context(), faults.Config{Binary: binary, OSCrash: true, Unsynced: unsynced, Rounds: 1, Workers: 1, Seed: 3, Directory: dir, Log: t.Output()})
+		switch {
+		case errors.Is(err, faults.ErrNoMachine) && os.Getenv("CI") == "":
+			t.Skip(err)
+		case err != nil:
+			t.Fatal(err)
+		}
+		sum.Print(t.Output())
+		if (sum.Total.Violations > 0) == unsynced {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+			return sum
+		}
+		t.Logf("consoles and disks are in %s", dir)
+		return sum
+	}
+	t.Run("synced", func(t *testing.T) {
+		if sum := run(t, false); sum.Total.Violations > 0 || sum.Total.Acknowledged == 0 || sum.Total.Delivered == 0 {
+			t.Errorf("%+v", sum.Total)
+		}
+	})
+	t.Run("not synced", func(t *testing.T) {
+		if sum := run(t, true); sum.Total.Violations == 0 {
+			t.Errorf("nothing is lost by a store that does not sync: the rounds find nothing: %+v", sum.Total)
+		}
+	})
 }

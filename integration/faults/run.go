@@ -19,6 +19,11 @@ type Config struct {
 	Binary string
 	// Failpoints tells that Binary was built with -tags failpoints: it is ended at its named points too.
 	Failpoints bool
+	// OSCrash plays rounds in which the gateway's whole machine is ended: it runs in a virtual one (QEMU). Binary must be static then.
+	OSCrash bool
+	// Unsynced has the store in that machine not sync, which loses messages: to see that the rounds can fail. Binary was built with
+	// -tags failpoints.
+	Unsynced bool
 	// Rounds are played in all, default 20, by Workers at once, default 2, each with a gateway of its own.
 	Rounds, Workers int
 	// Seed makes the load and the faults; a round's are those of Seed and its number. What the machine does beside is not repeated.
@@ -90,7 +95,7 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 	for range min(c.Workers, c.Rounds) {
 		wait.Go(func() {
 			for n := range numbers {
-				counts, kind, r, err := c.round(n)
+				counts, kind, r, err := c.round(ctx, n)
 				mu.Lock()
 				fault = errors.Join(fault, err)
 				k := sum.Kinds[kind]
@@ -105,7 +110,7 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 				if r != nil {
 					sum.Broken = append(sum.Broken, *r)
 					if c.Log != nil {
-						fmt.Fprintf(c.Log, "round %d (%s): %q, see %s\n", r.Number, r.Fault, r.Violations, r.Directory)
+						fmt.Fprintf(c.Log, "round %d (%s): %d violations, %q, see %s\n", r.Number, r.Fault, len(r.Violations), r.Violations[0], r.Directory)
 					}
 				}
 				mu.Unlock()
@@ -128,10 +133,20 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 }
 
 // round plays one in a directory of its own.
-func (c *Config) round(number int) (counts Counts, kind string, broken *Round, err error) {
+func (c *Config) round(ctx context.Context, number int) (counts Counts, kind string, broken *Round, err error) {
 	dir := filepath.Join(c.Directory, fmt.Sprintf("round-%04d", number))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return counts, "", nil, err
+	}
+	if c.OSCrash {
+		counts, kind, bad, fault, err := c.osRound(ctx, number, dir)
+		switch {
+		case err != nil:
+			return counts, kind, nil, fmt.Errorf("round %d (%s): %w", number, fault, err)
+		case len(bad) > 0:
+			return counts, kind, &Round{number, fault, bad, dir}, nil
+		}
+		return counts, kind, nil, os.RemoveAll(dir)
 	}
 	p, err := newPlay(c, dir, number)
 	if err != nil {
@@ -163,8 +178,11 @@ func (s *Summary) Print(w io.Writer) {
 	row("all", s.Total)
 	fmt.Fprintf(w, "seed %d, %.0f s\n", s.Seed, s.Seconds)
 	for _, r := range s.Broken {
-		for _, v := range r.Violations {
+		for _, v := range r.Violations[:min(len(r.Violations), 10)] {
 			fmt.Fprintf(w, "round %d, %s: %s\n", r.Number, r.Fault, v)
+		}
+		if n := len(r.Violations) - 10; n > 0 {
+			fmt.Fprintf(w, "round %d, %s: %d more, see --json\n", r.Number, r.Fault, n)
 		}
 	}
 }

@@ -4,3 +4,6 @@ package failpoint
 
 // Hit does nothing in this build.
 func Hit(string) {}
+
+// Unsynced is false in this build.
+func Unsynced() bool { return false }

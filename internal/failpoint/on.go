@@ -27,3 +27,6 @@ func Hit(at string) {
 		select {} // nothing more of the process runs
 	}
 }
+
+// Unsynced tells whether the store is not to sync (ISTHMUS_UNSYNCED=1): for a test of what finds the messages that are lost then.
+func Unsynced() bool { return os.Getenv("ISTHMUS_UNSYNCED") == "1" }

@@ -1,0 +1,128 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// osFault is one round with a virtual machine.
+type osFault struct {
+	kind string
+	up   time.Duration // when the XMPP side comes, after the load has begun; 0: not before the crash
+	at   time.Duration // when the machine is ended
+	bad  int           // seconds after which the disk fails; 0: it does not
+}
+
+func (f osFault) String() string {
+	return fmt.Sprintf("%s after %v", f.kind, f.at.Round(time.Millisecond))
+}
+
+// chooseOS makes a round's fault. Messages are stored while the XMPP side is away, so that it is away in each, at least at first.
+func chooseOS(r *rand.Rand) osFault {
+	f := osFault{kind: "os crash, storing", at: time.Duration(1500+r.IntN(6500)) * time.Millisecond}
+	switch r.IntN(6) {
+	case 0, 1:
+		f.kind = "os crash, handing over"
+		f.up = time.Duration(500+r.IntN(2000)) * time.Millisecond
+		f.at = f.up + time.Duration(r.IntN(8000))*time.Millisecond // the first retry is after 5 s
+	case 2:
+		f.kind = "disk errors, os crash"
+		f.bad = 9 + r.IntN(4) // from when the disk is there, which is before the load
+		f.at = time.Duration(f.bad)*time.Second + time.Duration(4000+r.IntN(5000))*time.Millisecond
+	}
+	return f
+}
+
+// osRound plays one round: the gateway in a virtual machine, both sides outside of it. The machine is ended at a random time, and what it had
+// acknowledged must be delivered, or told, after it has started again with the same disk.
+func (c *Config) osRound(ctx context.Context, number int, dir string) (counts Counts, kind string, bad []string, fault string, err error) {
+	random := rand.New(rand.NewPCG(c.Seed, uint64(number)))
+	f := chooseOS(random)
+	if c.Unsynced {
+		f = osFault{kind: "os crash, not synced", at: time.Duration(2000+random.IntN(3000)) * time.Millisecond}
+	}
+	m, err := newMachine(c.Binary, dir)
+	if err != nil {
+		return counts, f.kind, nil, f.String(), err
+	}
+	defer m.crash()
+	xmpp, err := newXMPPSide()
+	if err != nil {
+		return counts, f.kind, nil, f.String(), err
+	}
+	defer xmpp.down(true)
+	sip, err := newSIPSide(m.sip)
+	if err != nil {
+		return counts, f.kind, nil, f.String(), err
+	}
+	defer sip.close()
+	l := newLedger()
+	xmpp.begin(l)
+	sip.begin(l)
+	xmpp.down(true)
+	if err := m.boot(guestSpec{Unsynced: c.Unsynced, ErrorsAfter: f.bad}, xmpp.port, sip.port()); err != nil {
+		return counts, f.kind, nil, f.String(), err
+	}
+	var load sync.WaitGroup
+	ending := make(chan struct{})
+	var end sync.Once
+	stop := func() { end.Do(func() { close(ending) }) }
+	defer load.Wait()
+	defer stop()
+	for i := range 12 {
+		r := rand.New(rand.NewPCG(random.Uint64(), 1))
+		load.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-ending:
+					return
+				case <-time.After(time.Duration(r.IntN(30)) * time.Millisecond):
+				}
+				sip.say(fmt.Sprintf("romeo%d@sip.test", i), fmt.Sprintf("juliet%d@xmpp.test", i), fmt.Sprintf("r%dp%dn%d", number, i, n))
+			}
+		})
+	}
+	began := time.Now()
+	if f.up > 0 {
+		time.Sleep(f.up)
+		if err := xmpp.up(); err != nil {
+			return counts, f.kind, nil, f.String(), err
+		}
+	}
+	time.Sleep(f.at - time.Since(began))
+	console := m.crash()
+	stop()
+	before := l.counts()
+	if f.bad > 0 && !strings.Contains(console, "the store fails") {
+		bad = append(bad, "the disk failed, and the gateway did not say so")
+	}
+	if before.Acknowledged == 0 {
+		bad = append(bad, "nothing was acknowledged before the crash: the round shows nothing")
+	}
+	if err := xmpp.up(); err != nil {
+		return counts, f.kind, nil, f.String(), err
+	}
+	if err := m.boot(guestSpec{}, xmpp.port, sip.port()); err != nil {
+		return counts, f.kind, nil, f.String(), errors.Join(err, ctx.Err())
+	}
+	load.Wait()
+	patience := 90 * time.Second
+	if c.Unsynced {
+		patience = 20 * time.Second // what is lost does not come
+	}
+	for limit := time.Now().Add(patience); time.Now().Before(limit); time.Sleep(50 * time.Millisecond) {
+		if open, quiet := l.open(); open == 0 && quiet > 1500*time.Millisecond {
+			break
+		}
+	}
+	m.crash()
+	counts = l.counts()
+	counts.Crashes = 1
+	return counts, f.kind, append(bad, l.check(1)...), f.String(), os.Remove(m.disk())
+}
