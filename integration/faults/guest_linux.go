@@ -21,14 +21,13 @@ func Guest() {
 		fmt.Fprintln(os.Stderr, "this is the first process of the virtual machine that `isthmus faults --os-crash` starts, and nothing else")
 		os.Exit(2)
 	}
-	if err := guest(); err != nil {
-		fmt.Println(guestFault + err.Error())
-	}
+	fmt.Println(guestFault + guest().Error())
 	for {
 		time.Sleep(time.Hour) // a kernel without its first process panics, and the host would see less
 	}
 }
 
+// guest returns when the gateway has ended, or could not begin: an error in any case.
 func guest() error {
 	octets, err := os.ReadFile(guestSpecFile)
 	if err != nil {

@@ -29,9 +29,7 @@ type machine struct {
 	boots   int
 	cmd     *exec.Cmd
 	done    chan struct{}
-	ready   chan struct{}
 	console *bytes.Buffer // read when it has ended
-	fault   error
 }
 
 // guestSpec is what the first process of the guest is to do.
