@@ -1,0 +1,183 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/gateway/store"
+)
+
+// bucketNodes holds the leases by the names of the nodes.
+const bucketNodes = "nodes"
+
+// lease is a node's sign of life.
+type lease struct {
+	// Incarnation tells a node that was fenced, or started again, from what it was before.
+	Incarnation string `json:"i"`
+	// Leaving tells that it hands all its parts on.
+	Leaving bool `json:"leaving,omitempty"`
+}
+
+// fresh tells whether this node's lease lives for certain. The time is looked at by both clocks: the one that never goes back stands still while
+// a machine sleeps, and the other one may be set.
+func (c *Cluster) fresh() bool {
+	at := c.renewed.Load()
+	if at == nil {
+		return false
+	}
+	now := time.Now()
+	return now.Sub(*at) < c.times.Fence && now.Round(0).Sub(at.Round(0)) < c.times.Fence
+}
+
+// join writes a lease where there is none.
+func (c *Cluster) join(ctx context.Context) error {
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.times.Renew)
+	defer cancel()
+	c.mu.Lock()
+	before, draining := c.incarnation, c.draining
+	next := newIncarnation()
+	c.mu.Unlock()
+	octets, err := json.Marshal(lease{next, draining})
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	err = c.facts.Create(ctx, bucketNodes, c.node, octets, c.times.Life)
+	if errors.Is(err, store.ErrExists) {
+		have, revision, rerr := c.facts.Get(ctx, bucketNodes, c.node)
+		var l lease
+		switch {
+		case rerr != nil:
+			return rerr
+		case json.Unmarshal(have, &l) != nil || before == "" || l.Incarnation != before:
+			return errTwin
+		}
+		// It is this process's own, from before the fence fell.
+		err = c.facts.Replace(ctx, bucketNodes, c.node, octets, revision, c.times.Life)
+	}
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.incarnation = next
+	c.owned, c.disown = context.WithCancel(c.ctx)
+	c.renewed.Store(&began)
+	c.mu.Unlock()
+	c.poke()
+	return nil
+}
+
+// renew renews the lease. Whether it lives is what fresh says, whatever happens here.
+func (c *Cluster) renew(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, c.times.Renew)
+	defer cancel()
+	c.mu.Lock()
+	mine := lease{c.incarnation, c.draining}
+	c.mu.Unlock()
+	octets, err := json.Marshal(mine)
+	if err != nil {
+		return
+	}
+	began := time.Now()
+	if at := c.renewed.Load(); at != nil {
+		var end context.CancelFunc
+		ctx, end = context.WithDeadline(ctx, at.Add(c.times.Fence))
+		defer end()
+	}
+	have, revision, err := c.facts.Get(ctx, bucketNodes, c.node)
+	var l lease
+	if err == nil && (json.Unmarshal(have, &l) != nil || l.Incarnation != mine.Incarnation) {
+		err = errTwin
+	}
+	if errors.Is(err, errTwin) || errors.Is(err, store.ErrNotFound) {
+		c.mu.Lock()
+		c.fall() // whatever the clocks say
+		c.mu.Unlock()
+		c.poke()
+	}
+	if err == nil {
+		err = c.facts.Replace(ctx, bucketNodes, c.node, octets, revision, c.times.Life)
+	}
+	if err != nil {
+		if c.ctx.Err() == nil {
+			c.log.Warn().Err(err).Msg("cluster: the lease could not be renewed")
+		}
+		return
+	}
+	c.mu.Lock()
+	// Not if the fence fell meanwhile: what was fenced stays so until it joins again.
+	if at := c.renewed.Load(); at != nil && c.fresh() {
+		c.renewed.Store(&began)
+	}
+	c.mu.Unlock()
+}
+
+// keep renews the lease until the end, has the fence fall when that does not succeed, and joins again.
+func (c *Cluster) keep() {
+	next := c.times.Renew
+	for {
+		wait := next
+		if at := c.renewed.Load(); at != nil {
+			wait = min(wait, max(0, time.Until(at.Add(c.times.Fence))))
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-c.ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		if c.renewed.Load() != nil && !c.fresh() {
+			c.mu.Lock()
+			c.fall()
+			c.mu.Unlock()
+			c.metrics.fallen()
+			c.log.Error().Msg("cluster: the lease was not renewed in time: this node does nothing for its parts until it has another one")
+			c.poke()
+		}
+		began := time.Now()
+		if c.renewed.Load() == nil {
+			next = c.times.Renew / 8
+			if err := c.join(c.ctx); err == nil {
+				next = c.times.Renew
+				c.log.Info().Msg("cluster: this node is a member again")
+			}
+			continue
+		}
+		c.renew(c.ctx)
+		next = c.times.Renew
+		if at := c.renewed.Load(); at == nil || at.Before(began) { // it failed
+			next = c.times.Renew / 8
+		}
+	}
+}
+
+// fall has this node own nothing. The caller holds the lock.
+func (c *Cluster) fall() {
+	c.renewed.Store(nil)
+	c.disown()
+	for n := range c.parts {
+		if c.parts[n].state.Swap(idle) != idle {
+			c.lost = append(c.lost, n)
+		}
+	}
+}
+
+// resign ends the lease of a node that has left.
+func (c *Cluster) resign() {
+	ctx, cancel := context.WithTimeout(context.Background(), c.times.Renew)
+	defer cancel()
+	have, _, err := c.facts.Get(ctx, bucketNodes, c.node)
+	var l lease
+	if err == nil && json.Unmarshal(have, &l) == nil && l.Incarnation == c.incarnation {
+		err = c.facts.Delete(ctx, bucketNodes, c.node)
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		c.log.Warn().Err(err).Msg("cluster: the lease is left to end by itself")
+	}
+}
