@@ -186,9 +186,9 @@ func (j *journal) revive(e *entry) error {
 		return err
 	}
 	now := time.Now()
-	life := j.limits.Life
+	life := j.gateway.limits().Life
 	if e.kind == store.KindNotice {
-		life = j.limits.NoticeLife
+		life = j.gateway.limits().NoticeLife
 	}
 	j.mu.Lock()
 	if j.dead[e.id] != e {

@@ -23,8 +23,7 @@ import (
 // It is bounded by two generations, as origins is. Safe for use from many goroutines.
 type duplicates struct {
 	seeds  [2]maphash.Seed
-	half   int
-	life   time.Duration
+	bounds generationBounds
 	copies atomic.Bool // a Copy was remembered: until then, none is looked for
 	found  atomic.Uint64
 	shards [originShards]duplicateShard
@@ -47,7 +46,8 @@ type known struct {
 const maxWaiting = 16
 
 func newDuplicates(limit int, life time.Duration) *duplicates {
-	u := &duplicates{half: max(1, limit/2/originShards), life: life}
+	u := &duplicates{}
+	u.bounds.set(limit, life)
 	u.seeds[0], u.seeds[1] = maphash.MakeSeed(), maphash.MakeSeed()
 	return u
 }
@@ -106,7 +106,8 @@ func (u *duplicates) begin(now time.Time, d *delivery) (adapters.Status, verdict
 	s := &u.shards[k[0]%originShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.turn(now, u.half, u.life)
+	half, life := u.bounds.get()
+	s.turn(now, half, life)
 	have, again := s.young[k]
 	if !again {
 		have, again = s.old[k]
@@ -141,7 +142,8 @@ func (u *duplicates) settle(now time.Time, d *delivery, status adapters.Status) 
 	s := &u.shards[k[0]%originShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.turn(now, u.half, u.life)
+	half, life := u.bounds.get()
+	s.turn(now, half, life)
 	delete(s.old, k)
 	if status.Outcome == adapters.Failure && status.Reason != adapters.ReasonOutcomeUnknown {
 		delete(s.young, k)
@@ -163,7 +165,8 @@ func (u *duplicates) restore(from *side, op *adapters.MessageOp) {
 	s := &u.shards[k[0]%originShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.turn(time.Now(), u.half, u.life)
+	half, life := u.bounds.get()
+	s.turn(time.Now(), half, life)
 	u.copies.Store(u.copies.Load() || op.OriginID == "")
 	s.put(k, known{outcome: adapters.Indeterminate})
 }

@@ -30,19 +30,16 @@ type Resolver interface {
 type Config struct {
 	// Adapters are joined by the gateway, started in this order and stopped in the reverse order.
 	Adapters []adapters.Adapter
-	// Routes say which domain lives behind which adapter. A domain without a route is refused: default closed.
-	Routes []Route
-	// Resolver finds next hops for routes without static ones, and the addresses of static ones that are names; nil if every
-	// route has static next hops that are addresses.
+	// Routes, Resolver, Limits and NoTrace are as in Settings.
+	Routes   []Route
 	Resolver Resolver
 	Limits   Limits
+	NoTrace  bool
 	// Logger gets one line at the end of each operation.
 	Logger zerolog.Logger
 	// OpenStore opens what holds the messages that the gateway has answered for and not handed over; Start calls it, once. Who opened
 	// it closes it, after Shutdown. nil: there is none, and a message that cannot be handed over while its sender waits is refused.
 	OpenStore func(ctx context.Context) (store.Durable, error)
-	// NoTrace has the gateway leave no trace in messages: one that comes back to it is known by its hop count and by repeats alone.
-	NoTrace bool
 	// Registerer takes the gateway's metrics; nil means none are kept.
 	Registerer prometheus.Registerer
 	// Observe sees each operation as it is handed on: the canonical form in the middle, for the demo. nil costs nothing.
@@ -158,11 +155,9 @@ func (l *Limits) setDefaults() error {
 
 // Gateway is the core. Make it with New, then Start, Wait, Shutdown, each once.
 type Gateway struct {
-	limits  Limits
-	routes  map[string]*route
+	now     atomic.Pointer[settings]
 	order   []*side
 	sides   map[string]*side
-	lookup  Resolver
 	log     zerolog.Logger
 	metrics *metrics
 	observe func(Observation)
@@ -176,10 +171,8 @@ type Gateway struct {
 
 	duplicates *duplicates
 	repeats    *repeats
-	brake      *brake
 	activities *brake // of messages that only tell what their sender does
 	tracer     tracer
-	traceless  bool
 
 	openStore func(context.Context) (store.Durable, error)
 
@@ -197,16 +190,18 @@ type side struct {
 	index   int
 }
 
+// label is the side in logs; a domain whose route was taken away has none.
+func (s *side) label() string {
+	if s == nil {
+		return "none"
+	}
+	return s.name
+}
+
 // New checks cfg and makes a gateway; nothing is started.
 func New(cfg Config) (*Gateway, error) {
-	limits := cfg.Limits
-	if err := limits.setDefaults(); err != nil {
-		return nil, err
-	}
 	g := &Gateway{
-		limits:  limits,
 		sides:   make(map[string]*side, len(cfg.Adapters)),
-		lookup:  cfg.Resolver,
 		log:     cfg.Logger,
 		observe: cfg.Observe,
 		stopped: make(chan struct{}),
@@ -219,19 +214,21 @@ func New(cfg Config) (*Gateway, error) {
 		g.sides[s.name] = s
 		g.order = append(g.order, s)
 	}
-	var err error
-	if g.routes, err = newRoutes(cfg.Routes, g.sides, cfg.Resolver != nil); err != nil {
+	now, err := g.newSettings(Settings{Routes: cfg.Routes, Resolver: cfg.Resolver, Limits: cfg.Limits, NoTrace: cfg.NoTrace})
+	if err != nil {
 		return nil, err
 	}
+	g.now.Store(now)
+	limits := &now.limits
 	if g.metrics, err = newMetrics(cfg.Registerer, g); err != nil {
 		return nil, err
 	}
 	g.ids = newIDSource()
 	g.origins = newOrigins(limits.Origins, limits.OriginLife)
 	g.duplicates = newDuplicates(limits.Duplicates, limits.DuplicateLife)
-	g.repeats, g.brake = newRepeats(limits.Repeats), newBrake(float64(limits.PairRate), limits.PairBurst)
+	g.repeats = newRepeats(limits.Repeats)
 	g.activities = newBrake(activityRate, activityBurst)
-	g.tracer, g.traceless = tracer{newTraceName()}, cfg.NoTrace
+	g.tracer = tracer{newTraceName()}
 	g.lanes = newLanes(limits.LaneMessages, limits.Messages)
 	g.watches = newWatches(g)
 	if cfg.OpenStore != nil {

@@ -24,7 +24,6 @@ type journal struct {
 	disk    store.Durable // set by start, before anything comes
 	starts  *starts       // likewise
 	tokens  *tokens       // likewise
-	limits  *Limits
 
 	mu       sync.Mutex
 	backlogs map[laneKey]*backlog
@@ -42,7 +41,7 @@ type journal struct {
 
 func newJournal(g *Gateway) *journal {
 	return &journal{
-		gateway: g, limits: &g.limits,
+		gateway:  g,
 		backlogs: map[laneKey]*backlog{}, places: map[place]*destination{}, dead: map[store.ID]*entry{},
 		pending: map[string]struct{}{},
 	}
@@ -85,7 +84,7 @@ func (j *journal) behind(key laneKey) bool {
 func (j *journal) keep(d *delivery, key laneKey, given string, failed adapters.Status) adapters.Status {
 	op := d.op
 	now := time.Now()
-	e := &entry{id: j.disk.NewID(), kind: store.KindMessage, accepted: d.began, expires: now.Add(j.limits.Life)}
+	e := &entry{id: j.disk.NewID(), kind: store.KindMessage, accepted: d.began, expires: now.Add(j.gateway.limits().Life)}
 	if !op.Expires.IsZero() && op.Expires.Before(e.expires) {
 		e.expires = op.Expires
 	}
@@ -275,7 +274,7 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 	ids := map[store.ID]bool{}
 	unreadable := 0
 	err = j.disk.Replay(ctx, nil, func(se store.Entry, p store.Progress) error {
-		if life := began.Add(max(j.limits.Life, j.limits.NoticeLife)); se.Expires.After(life) {
+		if life := began.Add(max(j.gateway.limits().Life, j.gateway.limits().NoticeLife)); se.Expires.After(life) {
 			se.Expires = life // the clock was ahead when it was accepted
 		}
 		x := seen{entry: &entry{id: se.ID, kind: se.Kind, accepted: se.Accepted, expires: se.Expires, progress: p}}
@@ -414,7 +413,7 @@ func (j *journal) sweep() {
 			continue
 		}
 		for _, e := range b.entries {
-			if !now.Before(e.expires) || !e.progress.Delayed && now.Sub(e.accepted) >= j.limits.DelayedAfter {
+			if !now.Before(e.expires) || !e.progress.Delayed && now.Sub(e.accepted) >= j.gateway.limits().DelayedAfter {
 				old = append(old, b)
 				break
 			}

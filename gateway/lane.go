@@ -38,8 +38,7 @@ type task interface{ run(ctx context.Context) }
 //
 // Each lane that has work is owned by one goroutine. Safe for use from many goroutines.
 type lanes struct {
-	perLane int
-	inAll   int64
+	perLane, inAll atomic.Int64
 
 	queued atomic.Int64
 	busy   sync.WaitGroup
@@ -63,12 +62,19 @@ type lane struct {
 }
 
 func newLanes(perLane, inAll int) *lanes {
-	l := &lanes{perLane: perLane, inAll: int64(inAll), seed: maphash.MakeSeed()}
+	l := &lanes{seed: maphash.MakeSeed()}
+	l.bound(perLane, inAll)
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	for i := range l.shards {
 		l.shards[i].lanes = make(map[laneKey]*lane)
 	}
 	return l
+}
+
+// bound sets how many tasks may wait in one lane, and be there in all. Those that are there stay.
+func (l *lanes) bound(perLane, inAll int) {
+	l.perLane.Store(int64(perLane))
+	l.inAll.Store(int64(inAll))
 }
 
 func (l *lanes) shard(k laneKey) *laneShard {
@@ -78,7 +84,7 @@ func (l *lanes) shard(k laneKey) *laneShard {
 // add puts t at the end of its lane. It returns false when the lane or the whole is full, or when lanes are draining:
 // then t has not been taken.
 func (l *lanes) add(k laneKey, t task) bool {
-	if l.queued.Add(1) > l.inAll {
+	if l.queued.Add(1) > l.inAll.Load() {
 		l.queued.Add(-1)
 		return false
 	}
@@ -90,7 +96,7 @@ func (l *lanes) add(k laneKey, t task) bool {
 		return false
 	}
 	if ln := s.lanes[k]; ln != nil {
-		if len(ln.waiting) >= l.perLane {
+		if len(ln.waiting) >= int(l.perLane.Load()) {
 			s.mu.Unlock()
 			l.queued.Add(-1)
 			return false

@@ -8,9 +8,10 @@ const loadAt = 80
 func (g *Gateway) Load() int { return g.lanes.load() }
 
 func (l *lanes) load() int {
-	from := l.inAll * loadAt / 100
-	if l.inAll <= from {
+	most := l.inAll.Load()
+	from := most * loadAt / 100
+	if most <= from {
 		return 0
 	}
-	return int(max(0, min((l.queued.Load()-from)*100/(l.inAll-from), 100)))
+	return int(max(0, min((l.queued.Load()-from)*100/(most-from), 100)))
 }

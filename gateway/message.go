@@ -79,11 +79,11 @@ func (g *Gateway) admitMessage(d *delivery) adapters.Status {
 		return adapters.Failed(adapters.ReasonLoop, "No hops left")
 	}
 	op.Hops--
-	if !g.traceless && !g.tracer.pass(op) {
+	if !g.settings().traceless && !g.tracer.pass(op) {
 		g.metrics.refusedBy.WithLabelValues("trace").Inc()
 		return adapters.Failed(adapters.ReasonLoop, "The message has been here before")
 	}
-	if limit := d.route.side.caps.MaxContent; limit > 0 && len(op.Content.Octets) > limit {
+	if limit := d.route.maxContent; limit > 0 && len(op.Content.Octets) > limit {
 		return adapters.Failed(adapters.ReasonTooLarge, fmt.Sprintf("The content is over %d octets", limit))
 	}
 	if !op.Expires.IsZero() && !op.Expires.After(d.began) {
@@ -109,7 +109,7 @@ func (g *Gateway) often(d *delivery) adapters.Status {
 		return adapters.Failed(adapters.ReasonLoop, "The same message came too often")
 	}
 	d.counted = counted
-	if !g.brake.allow(now, op.From.Address, op.To.Address) {
+	if !g.settings().brake.allow(now, op.From.Address, op.To.Address) {
 		g.metrics.refusedBy.WithLabelValues("rate").Inc()
 		return adapters.Failed(adapters.ReasonOverloaded, "Too many messages to one recipient")
 	}
@@ -165,9 +165,9 @@ func (d *delivery) deliver(ctx context.Context) (status adapters.Status) {
 		}
 	}()
 	now := time.Now()
-	op.Deadline = d.began.Add(g.limits.DirectWait)
+	op.Deadline = d.began.Add(g.limits().DirectWait)
 	if op.Activity != adapters.ActivityNone {
-		op.Deadline = d.began.Add(min(activityLife, g.limits.DirectWait))
+		op.Deadline = d.began.Add(min(activityLife, g.limits().DirectWait))
 	}
 	if !op.Expires.IsZero() && op.Expires.Before(op.Deadline) {
 		op.Deadline = op.Expires

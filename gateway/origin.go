@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -20,8 +21,7 @@ import (
 type origins struct {
 	seeds  [2]maphash.Seed
 	shards [originShards]originShard
-	half   int
-	life   time.Duration
+	bounds generationBounds
 }
 
 const originShards = 16
@@ -31,6 +31,19 @@ type originShard struct {
 	young, old map[originKey]*origin
 	born       time.Time
 	forgotten  uint64 // entries lost to the limit before their life ended
+}
+
+// generationBounds are how many entries a generation of one shard may have, and how long an entry lives at most. A change counts from the
+// next entry on.
+type generationBounds struct{ half, life atomic.Int64 }
+
+func (b *generationBounds) set(limit int, life time.Duration) {
+	b.half.Store(int64(max(1, limit/2/originShards)))
+	b.life.Store(int64(life))
+}
+
+func (b *generationBounds) get() (half int, life time.Duration) {
+	return int(b.half.Load()), time.Duration(b.life.Load())
 }
 
 // originKey is 128 bits of keyed hash, so that the table holds no copy of the attacker's strings twice.
@@ -50,7 +63,8 @@ type origin struct {
 }
 
 func newOrigins(limit int, life time.Duration) *origins {
-	o := &origins{half: max(1, limit/2/originShards), life: life}
+	o := &origins{}
+	o.bounds.set(limit, life)
 	o.seeds[0], o.seeds[1] = maphash.MakeSeed(), maphash.MakeSeed()
 	return o
 }
@@ -96,7 +110,8 @@ func (o *origins) remember(now time.Time, from, to *side, op *adapters.MessageOp
 	s := &o.shards[k[0]%originShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.turn(now, o.half, o.life)
+	half, life := o.bounds.get()
+	s.turn(now, half, life)
 	if s.young == nil {
 		s.young = make(map[originKey]*origin)
 	}
@@ -125,7 +140,8 @@ func (o *origins) settle(now time.Time, reporter *side, r *adapters.Report) (_ *
 	s := &o.shards[k[0]%originShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.turn(now, o.half, o.life)
+	half, life := o.bounds.get()
+	s.turn(now, half, life)
 	entry := s.young[k]
 	if entry == nil {
 		entry = s.old[k]

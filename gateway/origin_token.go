@@ -158,7 +158,7 @@ func (o *origin) asked(k adapters.ReportKind) bool {
 // recall finds the origin of an outcome that the table does not know any more; nil if there is none, or it is not to be told.
 func (j *journal) recall(reporter *side, r *adapters.Report) *origin {
 	o := j.tokens.open(j.gateway, reporter, r)
-	if o == nil || !o.asked(r.Kind) || time.Since(o.sent) > j.limits.Life+j.limits.NoticeLife {
+	if o == nil || !o.asked(r.Kind) || time.Since(o.sent) > j.gateway.limits().Life+j.gateway.limits().NoticeLife {
 		return nil
 	}
 	return o

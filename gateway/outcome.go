@@ -83,7 +83,7 @@ func (j *journal) settle(e *entry) {
 	ctx, cancel := context.WithTimeout(context.Background(), markWait)
 	defer cancel()
 	failpoint.Hit("settle-before")
-	err := j.disk.Put(ctx, bucketSettled, e.settles, nil, j.limits.Life+j.limits.NoticeLife)
+	err := j.disk.Put(ctx, bucketSettled, e.settles, nil, j.gateway.limits().Life+j.gateway.limits().NoticeLife)
 	failpoint.Hit("settle-after")
 	if err != nil {
 		j.gateway.log.Error().Str("entry", string(e.id)).Str("fault", clip(err.Error())).Msg("the store does not take that an outcome was told: another one may be told after a restart")
@@ -181,7 +181,7 @@ func (t *reporting) tell(ctx context.Context) adapters.Status {
 	if r == nil || r.side != t.to {
 		return adapters.Failed(adapters.ReasonDomainNotFound, "")
 	}
-	hops, failed := g.nextHops(ctx, r, t.report.Sender.Address, time.Now().Add(g.limits.DirectWait))
+	hops, failed := g.nextHops(ctx, r, t.report.Sender.Address, time.Now().Add(g.limits().DirectWait))
 	if failed.Outcome != 0 {
 		return failed
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -19,7 +20,7 @@ import (
 //
 // It is bounded by two generations of one window each. Safe for use from many goroutines.
 type repeats struct {
-	most   uint8 // 0: nothing is counted
+	most   atomic.Uint32 // at most 200; 0: nothing is counted
 	seeds  [2]maphash.Seed
 	shards [originShards]repeatShard
 }
@@ -43,14 +44,19 @@ const (
 )
 
 func newRepeats(most int) *repeats {
-	p := &repeats{most: uint8(min(most, 200))}
+	p := &repeats{}
+	p.bound(most)
 	p.seeds[0], p.seeds[1] = maphash.MakeSeed(), maphash.MakeSeed()
 	return p
 }
 
+// bound sets how often the same may come.
+func (p *repeats) bound(most int) { p.most.Store(uint32(min(most, 200))) }
+
 // allow counts op. It returns false if the same came too often, and the key for forgive.
 func (p *repeats) allow(now time.Time, op *adapters.MessageOp) (k originKey, ok bool) {
-	if p.most == 0 || op.Activity != adapters.ActivityNone {
+	most := uint8(p.most.Load())
+	if most == 0 || op.Activity != adapters.ActivityNone {
 		return k, true
 	}
 	id, kind := op.OriginID, byte(1)
@@ -82,7 +88,7 @@ func (p *repeats) allow(now time.Time, op *adapters.MessageOp) (k originKey, ok 
 		s.young = make(map[originKey]repeated)
 	}
 	s.young[k] = r
-	return k, r.times <= p.most
+	return k, r.times <= most
 }
 
 // forgive takes back what allow counted for a message that failed: to try again is right, and what failed turns in no circle.

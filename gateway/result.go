@@ -29,7 +29,7 @@ var operationNames = [operations]string{opMessage: "message", opReport: "report"
 type result struct {
 	operation         operation
 	id                string
-	from, to          *side // to is nil when no route was found
+	from, to          *side // nil when no route was found, or is there any more
 	began             time.Time
 	status            adapters.Status
 	sender, recipient cpim.Address
@@ -48,7 +48,7 @@ func (g *Gateway) finish(r *result) {
 	if e == nil {
 		return
 	}
-	e.Str("operation", operationNames[r.operation]).Str("id", r.id).Str("from", r.from.name)
+	e.Str("operation", operationNames[r.operation]).Str("id", r.id).Str("from", r.from.label())
 	if r.to != nil {
 		e.Str("to", r.to.name)
 	}

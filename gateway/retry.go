@@ -31,7 +31,7 @@ func (t *retry) run(ctx context.Context) {
 		ended := b.expired(now)
 		var late []*entry
 		for _, e := range b.entries {
-			if e.kind == store.KindMessage && !e.progress.Delayed && now.Sub(e.accepted) >= j.limits.DelayedAfter {
+			if e.kind == store.KindMessage && !e.progress.Delayed && now.Sub(e.accepted) >= j.gateway.limits().DelayedAfter {
 				late = append(late, e)
 			}
 		}
@@ -159,7 +159,7 @@ func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se s
 	r := g.routeOf(op.To.Address.Domain())
 	status = adapters.Failed(adapters.ReasonDomainNotFound, "")
 	if r != nil && r.side.index == b.key.side {
-		op.Deadline = began.Add(g.limits.DirectWait)
+		op.Deadline = began.Add(g.limits().DirectWait)
 		if e.expires.Before(op.Deadline) {
 			op.Deadline = e.expires
 		}
@@ -232,7 +232,7 @@ func (j *journal) tellEnd(e *entry, from *side, m *storedMessage, op *adapters.M
 // newNotice begins the entry of a notice.
 func (j *journal) newNotice(id store.ID) *entry {
 	now := time.Now()
-	return &entry{id: id, kind: store.KindNotice, accepted: now, expires: now.Add(j.limits.NoticeLife)}
+	return &entry{id: id, kind: store.KindNotice, accepted: now, expires: now.Add(j.gateway.limits().NoticeLife)}
 }
 
 // added has a notice tried that has been stored.
@@ -256,7 +256,7 @@ func (j *journal) deliverNotice(ctx context.Context, e *entry, se store.Entry) a
 	status := adapters.Failed(adapters.ReasonDomainNotFound, "")
 	tried := false
 	if route := g.routeOf(r.Sender.Address.Domain()); to != nil && route != nil && route.side == to {
-		hops, failed := g.nextHops(ctx, route, r.Sender.Address, began.Add(g.limits.DirectWait))
+		hops, failed := g.nextHops(ctx, route, r.Sender.Address, began.Add(g.limits().DirectWait))
 		status = failed
 		if failed.Outcome == 0 {
 			status = to.adapter.Report(ctx, hops, r)

@@ -31,10 +31,13 @@ type route struct {
 	side   *side
 	static []resolver.Static
 	hops   []resolver.Target // what static stands for, when all of it is addresses; else nil
+	// lookup is what finds the others, nil if there is nothing to find; maxContent what the side carries, 0 for no bound.
+	lookup     Resolver
+	maxContent int
 }
 
-func newRoutes(list []Route, sides map[string]*side, canResolve bool) (map[string]*route, error) {
-	routes := make(map[string]*route, len(list))
+func newRoutes(list []Route, sides map[string]*side, lookup Resolver) (map[string]*route, error) {
+	routes, canResolve := make(map[string]*route, len(list)), lookup != nil
 	for _, r := range list {
 		domain := strings.ToLower(strings.TrimSuffix(r.Domain, "."))
 		s := sides[r.Adapter]
@@ -48,7 +51,7 @@ func newRoutes(list []Route, sides map[string]*side, canResolve bool) (map[strin
 		case len(r.NextHops) == 0 && !canResolve:
 			return nil, fmt.Errorf("gateway: the route of %s has no next hop, and there is no resolver", domain)
 		}
-		x := &route{domain: domain, side: s, static: append([]resolver.Static(nil), r.NextHops...)}
+		x := &route{domain: domain, side: s, static: append([]resolver.Static(nil), r.NextHops...), lookup: lookup, maxContent: s.adapter.Capabilities().MaxContent}
 		named := false
 		for _, st := range x.static {
 			target, isAddress := st.Target(domain)
@@ -68,10 +71,11 @@ func newRoutes(list []Route, sides map[string]*side, canResolve bool) (map[strin
 
 // routeOf returns the route of a domain, nil if it has none: default closed.
 func (g *Gateway) routeOf(domain string) *route {
-	if r := g.routes[domain]; r != nil {
+	routes := g.settings().routes
+	if r := routes[domain]; r != nil {
 		return r
 	}
-	return g.routes[AnyDomain]
+	return routes[AnyDomain]
 }
 
 // admitAddresses finds the recipient's route and checks that the sender may use the link it came over: its domain must
@@ -99,6 +103,9 @@ func (g *Gateway) admitAddresses(from *side, sender, recipient cpim.Address) (*r
 
 // nextHops returns where r's traffic for to goes: its static next hops, or what the resolver finds before deadline.
 func (g *Gateway) nextHops(ctx context.Context, r *route, to cpim.Address, deadline time.Time) ([]resolver.Target, adapters.Status) {
+	if r == nil {
+		return nil, adapters.Failed(adapters.ReasonDomainNotFound, "") // it was there when the operation was admitted
+	}
 	if len(r.hops) > 0 {
 		return r.hops, adapters.Status{}
 	}
@@ -128,7 +135,7 @@ func (g *Gateway) resolve(ctx context.Context, r *route, to cpim.Address) ([]res
 			hops = append(hops, target)
 			continue
 		}
-		found, err := g.lookup.Static(ctx, st, to.Domain())
+		found, err := r.lookup.Static(ctx, st, to.Domain())
 		hops = append(hops, found...)
 		errs = append(errs, err)
 	}
@@ -137,7 +144,7 @@ func (g *Gateway) resolve(ctx context.Context, r *route, to cpim.Address) ([]res
 	}
 	q := resolver.QueryFor(to)
 	q.Only = r.side.caps.Protocol // the records of other protocols would take the place of the addresses that this one may use
-	found, err := g.lookup.Resolve(ctx, q)
+	found, err := r.lookup.Resolve(ctx, q)
 	for _, t := range found {
 		// The route says which side serves the domain; what its DNS offers for other protocols is not asked for.
 		if t.Protocol() == r.side.caps.Protocol {

@@ -84,7 +84,7 @@ func newWatches(g *Gateway) *watches {
 		gateway: g,
 		seed:    maphash.MakeSeed(),
 		// A lane of a pair holds at most a few requests, or a few notifications for each of its sessions.
-		lanes: newLanes(4*g.limits.WatchSessions+16, 4*g.limits.Watches),
+		lanes: newLanes(watchLanes(g.limits())),
 	}
 	for i := range w.shards {
 		w.shards[i].states = make(map[pair]*watched)
@@ -92,6 +92,12 @@ func newWatches(g *Gateway) *watches {
 	}
 	return w
 }
+
+// watchLanes is how many requests and notifications may wait for one pair, and in all.
+func watchLanes(l *Limits) (perLane, inAll int) { return 4*l.WatchSessions + 16, 4 * l.Watches }
+
+// bound takes on new limits: those of the pairs that are there stay as they are.
+func (w *watches) bound(l *Limits) { w.lanes.bound(watchLanes(l)) }
 
 func (w *watches) start() {
 	for i := range w.shards {
@@ -215,7 +221,7 @@ func (w *watches) step(p pair, e watch.Event, presentity *route, respond func(ad
 
 // open makes the state of p. The shard's lock is held.
 func (w *watches) open(s *watchShard, p pair, presentity *route) *watched {
-	limits := &w.gateway.limits
+	limits := w.gateway.limits()
 	x := &watched{pair: p, index: -1, state: watch.New(p.watcher, p.presentity, watch.Rules{
 		AsksExplicitly: presentity.side.caps.AsksExplicitly,
 		Sessions:       limits.WatchSessions,
@@ -233,7 +239,7 @@ func (w *watches) open(s *watchShard, p pair, presentity *route) *watched {
 // room tells whether one more state may be made. When all are taken, an authorization that nobody uses makes room: the presentity's side
 // keeps it too. It is looked for among a few states only, so that a full table costs no more than that. The shard's lock is held.
 func (w *watches) room(s *watchShard) bool {
-	if w.held.Load() < int64(w.gateway.limits.Watches) {
+	if w.held.Load() < int64(w.gateway.limits().Watches) {
 		return true
 	}
 	const most = 64
@@ -412,7 +418,7 @@ func (t *watchRequest) run(ctx context.Context) {
 		ID: t.id, Verb: t.request.Verb, Duration: t.request.Duration, Note: t.request.Note, Instance: t.request.Instance,
 		Watch:    adapters.WatchID{Watcher: t.pair.watcher, Presentity: t.pair.presentity},
 		Hops:     adapters.DefaultHops,
-		Deadline: time.Now().Add(g.limits.DirectWait),
+		Deadline: time.Now().Add(g.limits().DirectWait),
 	}
 	hops, failed := g.nextHops(ctx, r, t.pair.presentity, op.Deadline)
 	if failed.Outcome != 0 {
@@ -420,7 +426,7 @@ func (t *watchRequest) run(ctx context.Context) {
 		return
 	}
 	if g.observe != nil {
-		g.observe(Observation{From: g.routeOf(t.pair.watcher.Domain()).side.name, To: r.side.name, Watch: op})
+		g.observe(Observation{From: g.sideOf(t.pair.watcher.Domain()).label(), To: r.side.name, Watch: op})
 	}
 	status = r.side.adapter.Watch(ctx, hops, op)
 }
@@ -432,7 +438,7 @@ func (w *watches) answer(t *watchRequest, status adapters.WatchStatus) {
 		status.Status = adapters.Failed(adapters.ReasonInternal, "")
 	}
 	g.finish(&result{
-		operation: opWatch, id: t.id, from: g.routeOf(t.pair.watcher.Domain()).side, to: g.routeOf(t.pair.presentity.Domain()).side,
+		operation: opWatch, id: t.id, from: g.sideOf(t.pair.watcher.Domain()), to: g.sideOf(t.pair.presentity.Domain()),
 		began: t.began, verb: t.request.Verb, sender: t.pair.watcher, recipient: t.pair.presentity, status: status.Status,
 	})
 	w.step(t.pair, watch.Event{Answered: &watch.Answer{Verb: t.request.Verb, Serial: t.request.Serial, Status: status}}, nil, nil)
@@ -472,24 +478,24 @@ func (t *telling) superseded() {}
 func (t *telling) run(ctx context.Context) {
 	g := t.watches.gateway
 	status := adapters.Failed(adapters.ReasonInternal, "")
-	r, from := g.routeOf(t.pair.watcher.Domain()), g.routeOf(t.pair.presentity.Domain()).side
+	r, from := g.routeOf(t.pair.watcher.Domain()), g.sideOf(t.pair.presentity.Domain())
 	defer func() {
 		g.recovered(t.op.ID, "a notification", recover())
 		g.finish(&result{
-			operation: opNotify, id: t.op.ID, from: from, to: r.side, began: t.began, state: t.op.State,
+			operation: opNotify, id: t.op.ID, from: from, to: g.sideOf(t.pair.watcher.Domain()), began: t.began, state: t.op.State,
 			sender: t.pair.presentity, recipient: t.pair.watcher, status: status,
 		})
 		heard := &watch.Hearing{Session: t.op.Watch.Session, Status: status}
 		t.watches.step(t.pair, watch.Event{Heard: heard}, nil, nil)
 	}()
-	t.op.Deadline = time.Now().Add(g.limits.DirectWait)
+	t.op.Deadline = time.Now().Add(g.limits().DirectWait)
 	hops, failed := g.nextHops(ctx, r, t.pair.watcher, t.op.Deadline)
 	if failed.Outcome != 0 {
 		status = failed
 		return
 	}
 	if g.observe != nil {
-		g.observe(Observation{From: from.name, To: r.side.name, Notify: t.op})
+		g.observe(Observation{From: from.label(), To: r.side.name, Notify: t.op})
 	}
 	if status = r.side.adapter.Notify(ctx, hops, t.op); status.Outcome == 0 {
 		status = adapters.Failed(adapters.ReasonInternal, "")
