@@ -2,11 +2,9 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -18,7 +16,6 @@ import (
 // committer writes what comes together in one go, so that it is synced together: a sync costs as much for a hundred messages as for one
 // (THREATS.md 0.4). It adds no delay: what comes while one commit is under way waits for it, and goes with the next.
 type committer struct {
-	conn *nats.Conn
 	js   jetstream.JetStream
 	in   chan *commit
 	end  chan struct{}
@@ -27,14 +24,13 @@ type committer struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   sync.WaitGroup
-	// stored is told the engine's last sequence after each write.
-	stored func(seq uint64)
+	// stored is told what has been written, and where.
+	stored func(seq uint64, written []*nats.Msg)
 }
 
 // commit is one call's messages.
 type commit struct {
-	messages []*nats.Msg
-	atomic   bool // all or none of them are written
+	messages []*nats.Msg // all or none of them are written
 	size     int
 	ctx      context.Context // its caller waits no longer than this
 	result   chan error      // has room for one
@@ -48,8 +44,8 @@ const (
 	commitWait = 10 * time.Second
 )
 
-func newCommitter(conn *nats.Conn, js jetstream.JetStream, stored func(uint64)) *committer {
-	c := &committer{conn: conn, js: js, stored: stored, in: make(chan *commit, maxBatch), end: make(chan struct{})}
+func newCommitter(js jetstream.JetStream, stored func(uint64, []*nats.Msg)) *committer {
+	c := &committer{js: js, stored: stored, in: make(chan *commit, maxBatch), end: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.done.Go(c.run)
 	return c
@@ -65,8 +61,8 @@ func (c *committer) close() {
 }
 
 // write writes messages and returns when they are synced. ErrUnknown: they may be, or come to be.
-func (c *committer) write(ctx context.Context, atomic bool, messages ...*nats.Msg) error {
-	w := &commit{messages: messages, atomic: atomic && len(messages) > 1, ctx: ctx, result: make(chan error, 1)}
+func (c *committer) write(ctx context.Context, messages ...*nats.Msg) error {
+	w := &commit{messages: messages, ctx: ctx, result: make(chan error, 1)}
 	for _, m := range messages {
 		w.size += len(m.Data) + 256
 	}
@@ -120,120 +116,92 @@ func (c *committer) run() {
 		if len(batch) == 0 {
 			continue
 		}
-		err := c.commit(batch)
-		if err != nil && len(batch) > 1 {
-			// One that is refused must not take the others with it: a journal that has room for some takes those.
-			for _, w := range batch {
-				if one := w.ctx.Err(); one != nil {
-					w.result <- fmt.Errorf("%w: %w", ErrUnknown, one)
-					continue
-				}
-				w.result <- c.commit([]*commit{w})
-			}
-			continue
-		}
-		for _, w := range batch {
-			w.result <- err
-		}
+		c.commit(batch)
 	}
 }
 
-// commit publishes a batch and waits until it is stored.
-func (c *committer) commit(batch []*commit) error {
-	var all []*nats.Msg
-	atomic := false
-	for _, w := range batch {
-		all = append(all, w.messages...)
-		atomic = atomic || w.atomic
-	}
+// commit writes a batch, waits until it is stored, and answers.
+func (c *committer) commit(batch []*commit) {
 	ctx, cancel := context.WithTimeout(c.ctx, commitWait)
 	defer cancel()
-	if len(all) < worthwhile && !atomic {
-		return c.single(ctx, all)
+	type pack struct {
+		commits  []*commit
+		messages []*nats.Msg
+		ack      jetstream.PubAckFuture
+		err      error
 	}
-	id := nuid.Next()
-	for i, given := range all {
-		m := *given // the headers of one attempt are not those of the next
-		m.Header = clone(given.Header)
-		m.Header.Set("Nats-Batch-Id", id)
-		m.Header.Set("Nats-Batch-Sequence", strconv.Itoa(i+1))
-		if i < len(all)-1 {
-			if err := c.conn.PublishMsg(&m); err != nil {
-				return fault(err)
+	var packs []*pack
+	size := 0
+	for _, w := range batch {
+		// The messages of one commit stay together: all or none of them are written.
+		if n := len(packs); n == 0 || len(packs[n-1].messages)+len(w.messages) > packRecords || size+w.size > packOctets {
+			packs, size = append(packs, &pack{}), 0
+		}
+		p := packs[len(packs)-1]
+		p.commits, p.messages = append(p.commits, w), append(p.messages, w.messages...)
+		size += w.size
+	}
+	for _, p := range packs {
+		p.ack, p.err = c.publish(p.messages)
+	}
+	for _, p := range packs {
+		if p.err == nil {
+			p.err = c.wait(ctx, p.ack, p.messages)
+		}
+		if p.err != nil && len(p.commits) > 1 && !errors.Is(p.err, ErrUnavailable) {
+			// One that is refused must not take the others with it: a journal that has room for some takes those.
+			for _, w := range p.commits {
+				ack, err := c.publish(w.messages)
+				if err == nil {
+					err = c.wait(ctx, ack, w.messages)
+				}
+				w.result <- err
 			}
 			continue
 		}
-		m.Header.Set("Nats-Batch-Commit", "1")
-		answer, err := c.conn.RequestMsgWithContext(ctx, &m)
-		if err != nil {
-			return fault(err)
+		for _, w := range p.commits {
+			w.result <- p.err
 		}
-		var ack struct {
-			Error    *jetstream.APIError `json:"error"`
-			Count    int                 `json:"count"`
-			Sequence uint64              `json:"seq"`
-		}
-		switch err := json.Unmarshal(answer.Data, &ack); {
-		case err != nil:
-			return fmt.Errorf("%w: an answer that cannot be read", ErrUnknown)
-		case ack.Error != nil:
-			return fault(ack.Error)
-		case ack.Count != len(all):
-			return fmt.Errorf("%w: %d of %d were stored", ErrUnknown, ack.Count, len(all))
-		}
-		c.stored(ack.Sequence)
 	}
-	return nil
 }
 
-// worthwhile is from how many messages on a batch, which has a price of its own, is cheaper than a sync for each.
-const worthwhile = 12
+// publish hands a pack to the engine.
+func (c *committer) publish(messages []*nats.Msg) (jetstream.PubAckFuture, error) {
+	size := 0
+	for _, m := range messages {
+		size += len(m.Data) + 256
+	}
+	m := &nats.Msg{Subject: packPrefix + nuid.Next(), Data: make([]byte, 0, size)}
+	for _, given := range messages {
+		m.Data = appendRecord(m.Data, given)
+	}
+	ack, err := c.js.PublishMsgAsync(m)
+	return ack, fault(err)
+}
 
-// single publishes each message by itself.
-func (c *committer) single(ctx context.Context, all []*nats.Msg) error {
-	if len(all) == 1 {
-		ack, err := c.js.PublishMsg(ctx, all[0])
-		if err == nil {
-			c.stored(ack.Sequence)
-		}
+// wait waits until a pack is synced.
+func (c *committer) wait(ctx context.Context, a jetstream.PubAckFuture, messages []*nats.Msg) error {
+	select {
+	case ack := <-a.Ok():
+		c.stored(ack.Sequence, messages)
+		return nil
+	case err := <-a.Err():
 		return fault(err)
+	case <-ctx.Done():
+		return fault(ctx.Err())
 	}
-	acks := make([]jetstream.PubAckFuture, 0, len(all))
-	for _, m := range all {
-		a, err := c.js.PublishMsgAsync(m)
-		if err != nil {
-			return fault(err)
-		}
-		acks = append(acks, a)
-	}
-	var failed error
-	for _, a := range acks {
-		select {
-		case ack := <-a.Ok():
-			c.stored(ack.Sequence)
-		case err := <-a.Err():
-			failed = errors.Join(failed, fault(err))
-		case <-ctx.Done():
-			return fault(ctx.Err())
-		}
-	}
-	return failed
-}
-
-func clone(h nats.Header) nats.Header {
-	c := nats.Header{}
-	for k, v := range h {
-		c[k] = append([]string(nil), v...)
-	}
-	return c
 }
 
 // The engine's codes for a stream that has no room.
 const (
-	codeResources  = 10023 // JSInsufficientResourcesErr
-	codeStoreFull  = 10047 // JSStorageResourcesExceededErr
-	codeStreamFull = 10077 // JSStreamStoreFailedF: "maximum messages exceeded", "maximum bytes exceeded"
+	codeResources = 10023 // JSInsufficientResourcesErr
+	codeStoreFull = 10047 // JSStorageResourcesExceededErr
+	codeWrite     = 10077 // JSStreamStoreFailedF: a write or a sync that failed; the streams have no bounds of their own
 )
+
+// errWrite says that the disk refused a write or a sync. What of it is on the disk is not known, nor is what the kernel still holds: nothing
+// more is written through the same file (T-FI-04).
+var errWrite = fmt.Errorf("%w: a write failed", ErrUnknown)
 
 // fault is the engine's error as one of ours.
 func fault(err error) error {
@@ -243,8 +211,10 @@ func fault(err error) error {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
 		switch api.ErrorCode {
-		case codeResources, codeStoreFull, codeStreamFull:
+		case codeResources, codeStoreFull:
 			return fmt.Errorf("%w: %w", ErrFull, err)
+		case codeWrite:
+			return fmt.Errorf("%w: %w", errWrite, err)
 		}
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // ids makes IDs that sort by time, and never go back behind what the journal holds, whatever the clock does.
@@ -61,13 +60,13 @@ func checkID(id ID) error {
 	return nil
 }
 
-// write has messages written, and notes whether the engine takes them.
-func (s *Store) write(ctx context.Context, atomic bool, messages ...*nats.Msg) error {
+// write has messages written, all or none, and notes whether the engine takes them.
+func (s *Store) write(ctx context.Context, messages ...*nats.Msg) error {
 	e, err := s.engine()
 	if err != nil {
 		return err
 	}
-	err = e.commits.write(ctx, atomic, messages...)
+	err = e.commits.write(ctx, messages...)
 	s.suspect(err)
 	return err
 }
@@ -102,16 +101,11 @@ func (s *Store) message(e *Entry) (*nats.Msg, error) {
 	return m, nil
 }
 
-// gone are the marks that an entry and its progress are no more. They stay until nothing before them is left (see janitor): the engine
-// replaces the last message of a subject without a trace of it on the disk, so that what a mark has replaced would be there again
-// after a crash that comes later than the mark's end.
-func gone(part int, id ID) (all []*nats.Msg) {
-	for _, prefix := range [...]string{entrySubject, progressPrefix} {
-		m := nats.NewMsg(subject(prefix, part, id))
-		m.Header.Set(headerGone, "1")
-		all = append(all, m)
-	}
-	return all
+// gone is the mark that an entry is no more. It stays until nothing before it is left (see janitor): what it ends is there as long.
+func gone(part int, id ID) *nats.Msg {
+	m := nats.NewMsg(subject(entrySubject, part, id))
+	m.Header.Set(headerGone, "1")
+	return m
 }
 
 // Append implements Journal.
@@ -130,7 +124,7 @@ func (s *Store) Append(ctx context.Context, entries ...Entry) error {
 	if !s.room.take(entries, &s.cfg) {
 		return ErrFull
 	}
-	err := s.write(ctx, true, all...)
+	err := s.write(ctx, all...)
 	switch {
 	case errors.Is(err, ErrUnknown):
 		// Its caller tells somebody that it was not taken. If it was, it must not be there after a restart.
@@ -176,30 +170,27 @@ func (s *Store) Exchange(ctx context.Context, old ID, e Entry) error {
 		if err != nil || part == e.Part {
 			return fmt.Errorf("store: entry %s cannot be exchanged for itself", old)
 		}
-		engine, err := s.engine()
-		if err != nil {
-			return err
-		}
-		switch p, err := engine.journal.GetLastMsgForSubject(ctx, subject(progressPrefix, part, old)); {
+		at, _ := s.room.at(old)
+		switch r, err := s.record(ctx, at.progress); {
 		case err == nil:
 			m := nats.NewMsg(subject(progressPrefix, e.Part, old))
-			m.Data = p.Data
+			m.Data = r.data
 			all = append(all, m)
-		case !errors.Is(err, jetstream.ErrMsgNotFound):
-			return unread(err)
+		case !errors.Is(err, ErrNotFound):
+			return err
 		}
 		// It is counted once, in its new part from when it is there.
-		if err := s.write(ctx, true, append(all, gone(part, old)...)...); err != nil {
+		if err := s.write(ctx, append(all, gone(part, old))...); err != nil {
 			return err
 		}
 		s.room.also(&e)
 		return nil
 	}
 	if err == nil {
-		all = append(all, gone(part, old)...)
+		all = append(all, gone(part, old))
 	}
 	s.room.also(&e)
-	err = s.write(ctx, true, all...)
+	err = s.write(ctx, all...)
 	switch {
 	case errors.Is(err, ErrUnknown):
 		// Either the old entry is there, or the new one, or both for a moment: whoever reads them finds out.
@@ -247,7 +238,7 @@ func (s *Store) Mark(ctx context.Context, id ID, p Progress) error {
 	}
 	m := nats.NewMsg(subject(progressPrefix, part, id))
 	m.Data = data
-	return s.write(ctx, false, m)
+	return s.write(ctx, m)
 }
 
 // Remove implements Journal.
@@ -261,13 +252,13 @@ func (s *Store) Remove(ctx context.Context, list ...ID) error {
 		case err != nil:
 			return err
 		default:
-			all = append(all, gone(part, id)...)
+			all = append(all, gone(part, id))
 		}
 	}
 	if len(all) == 0 {
 		return nil
 	}
-	if err := s.write(ctx, false, all...); err != nil {
+	if err := s.write(ctx, all...); err != nil {
 		return err
 	}
 	s.room.give(list...)
@@ -292,39 +283,6 @@ func entryOf(subject string, h nats.Header, data []byte) (Entry, error) {
 	return e, nil
 }
 
-// Read implements Journal.
-func (s *Store) Read(ctx context.Context, id ID) (Entry, Progress, error) {
-	part, err := s.partOf(ctx, id)
-	if err != nil {
-		return Entry{}, Progress{}, err
-	}
-	engine, err := s.engine()
-	if err != nil {
-		return Entry{}, Progress{}, err
-	}
-	m, err := engine.journal.GetLastMsgForSubject(ctx, subject(entrySubject, part, id))
-	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && m.Header.Get(headerGone) != "" {
-		return Entry{}, Progress{}, ErrNotFound
-	}
-	if err != nil {
-		return Entry{}, Progress{}, unread(err)
-	}
-	e, err := entryOf(m.Subject, m.Header, m.Data)
-	if err != nil {
-		return e, Progress{}, err
-	}
-	p := Progress{Next: e.Accepted}
-	switch m, err := engine.journal.GetLastMsgForSubject(ctx, subject(progressPrefix, part, id)); {
-	case err == nil && m.Header.Get(headerGone) == "":
-		if p, err = progressOf(m.Data); err != nil {
-			return e, p, err
-		}
-	case err != nil && !errors.Is(err, jetstream.ErrMsgNotFound):
-		return e, p, unread(err)
-	}
-	return e, p, nil
-}
-
 func progressOf(data []byte) (Progress, error) {
 	var p storedProgress
 	if err := json.Unmarshal(data, &p); err != nil {
@@ -333,115 +291,8 @@ func progressOf(data []byte) (Progress, error) {
 	return Progress(p), nil
 }
 
-// Replay implements Journal. The order is that in which the engine holds entries, among which the janitor moves old ones.
-func (s *Store) Replay(ctx context.Context, parts []int, f func(Entry, Progress) error, corrupt func(ID, error)) error {
-	if parts != nil && len(parts) == 0 {
-		return nil
-	}
-	engine, err := s.engine()
-	if err != nil {
-		return err
-	}
-	known := map[ID]Progress{}
-	err = scan(ctx, engine.journal, filters(progressPrefix, parts), false, func(m jetstream.Msg) error {
-		_, id := ofSubject(m.Subject())
-		p, err := progressOf(m.Data())
-		if err != nil {
-			corrupt(id, err)
-			return nil
-		}
-		known[id] = p
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return scan(ctx, engine.journal, filters(entrySubject, parts), false, func(m jetstream.Msg) error {
-		e, err := entryOf(m.Subject(), m.Headers(), m.Data())
-		if err != nil {
-			corrupt(e.ID, err)
-			return nil
-		}
-		p, ok := known[e.ID]
-		if !ok {
-			p = Progress{Next: e.Accepted}
-		}
-		return f(e, p)
-	})
-}
-
 // Release implements Journal. Without a cluster every part stays this node's.
 func (s *Store) Release(...int) {}
-
-// scan calls f for each message that the journal holds now under some subjects, and that is not gone.
-func scan(ctx context.Context, stream jetstream.Stream, subjects []string, headersOnly bool, f func(jetstream.Msg) error) error {
-	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubjects: subjects, HeadersOnly: headersOnly,
-	})
-	if err != nil {
-		return unread(err)
-	}
-	info, err := consumer.Info(ctx)
-	if err != nil {
-		return unread(err)
-	}
-	for left := info.NumPending; left > 0; {
-		batch, err := consumer.FetchNoWait(int(min(left, 1000)))
-		if err != nil {
-			return unread(err)
-		}
-		got := 0
-		for m := range batch.Messages() {
-			got++
-			left--
-			if m.Headers().Get(headerGone) != "" {
-				continue
-			}
-			if err := f(m); err != nil {
-				return err
-			}
-		}
-		if err := batch.Error(); err != nil {
-			return unread(err)
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if got > 0 {
-			continue
-		}
-		// What was on its way may have been replaced meanwhile: marks of what is gone end by themselves.
-		info, err := consumer.Info(ctx)
-		if err != nil {
-			return unread(err)
-		}
-		left = info.NumPending
-	}
-	return nil
-}
-
-// survey learns what the journal holds.
-func (s *Store) survey(ctx context.Context, e *engine) error {
-	info, err := e.journal.Info(ctx)
-	if err != nil {
-		return unread(err)
-	}
-	s.room.begin(info.State.LastSeq)
-	return scan(ctx, e.journal, filters(entrySubject, nil), true, func(m jetstream.Msg) error {
-		part, id := ofSubject(m.Subject())
-		size, err := strconv.ParseInt(m.Headers().Get("Nats-Msg-Size"), 10, 64)
-		if err != nil {
-			return fmt.Errorf("store: entry %s: %w", id, err)
-		}
-		at, err := m.Metadata()
-		if err != nil {
-			return fmt.Errorf("store: entry %s: %w", id, err)
-		}
-		s.room.add(id, part, size, at.Sequence.Stream)
-		s.ids.behind(id)
-		return nil
-	})
-}
 
 // Usage implements Journal.
 func (s *Store) Usage() Usage {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,8 +18,9 @@ const (
 	tidyFrom = 2000
 	// tidyAlways is after how long it is done anyhow.
 	tidyAlways = 30 * time.Second
-	// moveFrom is how many messages the log may have, beyond moveTimes those of the entries that are there, before old ones are moved.
-	moveFrom, moveTimes = 100_000, 8
+	// moveFrom is how many packs the log may have, and moveOctets how large it may be, beyond moveTimes what the entries take that are there,
+	// before old ones are moved.
+	moveFrom, moveOctets, moveTimes = 100_000, 512 << 20, 8
 	// moveMost is how many are moved at once: nothing else is written meanwhile.
 	moveMost = 64
 )
@@ -53,23 +55,23 @@ func (s *Store) tidy() {
 
 // clear cuts the log off before its first entry, and moves old entries when the log is from messages too long.
 func (s *Store) clear(ctx context.Context, from uint64) error {
-	first, last := s.room.first()
-	entries, _ := s.room.used()
-	if long := last + 1 - first; long > from+moveTimes*uint64(entries) {
-		for _, id := range s.room.before(first+long/2, moveMost) {
-			if err := s.move(ctx, id); err != nil {
-				return err
-			}
-		}
-		first, _ = s.room.first()
-	}
 	e, err := s.engine()
 	if err != nil {
 		return err
 	}
 	info, err := e.journal.Info(ctx)
 	if err != nil {
-		return fault(err)
+		return unread(err)
+	}
+	first, last := s.room.first()
+	entries, octets := s.room.used()
+	if long := last + 1 - first; long > from+moveTimes*uint64(entries) || info.State.Bytes > moveOctets+moveTimes*uint64(octets) {
+		for _, id := range s.room.before(first+long/2, moveMost) {
+			if err := s.move(ctx, id); err != nil {
+				return err
+			}
+		}
+		first, _ = s.room.first()
 	}
 	if info.State.FirstSeq >= first || info.State.Msgs == 0 {
 		return nil
@@ -81,37 +83,33 @@ func (s *Store) clear(ctx context.Context, from uint64) error {
 func (s *Store) move(ctx context.Context, id ID) error {
 	s.moving.Lock()
 	defer s.moving.Unlock()
-	part, ok := s.room.part(id)
+	at, ok := s.room.at(id)
 	if !ok {
 		return nil
 	}
-	e, err := s.engine()
-	if err != nil {
-		return err
-	}
 	var all []*nats.Msg
-	for _, prefix := range [...]string{entrySubject, progressPrefix} {
-		old, err := e.journal.GetLastMsgForSubject(ctx, subject(prefix, part, id))
-		if err == jetstream.ErrMsgNotFound {
+	for _, from := range [...]loc{at.entry, at.progress} {
+		r, err := s.record(ctx, from)
+		if errors.Is(err, ErrNotFound) {
 			continue
 		}
 		if err != nil {
-			return fault(err)
+			return err
 		}
-		m := nats.NewMsg(subject(prefix, part, id))
-		m.Data = old.Data
-		for _, h := range [...]string{headerKind, headerOrder, headerAccepted, headerExpires, headerGone} {
-			if v := old.Header.Get(h); v != "" {
+		m := nats.NewMsg(r.subject)
+		m.Data = r.data
+		for _, h := range [...]string{headerKind, headerOrder, headerAccepted, headerExpires} {
+			if v := r.header.Get(h); v != "" {
 				m.Header.Set(h, v)
 			}
 		}
 		all = append(all, m)
 	}
-	_, last := s.room.first()
 	if len(all) == 0 {
 		return nil // it is on its way to the engine
 	}
-	if err := s.write(ctx, true, all...); err != nil {
+	_, last := s.room.first()
+	if err := s.write(ctx, all...); err != nil {
 		return err
 	}
 	s.room.moved(id, last)

@@ -54,5 +54,5 @@ func (s *Store) works() bool {
 		return false
 	}
 	// Removing what is not there is the least that can be written.
-	return e.commits.write(ctx, false, gone(0, "probe")...) == nil
+	return e.commits.write(ctx, gone(0, "probe")) == nil
 }

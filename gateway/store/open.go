@@ -81,9 +81,10 @@ var _ Durable = (*Store)(nil)
 // ErrLocked says that another process uses the directory (T-FI-26).
 var ErrLocked = errors.New("store: another process uses the directory")
 
-// The stream of the journal and the bucket of facts on the engine. An entry and its progress are messages of two subjects, of which the
-// engine keeps the last: what is removed is replaced by a mark that it is gone. So everything that happens to entries is a publish, and is
-// synced together with what else happens; the janitor clears what nothing needs any more.
+// The stream of the journal and the bucket of facts on the engine. The journal is a log: an entry and its progress are records of two
+// subjects, of which the last counts; what is removed has a mark that it is gone. So everything that happens to entries is written at the
+// end, and is synced together with what else happens (see pack.go; earlier versions wrote a message for each record, which are read the
+// same way). The janitor cuts off what nothing needs any more.
 const (
 	journalStream  = "JOURNAL"
 	entrySubject   = "e."
@@ -185,10 +186,10 @@ func (s *Store) run(ctx context.Context) (err error) {
 	if err := e.openStreams(ctx, &s.cfg); err != nil {
 		return err
 	}
-	if err := s.survey(ctx, e); err != nil {
+	if err := s.learn(ctx, e); err != nil {
 		return err
 	}
-	e.commits = newCommitter(e.conn, e.js, s.room.stored)
+	e.commits = newCommitter(e.js, s.room.stored)
 	s.now.Store(e)
 	return nil
 }
@@ -238,9 +239,8 @@ func (e *engine) openStreams(ctx context.Context, c *Config) (err error) {
 	// Config.MaxEntries and MaxOctets are kept by room, not by the engine: a journal that is full must still take what becomes of its
 	// entries.
 	e.journal, err = e.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: journalStream, Subjects: []string{entrySubject + ">", progressPrefix + ">"}, Storage: jetstream.FileStorage, Replicas: 1,
+		Name: journalStream, Subjects: []string{entrySubject + ">", progressPrefix + ">", packPrefix + "*"}, Storage: jetstream.FileStorage, Replicas: 1,
 		Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1, MaxMsgSize: int32(c.MaxEntry + 64<<10), AllowDirect: true,
-		AllowAtomicPublish: true,
 	})
 	if err != nil {
 		return fmt.Errorf("store: the journal: %w", err)

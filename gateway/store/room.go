@@ -1,6 +1,11 @@
 package store
 
-import "sync"
+import (
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+)
 
 // room counts what the journal holds, so that it is refused when it is full.
 type room struct {
@@ -15,6 +20,14 @@ type place struct {
 	size int64
 	from uint64
 	part int
+	// entry and progress are where they are; zero: not known yet, or there is none.
+	entry, progress loc
+}
+
+// loc is where a record is: in which of the engine's messages, and in which place of it, from 1; 0: it is the message.
+type loc struct {
+	seq  uint64
+	slot int
 }
 
 // entryCost is what an entry takes beside its octets: headers, index, and its progress.
@@ -32,7 +45,7 @@ func (r *room) take(entries []Entry, c *Config) bool {
 		return false
 	}
 	for i := range entries {
-		r.put(entries[i].ID, place{int64(len(entries[i].Octets)) + entryCost, r.last + 1, entries[i].Part})
+		r.put(entries[i].ID, place{size: int64(len(entries[i].Octets)) + entryCost, from: r.last + 1, part: entries[i].Part})
 	}
 	return true
 }
@@ -51,24 +64,51 @@ func (r *room) put(id ID, p place) {
 }
 
 // add counts one that is there already, of so many octets.
-func (r *room) add(id ID, part int, octets int64, seq uint64) {
+func (r *room) add(id ID, p place) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.put(id, place{octets + entryCost, seq, part})
+	p.size += entryCost
+	r.put(id, p)
+}
+
+// at is where an entry and its progress are.
+func (r *room) at(id ID) (place, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, ok := r.held[id]
+	return p, ok
 }
 
 // also counts an entry without asking whether there is room: it takes the place of another, which is given back when it is gone.
 func (r *room) also(e *Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.put(e.ID, place{int64(len(e.Octets)) + entryCost, r.last + 1, e.Part})
+	p, ok := r.held[e.ID]
+	if !ok { // else it has changed its part, and stays where it has been written
+		p.from = r.last + 1
+	}
+	p.size, p.part = int64(len(e.Octets))+entryCost, e.Part
+	r.put(e.ID, p)
 }
 
-// stored notes that the engine has come to a sequence.
-func (r *room) stored(seq uint64) {
+// stored notes that messages have been written in a pack of this sequence.
+func (r *room) stored(seq uint64, written []*nats.Msg) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last = max(r.last, seq)
+	for i, m := range written {
+		_, id := ofSubject(m.Subject)
+		p, ok := r.held[id]
+		if !ok || m.Header.Get(headerGone) != "" { // who has it forgotten gives its room back
+			continue
+		}
+		if strings.HasPrefix(m.Subject, entrySubject) {
+			p.entry = loc{seq, i + 1}
+		} else {
+			p.progress = loc{seq, i + 1}
+		}
+		r.held[id] = p
+	}
 }
 
 // first is the sequence before which no entry is, and the last one that is known.
