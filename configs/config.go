@@ -6,28 +6,34 @@ import "github.com/isthmus-gateway/isthmus/resolver"
 //
 // Everything is closed until it is opened here: nothing listens, nobody may send, and no domain is reachable. A key
 // that is not known is a fault, and so are anchors, aliases and a second document. All faults are reported at once.
+//
+// SIGHUP and "isthmus reload" have a running gateway read this file, the secrets and the certificates again. If anything is wrong with any
+// of them, everything stays as it was and the log says what. "Reload: live" is said of a key that is then taken on without dropping a
+// connection or delaying a message that it does not concern, "Reload: restart" of one that keeps its old value until the gateway is started
+// again, which the log names; both hold for the keys below it that do not say otherwise.
+//
 // Durations are written 500ms, 30s, 5m or 24h, sizes 1300B, 64KiB or 1MiB; the unit is never left out.
 type Config struct {
 	// The SIP side: SIMPLE, that is MESSAGE, SUBSCRIBE and NOTIFY. Without listeners the gateway speaks no SIP.
-	SIP SIP `yaml:"sip"`
+	SIP SIP `yaml:"sip" reload:"live"`
 	// The XMPP side. Without components and server.domains the gateway speaks no XMPP.
-	XMPP XMPP `yaml:"xmpp"`
+	XMPP XMPP `yaml:"xmpp" reload:"live"`
 	// Which domain is reached through which side. A domain that is not listed cannot be reached: messages to it are
 	// refused (SIP 404, XMPP remote-server-not-found).
-	Routes []Route `yaml:"routes" required:"true"`
+	Routes []Route `yaml:"routes" reload:"live" required:"true"`
 	// What survives a crash: the messages that the gateway has answered for and could not hand over yet.
-	Store Store `yaml:"store"`
+	Store Store `yaml:"store" reload:"restart"`
 	// How names are looked up. It is used for next hops that are names, and for routes without next hops.
-	DNS DNS `yaml:"dns"`
-	// The gateway's certificates and the authorities that it trusts. SIGHUP reads these files anew, for the connections that are
-	// made from then on; if anything is wrong with one of them, everything stays as it was and the log says why.
-	TLS TLS `yaml:"tls"`
+	DNS DNS `yaml:"dns" reload:"live"`
+	// The gateway's certificates and the authorities that it trusts. A reload reads these files anew too, for the connections that are
+	// made from then on.
+	TLS TLS `yaml:"tls" reload:"live"`
 	// The local port for health, readiness and metrics.
-	Admin Admin `yaml:"admin"`
+	Admin Admin `yaml:"admin" reload:"restart"`
 	// The log: JSON on standard error, one line at the end of each operation. It never holds message bodies or secrets.
-	Log Log `yaml:"log"`
+	Log Log `yaml:"log" reload:"live"`
 	// What the gateway takes at most, and what happens then. The defaults suit one machine with 1 GiB of memory.
-	Limits Limits `yaml:"limits"`
+	Limits Limits `yaml:"limits" reload:"live"`
 
 	origin origin
 }
@@ -64,7 +70,7 @@ type Store struct {
 	// The same in octets.
 	Size Size `yaml:"size" default:"4GiB" min:"16MiB" max:"1024GiB"`
 	// "isthmus queue show" also shows what a message says. Without it, only from whom, for whom, and what became of it.
-	Readable Switch `yaml:"readable" default:"false"`
+	Readable Switch `yaml:"readable" reload:"live" default:"false"`
 }
 
 // DNS says how names are looked up.

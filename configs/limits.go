@@ -10,7 +10,7 @@ type Limits struct {
 	SIP SIPLimits `yaml:"sip"`
 	// XMPP as it comes from the network.
 	XMPP XMPPLimits `yaml:"xmpp"`
-	// The end: how long SIGTERM (and SIGINT and SIGHUP, for there is no reload) waits for what is under way. After it, what is left is answered as failed. A second signal
+	// The end: how long SIGTERM (and SIGINT) waits for what is under way. After it, what is left is answered as failed. A second signal
 	// ends at once.
 	Drain Duration `yaml:"drain" default:"32s" min:"0s" max:"5m"`
 }

@@ -33,14 +33,14 @@ type SIPLimits struct {
 	Write Duration `yaml:"write" default:"10s" min:"100ms" max:"1m"`
 	// The TLS handshakes under way at once with addresses outside of every peer's networks. More wait for their turn; one address
 	// may have an eighth, and its next connection is closed.
-	Handshakes Count `yaml:"handshakes" default:"256" min:"1" max:"10000"`
+	Handshakes Count `yaml:"handshakes" reload:"restart" default:"256" min:"1" max:"10000"`
 	// The time for a TLS handshake, the wait for its turn included. Then the connection is closed.
 	Handshake Duration `yaml:"handshake" default:"10s" min:"1s" max:"1m"`
 	// The answers to MESSAGE requests that are remembered, so that one which is sent again, by a client that gave up waiting, is
 	// answered as before and not delivered again. When full the oldest is forgotten.
-	Answers Count `yaml:"answers" default:"131072" min:"16" max:"10000000"`
+	Answers Count `yaml:"answers" reload:"restart" default:"131072" min:"16" max:"10000000"`
 	// How long an answer is remembered.
-	AnswerLife Duration `yaml:"answer_life" default:"10m" min:"33s" max:"24h"`
+	AnswerLife Duration `yaml:"answer_life" reload:"restart" default:"10m" min:"33s" max:"24h"`
 	// The share of server_transactions, in percent, from which on clients are asked to send less (RFC 7339), or are refused some of
 	// their requests with 503 if they cannot be asked: none there, all when it is full.
 	LoadAt Count `yaml:"load_at" default:"80" min:"1" max:"99"`

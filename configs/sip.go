@@ -14,12 +14,12 @@ type SIP struct {
 	// Without it a PUBLISH is answered 405, and watches of SIP users are SUBSCRIBE requests to the domain's next hops.
 	Published []Published `yaml:"published"`
 	// The presence servers that the presence of XMPP users is published to, for the SIP watchers that they serve.
-	PublishTo []PublishTo `yaml:"publish_to"`
+	PublishTo []PublishTo `yaml:"publish_to" reload:"restart"`
 	// The host name or address that others reach the listeners by, written into Via and Contact. Without it: the address
 	// of the listener, so it must be set where a listener is bound to all addresses (0.0.0.0 or [::]).
-	Advertise Host `yaml:"advertise" example:"gateway.example.net"`
+	Advertise Host `yaml:"advertise" reload:"restart" example:"gateway.example.net"`
 	// T1 of RFC 3261 §17.1.2.1, the round trip that retransmissions over UDP start from. A transaction ends after 64*T1.
-	T1 Duration `yaml:"t1" default:"500ms" min:"50ms" max:"500ms"`
+	T1 Duration `yaml:"t1" reload:"restart" default:"500ms" min:"50ms" max:"500ms"`
 }
 
 // Published is a SIP domain whose users publish their presence to the gateway.
@@ -36,7 +36,7 @@ type Signer struct {
 	// The URI that the signer writes for its certificate, into "info" and "x5u": compared as text, never fetched.
 	Info SignerURI `yaml:"info" required:"true" example:"https://cert.example.net/passport.cer"`
 	// The file that holds the certificate in PEM, with an ECDSA key on P-256. The domains in its subjectAltName are those whose users it may
-	// sign for. The file is trusted as it is, read at the start only, and good until the certificate ends. A relative path starts at the
+	// sign for. The file is trusted as it is, and good until the certificate ends. A relative path starts at the
 	// folder of this file.
 	CertificateFile Path `yaml:"certificate_file" required:"true" example:"/etc/isthmus/passport.crt"`
 	// Beginnings of the telephone numbers that it may sign for besides, digits alone with the country code.

@@ -224,6 +224,9 @@ func facts(f field) string {
 	if least, most := f.tag.Get("min"), f.tag.Get("max"); least != "" {
 		parts = append(parts, "From "+least+" to "+most+".")
 	}
+	if reload := f.tag.Get("reload"); reload != "" {
+		parts = append(parts, "Reload: "+reload+".")
+	}
 	return strings.Join(parts, " ")
 }
 
