@@ -14,7 +14,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
-	"github.com/isthmus-gateway/isthmus/adapters/sip/passport"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -24,10 +23,8 @@ const Name = "sip"
 
 // Adapter speaks SIP SIMPLE. Make it with New, then Start, Wait, Shutdown, each once.
 type Adapter struct {
-	limits    Limits
+	now       atomic.Pointer[settings]
 	sentBy    string
-	peers     *peers
-	content   int
 	log       zerolog.Logger
 	layer     *transaction.Layer
 	handler   adapters.Handler // set by Start, before the layer calls Request
@@ -41,7 +38,6 @@ type Adapter struct {
 	timerN time.Duration
 
 	auth        *authenticator
-	signers     passport.KeySet
 	identities  identityCounts
 	loopSeed    maphash.Seed
 	notifiers   *notifiers
@@ -61,11 +57,12 @@ var _ adapters.Adapter = (*Adapter)(nil)
 
 // New checks cfg and makes an adapter; nothing is opened. The error names every fault of cfg.
 func New(cfg Config) (*Adapter, error) {
-	limits := cfg.Limits
-	known, peersErr := newPeers(cfg.Peers)
-	compositor, publishedErr := newCompositor(nil, cfg.Published)
-	publishers, publishErr := newPublishers(nil, cfg.PublishTo, known)
-	if err := errors.Join(limits.setDefaults(), peersErr, publishedErr, publishErr, cfg.unsigned()); err != nil {
+	now, err := cfg.settings(nil)
+	if err != nil {
+		return nil, err
+	}
+	publishers, err := newPublishers(nil, cfg.PublishTo, now.peers)
+	if err != nil {
 		return nil, err
 	}
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -77,10 +74,7 @@ func New(cfg Config) (*Adapter, error) {
 		Help: "SIP requests with a signature over whom they are from, or that needed one (RFC 8224), by what it proved.",
 	}, []string{"result"})
 	a := &Adapter{
-		limits:    limits,
 		sentBy:    cfg.SentBy,
-		peers:     known,
-		content:   cfg.maxContent(),
 		log:       cfg.Logger,
 		refusals:  newRefusals(cfg.Logger, refused),
 		learned:   newLearned(),
@@ -90,7 +84,6 @@ func New(cfg Config) (*Adapter, error) {
 		timerN:    32 * time.Second,
 		auth:      newAuthenticator(),
 		loopSeed:  maphash.MakeSeed(),
-		signers:   cfg.Signers,
 		identities: identityCounts{
 			verified: signed.WithLabelValues("verified"), unknown: signed.WithLabelValues("unknown"), refused: signed.WithLabelValues("refused"),
 		},
@@ -99,8 +92,9 @@ func New(cfg Config) (*Adapter, error) {
 		a.timerN = 64 * cfg.T1
 	}
 	a.base, a.stop = context.WithCancel(context.Background())
+	a.now.Store(now)
 	a.notifiers, a.subscribers = newNotifiers(a), newSubscribers(a)
-	a.compositor, compositor.a = compositor, a
+	a.compositor = newCompositor(a)
 	a.publishers, publishers.a = publishers, a
 	var tap transaction.Tap
 	if cfg.Tap != nil {
@@ -147,7 +141,7 @@ func New(cfg Config) (*Adapter, error) {
 }
 
 // known tells whether a source is some peer's. A stranger's request is answered before any state is made for it (S11, S12).
-func (a *Adapter) known(src transaction.Source) bool { return a.peers.at(src) != nil }
+func (a *Adapter) known(src transaction.Source) bool { return a.peers().at(src) != nil }
 
 // turnedAway notes the request of a stranger.
 func (a *Adapter) turnedAway(src transaction.Source) {
@@ -156,7 +150,7 @@ func (a *Adapter) turnedAway(src transaction.Source) {
 
 // keepAlive is how often pings are sent on a connection that was opened here.
 func (a *Adapter) keepAlive(src transaction.Source) time.Duration {
-	if peer := a.peers.at(src); peer != nil {
+	if peer := a.peers().at(src); peer != nil {
 		return peer.KeepAlive
 	}
 	return 0
@@ -164,7 +158,7 @@ func (a *Adapter) keepAlive(src transaction.Source) time.Duration {
 
 // offersOverload tells whether the peer at a target is known to understand RFC 7339.
 func (a *Adapter) offersOverload(t resolver.Target) bool {
-	for _, peer := range a.peers.list {
+	for _, peer := range a.peers().list {
 		if peer.OverloadControl && peer.reachedBy(t) != noProof {
 			return true
 		}
@@ -178,7 +172,7 @@ func (a *Adapter) Name() string { return Name }
 // Capabilities implements adapters.Adapter.
 func (a *Adapter) Capabilities() adapters.Capabilities {
 	return adapters.Capabilities{
-		Protocol: resolver.SIP, MaxContent: a.content, CarriesHops: true, PositiveAnswer: true, OnePerRecipient: true,
+		Protocol: resolver.SIP, MaxContent: a.now.Load().content, CarriesHops: true, PositiveAnswer: true, OnePerRecipient: true,
 	}
 }
 

@@ -28,8 +28,7 @@ type Published struct {
 // compositor keeps what the users of the published domains have published: the event state compositor of RFC 3903 §6. Its lock guards
 // everything in it, and is not held while the core is told.
 type compositor struct {
-	a       *Adapter
-	domains map[string]bool // by domain: everyone may watch. Never written to
+	a *Adapter
 
 	mu           sync.Mutex
 	users        map[cpim.Address]*composed
@@ -58,8 +57,13 @@ type publication struct {
 	timer *time.Timer
 }
 
-func newCompositor(a *Adapter, domains []Published) (*compositor, error) {
-	c := &compositor{a: a, domains: make(map[string]bool, len(domains)), users: make(map[cpim.Address]*composed)}
+func newCompositor(a *Adapter) *compositor {
+	return &compositor{a: a, users: make(map[cpim.Address]*composed)}
+}
+
+// newPublished checks the published domains: by domain, whether everyone may watch.
+func newPublished(domains []Published) (map[string]bool, error) {
+	all := make(map[string]bool, len(domains))
 	var errs []error
 	for _, d := range domains {
 		name, err := resolver.ParseDomain(d.Domain)
@@ -67,20 +71,20 @@ func newCompositor(a *Adapter, domains []Published) (*compositor, error) {
 			errs = append(errs, fmt.Errorf("sip: published domain: %w", err))
 			continue
 		}
-		if _, twice := c.domains[name]; twice {
+		if _, twice := all[name]; twice {
 			errs = append(errs, fmt.Errorf("sip: published domain %q is there twice", name))
 		}
-		c.domains[name] = d.Everyone
+		all[name] = d.Everyone
 	}
-	return c, errors.Join(errs...)
+	return all, errors.Join(errs...)
 }
 
 // any tells whether there is a published domain at all.
-func (c *compositor) any() bool { return len(c.domains) > 0 }
+func (c *compositor) any() bool { return len(c.a.now.Load().published) > 0 }
 
 // serves tells whether the users of this domain publish here.
 func (c *compositor) serves(domain string) bool {
-	_, ok := c.domains[domain]
+	_, ok := c.a.now.Load().published[domain]
 	return ok
 }
 
@@ -151,9 +155,9 @@ func (c *compositor) apply(x change) (etag string, ref *Refusal) {
 		return "", refuse(WhySyntax, 400, "Bad Request: an initial publication has a body")
 	case c.stopped:
 		return "", refuse(WhyOverload, 503, phraseOf(503))
-	case x.etag == "" && x.expires > 0 && c.publications >= c.a.limits.Publications:
+	case x.etag == "" && x.expires > 0 && c.publications >= c.a.limits().Publications:
 		return "", refuse(WhyOverload, 503, phraseOf(503))
-	case x.etag == "" && x.expires > 0 && u != nil && len(u.list) >= c.a.limits.PublicationsPerUser:
+	case x.etag == "" && x.expires > 0 && u != nil && len(u.list) >= c.a.limits().PublicationsPerUser:
 		return "", refuse(WhyOverload, 403, "Forbidden: too many publications")
 	}
 	// An entity-tag is random, so that it "MUST be different from any entity-tag assigned previously" (RFC 3903 §6 step 6).
@@ -302,7 +306,7 @@ func (c *compositor) watch(op *adapters.WatchOp) adapters.WatchStatus {
 	default:
 		return adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonBadRequest, "")}
 	}
-	if !c.domains[op.Watch.Presentity.Domain()] {
+	if !c.a.now.Load().published[op.Watch.Presentity.Domain()] {
 		over.Status, over.End = adapters.Failed(adapters.ReasonForbidden, ""), adapters.EndRejected
 		return over
 	}
@@ -312,7 +316,7 @@ func (c *compositor) watch(op *adapters.WatchOp) adapters.WatchStatus {
 	}
 	_, again := u.watches[op.Watch]
 	if !again {
-		if c.stopped || c.watches >= c.a.limits.Watches {
+		if c.stopped || c.watches >= c.a.limits().Watches {
 			c.release(u)
 			return adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "")}
 		}

@@ -121,7 +121,7 @@ func (a *Adapter) sendActivity(ctx context.Context, hops []resolver.Target, op *
 		if hop.Protocol() != resolver.SIP {
 			continue
 		}
-		peer := a.peers.toward(hop, op.To.Address.Domain())
+		peer := a.peers().toward(hop, op.To.Address.Domain())
 		agent := userAgentAt(peer, hop, op.To.Address, featureComposing)
 		if !a.learned.takes(agent, peer != nil && peer.Composing) {
 			return adapters.Failed(adapters.ReasonNotImplemented, "The recipient is not told of activities")

@@ -108,7 +108,7 @@ func BenchmarkPublishIn(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		x, ref := readPublish(m, ReadOptions{Now: now}, &a.limits, a.compositor.serves)
+		x, ref := readPublish(m, ReadOptions{Now: now}, a.limits(), a.compositor.serves)
 		if ref != nil {
 			b.Fatal(ref)
 		}

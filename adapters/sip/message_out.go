@@ -240,7 +240,7 @@ func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapt
 // delivered (RFC 3428 §7: "A 4xx or 5xx response indicates that the message was not delivered successfully"), nor was one too large
 // to be sent, so another form is no second copy.
 func (a *Adapter) messageTo(ctx context.Context, hop resolver.Target, op *adapters.MessageOp) (adapters.Status, bool) {
-	peer := a.peers.toward(hop, op.To.Address.Domain())
+	peer := a.peers().toward(hop, op.To.Address.Domain())
 	agent := userAgentAt(peer, hop, op.To.Address, featureCPIM)
 	// A relayed object goes out as it is to whoever has not refused one; one is made only for who is known to take it.
 	knows := true

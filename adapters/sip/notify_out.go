@@ -174,7 +174,7 @@ func (n *notifying) detach(t *turn) {
 // While a document waits a newer one may take its place; goes is false then, and the turn has passed.
 func (n *notifying) pace(ctx context.Context, t *turn) (goes bool) {
 	n.mu.Lock()
-	wait := time.Until(n.told.Add(n.table.a.limits.NotifyInterval))
+	wait := time.Until(n.told.Add(n.table.a.limits().NotifyInterval))
 	due := n.told.IsZero() || t.body == nil || t.urgent || wait <= 0
 	n.mu.Unlock()
 	if due {
@@ -293,7 +293,7 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 	if err == nil {
 		req, err = writeNotify(&n.d, t.state, b)
 	}
-	hops := a.dialogHops(&n.d, n.peer, n.hops)
+	hops := a.dialogHops(&n.d, a.renewed(n.peer), n.hops)
 	n.mu.Unlock()
 	if err != nil {
 		n.end()

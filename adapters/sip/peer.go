@@ -88,7 +88,9 @@ type peers struct {
 	list []*Peer
 }
 
-func newPeers(list []Peer) (*peers, error) {
+// newPeers checks peers. One that old has by the same name, with the same credentials, keeps what it
+// has learnt of the peer's challenges.
+func newPeers(list []Peer, old *peers) (*peers, error) {
 	p := &peers{}
 	var errs []error
 	for _, given := range list {
@@ -137,6 +139,9 @@ func newPeers(list []Peer) (*peers, error) {
 		errs = append(errs, peer.enroll()...)
 		if peer.Identity > RequireIdentity {
 			errs = append(errs, fmt.Errorf("sip: peer %q: no policy for Identity", peer.Name))
+		}
+		if before := old.named(peer.Name); before != nil && before.Credentials == peer.Credentials {
+			peer.pass = before.pass
 		}
 		p.list = append(p.list, &peer)
 	}
@@ -221,6 +226,9 @@ func (p *peers) behind(t resolver.Target, domain string) (found *Peer) {
 
 // named returns the peer of this name, or nil.
 func (p *peers) named(name string) *Peer {
+	if p == nil {
+		return nil
+	}
 	for _, peer := range p.list {
 		if peer.Name == name {
 			return peer

@@ -18,7 +18,7 @@ const maxPublished = 16 << 10
 // take serves a PUBLISH by the steps of RFC 3903 §6. Record-Route and Contact are not looked at: "The ESC MUST ignore the Record-Route
 // header field" and "the Contact header field if one is present".
 func (c *compositor) take(in *inbound) *Refusal {
-	x, ref := readPublish(in.req, in.opts, &c.a.limits, c.serves)
+	x, ref := readPublish(in.req, in.opts, c.a.limits(), c.serves)
 	if ref != nil {
 		return ref
 	}

@@ -137,7 +137,7 @@ func (t *publishers) stop(ctx context.Context) {
 	t.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, t.a.timerN/16)
 	defer cancel()
-	slots := make(chan struct{}, t.a.limits.Refreshes)
+	slots := make(chan struct{}, t.a.limits().Refreshes)
 	var removals sync.WaitGroup
 	for _, p := range list {
 		p.mu.Lock()
@@ -181,11 +181,11 @@ func (t *publishers) join(s *presenceServer, user cpim.Address) *publishing {
 	if p := t.byPair[pair]; p != nil {
 		return p
 	}
-	if t.stopped || len(t.byTag) >= t.a.limits.Publications {
+	if t.stopped || len(t.byTag) >= t.a.limits().Publications {
 		return nil
 	}
 	p := &publishing{
-		table: t, server: s, busy: make(chan struct{}, 1), callID: wire.NewCallID(""), tag: wire.NewTag(), want: t.a.limits.Expires,
+		table: t, server: s, busy: make(chan struct{}, 1), callID: wire.NewCallID(""), tag: wire.NewTag(), want: t.a.limits().Expires,
 		watch: adapters.WatchID{Watcher: s.watcher, Presentity: user, Session: wire.NewTag()},
 	}
 	t.byTag[p.watch.Session], t.byPair[pair] = p, p
@@ -226,7 +226,7 @@ func (p *publishing) reopen() {
 		wait := publishReopen
 		if s.Outcome != adapters.Failure {
 			if wait = s.Duration; wait <= 0 {
-				wait = a.limits.Expires
+				wait = a.limits().Expires
 			}
 			wait = refreshAfter(wait)
 		}
@@ -239,7 +239,7 @@ func (p *publishing) operation(verb adapters.WatchVerb) *adapters.WatchOp {
 		Peer: adapters.Peer{Adapter: Name, Name: p.server.peer.Name}, Verb: verb, Watch: p.watch, Hops: adapters.DefaultHops,
 	}
 	if verb == adapters.WatchOpen {
-		op.Duration = p.table.a.limits.Expires
+		op.Duration = p.table.a.limits().Expires
 	}
 	return op
 }
@@ -446,7 +446,7 @@ func (p *publishing) settle(r transaction.Result, st adapters.Status, etag strin
 		return p.body == nil
 	case st.Code == 423 && want > 0:
 		v, _ := r.Response.Header("Min-Expires")
-		if least, ok := parseSeconds(v); ok && least > want && least <= p.table.a.limits.MaxExpires {
+		if least, ok := parseSeconds(v); ok && least > want && least <= p.table.a.limits().MaxExpires {
 			p.want = least
 			return false
 		}

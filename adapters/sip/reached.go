@@ -13,7 +13,7 @@ import (
 // do sends one request to one target, with all that the peer there wants to see of us, and tells Config.Reached what was learnt of the target.
 func (a *Adapter) do(ctx context.Context, hop resolver.Target, req *wire.Request) transaction.Result {
 	began := time.Now()
-	peer := a.peers.behind(hop, hostDomain(req.URI))
+	peer := a.peers().behind(hop, hostDomain(req.URI))
 	// What is written for this hop is for this hop alone: neither what we assert (RFC 3325 §5) nor what proves us (THREATS S7) may go
 	// along to the next one that is tried.
 	plain := req.Headers

@@ -165,7 +165,7 @@ func (a *Adapter) Report(ctx context.Context, hops []resolver.Target, r *adapter
 	}
 	large := false
 	if len(hops) > 0 {
-		if peer := a.peers.toward(hops[0], r.Sender.Address.Domain()); peer != nil {
+		if peer := a.peers().toward(hops[0], r.Sender.Address.Domain()); peer != nil {
 			o.OmitInstance, large = peer.OmitInstance, peer.LargeMessages
 		}
 	}

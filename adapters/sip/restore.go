@@ -47,7 +47,7 @@ func (a *Adapter) restore(d Dialog) error {
 	if err := d.check(); err != nil {
 		return err
 	}
-	peer := a.peers.named(d.Peer)
+	peer := a.peers().named(d.Peer)
 	left := max(0, time.Until(d.Expires))
 	if d.Role == Notifier {
 		if peer == nil {
@@ -66,7 +66,7 @@ func (a *Adapter) restore(d Dialog) error {
 	s := a.subscribers.of(id, func() *subscribing {
 		return &subscribing{
 			table: a.subscribers, watch: id, busy: make(chan struct{}, 1), d: d, peer: peer,
-			want: max(a.limits.Expires, a.limits.MinExpires),
+			want: max(a.limits().Expires, a.limits().MinExpires),
 		}
 	})
 	if s == nil {

@@ -413,7 +413,7 @@ func TestSettingsOfPeerByCertificate(t *testing.T) {
 	p, err := newPeers([]Peer{
 		{Name: "near", Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Domains: []string{"example.net"}},
 		{Name: "trunk", Certificates: []string{"proxy.example.net"}, Domains: []string{"example.net"}},
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

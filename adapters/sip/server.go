@@ -57,7 +57,7 @@ func (s *server) Request(req *wire.Message, src transaction.Source, tx *transact
 func (a *Adapter) admit(in *inbound) *Refusal {
 	req := in.req
 	// Authentication first (RFC 3261 §8.2, S1, S9). Strangers have been refused below (see Adapter.known).
-	if in.peer = a.peers.at(in.src); in.peer == nil {
+	if in.peer = a.peers().at(in.src); in.peer == nil {
 		return refuse(WhyStranger, 403, phraseOf(403))
 	}
 	method := req.Method()
@@ -67,7 +67,7 @@ func (a *Adapter) admit(in *inbound) *Refusal {
 			return refuse(WhyMethod, 405, phraseOf(405), wire.Header{Name: "Allow", Value: a.allow()})
 		}
 		// Only now may the identity be believed, and only as far as the domain goes (S2).
-		peer, identity, ref := a.peers.speaker(in.src, req)
+		peer, identity, ref := a.peers().speaker(in.src, req)
 		if ref != nil {
 			return ref
 		}

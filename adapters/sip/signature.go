@@ -49,7 +49,7 @@ const maxIdentities = 8
 // verifier what a replay is).
 func (a *Adapter) verify(in *inbound) *Refusal {
 	req, policy := in.req, in.peer.Identity
-	if m := req.Method(); policy == IgnoreIdentity || m == "NOTIFY" || m == "OPTIONS" || policy != RequireIdentity && a.signers.Len() == 0 {
+	if m := req.Method(); policy == IgnoreIdentity || m == "NOTIFY" || m == "OPTIONS" || policy != RequireIdentity && a.signers().Len() == 0 {
 		return nil
 	}
 	var values []string
@@ -58,7 +58,7 @@ func (a *Adapter) verify(in *inbound) *Refusal {
 			break
 		}
 	}
-	if policy != RequireIdentity && !passport.Concerns(values, a.signers) {
+	if policy != RequireIdentity && !passport.Concerns(values, a.signers()) {
 		if len(values) > 0 {
 			a.identities.unknown.Inc()
 		}
@@ -71,7 +71,7 @@ func (a *Adapter) verify(in *inbound) *Refusal {
 			input.Date = time.Unix(0, 0)
 		}
 	}
-	_, err := passport.Verify(input, a.signers, in.opts.Now)
+	_, err := passport.Verify(input, a.signers(), in.opts.Now)
 	var f *passport.Failure
 	switch {
 	case errors.As(err, &f):

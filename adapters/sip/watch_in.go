@@ -48,9 +48,9 @@ func (t *notifiers) add(n *notifying) *Refusal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case t.stopped || len(t.byTag) >= t.a.limits.Watches:
+	case t.stopped || len(t.byTag) >= t.a.limits().Watches:
 		return refuse(WhyOverload, 503, phraseOf(503))
-	case t.perWatcher[n.d.Watcher] >= t.a.limits.WatchesPerWatcher:
+	case t.perWatcher[n.d.Watcher] >= t.a.limits().WatchesPerWatcher:
 		return refuse(WhyOverload, 403, "Forbidden: too many watches")
 	}
 	t.byTag[n.d.LocalTag] = n
@@ -212,7 +212,7 @@ func readSubscribe(req *wire.Message, lim *Limits) (s subscribe, ref *Refusal) {
 
 // take serves a SUBSCRIBE.
 func (t *notifiers) take(in *inbound) *Refusal {
-	s, ref := readSubscribe(in.req, &t.a.limits)
+	s, ref := readSubscribe(in.req, t.a.limits())
 	if ref != nil {
 		return ref
 	}
@@ -280,7 +280,7 @@ func (t *notifiers) refresh(in *inbound, s subscribe, tag string) *Refusal {
 	case n.d.CallID != in.req.CallID() || n.d.RemoteTag != in.req.From().Tag() || n.ended || n.last || n.d.Event != s.event.String():
 		n.mu.Unlock()
 		return gone
-	case from.Address != n.d.Watcher || in.peer != n.peer:
+	case from.Address != n.d.Watcher || in.peer.Name != n.peer.Name:
 		// The identity of a dialog never changes (S2); nor does the link that it came over (S15).
 		n.mu.Unlock()
 		return refuse(WhyIdentity, 403, phraseOf(403))

@@ -31,7 +31,7 @@ type subscribers struct {
 
 func newSubscribers(a *Adapter) *subscribers {
 	return &subscribers{
-		a: a, slots: make(chan struct{}, a.limits.Refreshes),
+		a: a, slots: make(chan struct{}, a.limits().Refreshes),
 		byTag: make(map[string]*subscribing), byWatch: make(map[adapters.WatchID]*subscribing),
 	}
 }
@@ -55,7 +55,7 @@ func (t *subscribers) of(w adapters.WatchID, create func() *subscribing) *subscr
 	if s := t.byWatch[w]; s != nil || create == nil {
 		return s
 	}
-	if t.stopped || len(t.byTag) >= t.a.limits.Watches {
+	if t.stopped || len(t.byTag) >= t.a.limits().Watches {
 		return nil
 	}
 	s := create()
@@ -160,9 +160,9 @@ func (a *Adapter) Watch(ctx context.Context, hops []resolver.Target, op *adapter
 	case adapters.WatchAsk, adapters.WatchOpen:
 		want := op.Duration
 		if want <= 0 {
-			want = a.limits.Expires
+			want = a.limits().Expires
 		}
-		want = min(max(want, a.limits.MinExpires), a.limits.MaxExpires)
+		want = min(max(want, a.limits().MinExpires), a.limits().MaxExpires)
 		return a.open(ctx, hops, op, want, false)
 	case adapters.WatchFetch:
 		return a.open(ctx, hops, op, 0, true)
@@ -189,7 +189,7 @@ func (a *Adapter) open(ctx context.Context, hops []resolver.Target, op *adapters
 	if !ok {
 		return failed(adapters.ReasonAddressMalformed)
 	}
-	peer := a.peers.toward(hops[0], op.Watch.Presentity.Domain())
+	peer := a.peers().toward(hops[0], op.Watch.Presentity.Domain())
 	d.Partial = peer != nil && peer.PartialPresence && !fetch
 	create := func() *subscribing {
 		return &subscribing{table: a.subscribers, watch: op.Watch, fetch: fetch, busy: make(chan struct{}, 1), d: d, peer: peer}
@@ -220,7 +220,7 @@ func (a *Adapter) open(ctx context.Context, hops []resolver.Target, op *adapters
 func (t *subscribers) poll(create func() *subscribing) *subscribing {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.stopped || len(t.byTag) >= t.a.limits.Watches {
+	if t.stopped || len(t.byTag) >= t.a.limits().Watches {
 		return nil
 	}
 	s := create()
@@ -297,7 +297,7 @@ func (s *subscribing) subscribe(ctx context.Context, want time.Duration, maxForw
 		}
 		if st.Code == 423 && want > 0 {
 			v, _ := r.Response.Header("Min-Expires")
-			if least, ok := parseSeconds(v); ok && least > want && least <= s.table.a.limits.MaxExpires {
+			if least, ok := parseSeconds(v); ok && least > want && least <= s.table.a.limits().MaxExpires {
 				want = least
 				s.mu.Lock()
 				s.want = want
@@ -324,7 +324,7 @@ func (s *subscribing) ask(ctx context.Context, want time.Duration, maxForwards i
 	req, err := WriteSubscribe(&s.d, want, maxForwards)
 	hops := s.hops
 	if s.d.RemoteTag != "" {
-		hops = a.dialogHops(&s.d, s.peer, s.hops)
+		hops = a.dialogHops(&s.d, a.renewed(s.peer), s.hops)
 	}
 	s.left = want == 0
 	if s.d.Confirmed && !s.left {

@@ -153,12 +153,12 @@ func (l *Layer) sendUDP(ctx context.Context, target resolver.Target, socket pack
 		r.Err = err
 		return r, false
 	}
-	if len(*scratch) > l.cfg.Bounds.Datagram {
+	if len(*scratch) > l.bounds().Datagram {
 		return r, true
 	}
 	r.Branch = tx.branch
 	tx.udp, tx.octets = socket, bytes.Clone(*scratch)
-	if !l.clients.add(tx, l.cfg.Bounds.ClientTransactions) {
+	if !l.clients.add(tx, l.bounds().ClientTransactions) {
 		r.Err = ErrOverloaded
 		return r, false
 	}
@@ -203,7 +203,7 @@ func (l *Layer) doStream(ctx context.Context, target resolver.Target, req *wire.
 	if err != nil {
 		return Result{Err: err, Target: target}
 	}
-	if !l.clients.add(tx, l.cfg.Bounds.ClientTransactions) {
+	if !l.clients.add(tx, l.bounds().ClientTransactions) {
 		return Result{Err: ErrOverloaded, Target: target, Branch: tx.branch}
 	}
 	l.metrics.requests[1][methodIndex(tx.method)].Inc()

@@ -74,7 +74,7 @@ func newConn(l *Layer, nc net.Conn, transport resolver.Transport, key poolKey, i
 		layer: l, nc: nc, transport: transport, key: key, inbound: inbound, number: l.pool.numbers.Add(1), remote: addrOf(nc.RemoteAddr()), local: addrOf(nc.LocalAddr()),
 		wake: make(chan struct{}, 1), gone: make(chan struct{}), drained: make(chan struct{}), waiting: map[*clientTx]struct{}{},
 	}
-	c.frames = wire.NewStreamReader(c, l.cfg.Limits)
+	c.frames = wire.NewStreamReader(c, l.limits())
 	now := time.Now().UnixNano()
 	c.lastWrite.Store(now)
 	c.lastRead.Store(now)
@@ -141,7 +141,7 @@ func (c *conn) room(n int) error {
 	case c.draining:
 		return fmt.Errorf("%w: %s: connection is being closed", ErrTransport, c.remote)
 	}
-	if len(c.pending)+c.taken+n > c.layer.cfg.Bounds.WriteQueueBytes {
+	if len(c.pending)+c.taken+n > c.layer.bounds().WriteQueueBytes {
 		return fmt.Errorf("%w: write queue of %s", ErrOverloaded, c.remote)
 	}
 	return nil
@@ -239,7 +239,7 @@ func (c *conn) write() {
 			}
 			now := time.Now()
 			c.lastWrite.Store(now.UnixNano())
-			c.nc.SetWriteDeadline(now.Add(c.layer.cfg.Bounds.WriteTimeout)) //nolint:errcheck // Write fails then
+			c.nc.SetWriteDeadline(now.Add(c.layer.bounds().WriteTimeout)) //nolint:errcheck // Write fails then
 			n, err := c.nc.Write(out)
 			c.mu.Lock()
 			c.written += uint64(n)
@@ -370,7 +370,7 @@ func (c *conn) lingerOut() {
 // Read reads the socket for the StreamReader, under the deadline of an idle connection, or of a message that does not become complete.
 func (c *conn) Read(p []byte) (int, error) {
 	now := time.Now()
-	deadline := now.Add(c.layer.cfg.Bounds.IdleTimeout)
+	deadline := now.Add(c.layer.bounds().IdleTimeout)
 	if c.frames.Buffered() > 0 {
 		if c.partial.IsZero() {
 			c.partial = now
@@ -401,7 +401,7 @@ func (c *conn) isIdle() bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.waiting) == 0 && time.Since(time.Unix(0, c.lastWrite.Load())) >= c.layer.cfg.Bounds.IdleTimeout
+	return len(c.waiting) == 0 && time.Since(time.Unix(0, c.lastWrite.Load())) >= c.layer.bounds().IdleTimeout
 }
 
 // refuseFrame answers the head of a message whose end is not known.
@@ -410,7 +410,7 @@ func (l *Layer) refuseFrame(head []byte, fault *wire.SyntaxError, o origin) {
 		return
 	}
 	l.tap(Inbound, head)
-	m, err := wire.Parse(bytes.Clone(head), l.cfg.Limits)
+	m, err := wire.Parse(bytes.Clone(head), l.limits())
 	if m == nil || !m.IsRequest() || m.Method() == "ACK" {
 		return
 	}

@@ -36,8 +36,9 @@ type Source struct {
 
 // Layer owns the sockets and the transactions. All its methods may be called from any goroutine.
 type Layer struct {
-	cfg     Config
-	bind    []boundListener
+	cfg     Config // its Listeners, Limits and Bounds are those of the start; see tuning and open
+	tuning  atomic.Pointer[tuning]
+	open    atomic.Pointer[sockets]
 	log     zerolog.Logger
 	metrics *metrics
 	wheel   *wheel
@@ -65,9 +66,8 @@ type Layer struct {
 	mu      sync.Mutex
 	started bool
 	ended   bool
-	err     error // why the layer stopped by itself
-	udp     []*udpSocket
-	tcp     []*streamListener
+	err     error           // why the layer stopped by itself
+	bind    []boundListener // to be opened by Start
 }
 
 // New checks cfg and makes a Layer that does nothing yet. It fails with ErrConfig, or if a metric is registered already.
@@ -77,6 +77,8 @@ func New(cfg Config) (*Layer, error) {
 		return nil, err
 	}
 	l := &Layer{cfg: cfg, bind: bind, log: cfg.Logger, idle: make(chan struct{}, 1), done: make(chan struct{})}
+	l.tuning.Store(&tuning{cfg.Limits, cfg.Bounds})
+	l.open.Store(&sockets{})
 	l.life, l.end = context.WithCancel(context.Background())
 	rand.Read(l.tagKey[:]) //nolint:errcheck // it never fails
 	l.servers.init()
@@ -102,29 +104,16 @@ func (l *Layer) Start(ctx context.Context, h Handler) error {
 	}
 	l.started = true
 	l.begin(h)
-	for _, b := range l.bind {
-		var err error
-		if b.Transport == resolver.UDP {
-			err = l.listenUDP(ctx, b.Address)
-		} else {
-			err = l.listenStream(ctx, b)
-		}
-		if err != nil {
-			l.closeSockets()
-			l.end()
-			l.tasks.Wait()
-			l.ended = true
-			close(l.done)
-			return fmt.Errorf("%w: listen on %s/%s: %w", ErrTransport, b.Transport, b.Address, err)
-		}
+	open, err := l.listen(ctx, &sockets{}, l.bind)
+	if err != nil {
+		l.end()
+		l.tasks.Wait()
+		l.ended = true
+		close(l.done)
+		return err
 	}
-	for _, s := range l.udp {
-		l.tasks.Go(s.read)
-		l.tasks.Go(s.watchErrors)
-	}
-	for _, s := range l.tcp {
-		l.tasks.Go(s.accept)
-	}
+	l.open.Store(open)
+	open.serve()
 	return nil
 }
 
@@ -137,19 +126,9 @@ func (l *Layer) begin(h Handler) {
 
 // Addrs returns the open listeners in the order of the configuration.
 func (l *Layer) Addrs() []BoundListener {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	var addrs []BoundListener
-	u, t := l.udp, l.tcp
-	for _, b := range l.bind {
-		switch {
-		case b.Transport == resolver.UDP && len(u) > 0:
-			addrs = append(addrs, BoundListener{resolver.UDP, u[0].local})
-			u = u[1:]
-		case b.Transport != resolver.UDP && len(t) > 0:
-			addrs = append(addrs, BoundListener{t[0].transport, t[0].local})
-			t = t[1:]
-		}
+	for _, s := range l.open.Load().list {
+		addrs = append(addrs, s.at())
 	}
 	return addrs
 }
@@ -190,7 +169,6 @@ func (l *Layer) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	first := !l.closing.Swap(true)
-	tcp := l.tcp
 	l.mu.Unlock()
 	if !first {
 		select {
@@ -200,7 +178,7 @@ func (l *Layer) Shutdown(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	for _, s := range tcp {
+	for _, s := range l.open.Load().tcp {
 		s.close()
 	}
 	var err error
@@ -227,10 +205,7 @@ func (l *Layer) Shutdown(ctx context.Context) error {
 }
 
 func (l *Layer) closeSockets() {
-	for _, s := range l.tcp {
-		s.close()
-	}
-	for _, s := range l.udp {
+	for _, s := range l.open.Load().list {
 		s.close()
 	}
 }

@@ -145,8 +145,8 @@ func (l *Layer) load() int {
 	if l.cfg.Load != nil {
 		loss = l.cfg.Load()
 	}
-	limit := int64(l.cfg.Bounds.ServerTransactions)
-	if from := limit * int64(l.cfg.Bounds.LoadAt) / 100; limit > from {
+	limit := int64(l.bounds().ServerTransactions)
+	if from := limit * int64(l.bounds().LoadAt) / 100; limit > from {
 		loss = max(loss, int((l.servers.count.Load()-from)*100/(limit-from)))
 	}
 	return max(0, min(loss, 100))

@@ -99,7 +99,7 @@ func (p *pool) get(ctx context.Context, target resolver.Target, local string) (*
 			p.mu.Unlock()
 			return nil, fmt.Errorf("the WebSocket client at %s is not connected", key.addr)
 		}
-		if len(p.all)+p.opening >= p.layer.cfg.Bounds.Connections {
+		if len(p.all)+p.opening >= p.layer.bounds().Connections {
 			p.mu.Unlock()
 			p.layer.metrics.drop(dropConnections)
 			return nil, fmt.Errorf("%w: connections", ErrOverloaded)
@@ -212,7 +212,7 @@ func (p *pool) accept(nc net.Conn, s *streamListener) {
 		nc = tls.Server(nc, p.layer.cfg.TLS.Server(s.transport))
 	}
 	c := newConn(p.layer, nc, s.transport, poolKey{transport: s.transport, addr: remote}, true)
-	b := p.layer.cfg.Bounds
+	b := p.layer.bounds()
 	c.stranger = p.layer.cfg.Admit != nil && !p.layer.cfg.Admit(c.source())
 	address := remote.Addr()
 	if c.stranger {
@@ -247,7 +247,7 @@ func (p *pool) accept(nc net.Conn, s *streamListener) {
 		p.shaking[address]++
 	}
 	p.mu.Unlock()
-	p.layer.tasks.Go(func() { c.serve(s.origins) })
+	p.layer.tasks.Go(func() { c.serve(s.allowed()) })
 }
 
 // neighbourhood is what one stranger has of the addresses: an IPv6 site has a whole network of 2**64 at least.
@@ -278,7 +278,7 @@ func (p *pool) shook(c *conn) {
 func (p *pool) ready(c *conn) bool {
 	known := c.stranger && p.layer.cfg.Admit(c.source())
 	if isWebSocket(c.transport) && (known || !c.stranger) {
-		c.ping.start(p.layer.cfg.Bounds.IdleTimeout/2, 0)
+		c.ping.start(p.layer.bounds().IdleTimeout/2, 0)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

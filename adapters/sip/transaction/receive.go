@@ -83,7 +83,7 @@ func (l *Layer) hop(m *wire.Message, o *route, code int) (h wire.HopAnswer) {
 	}
 	h.NoReceived = isWebSocket(o.conn.transport)
 	if code/100 == 2 && m.Method() == "SUBSCRIBE" && via.OffersKeep() {
-		h.Keep = int(min(keepDefault, l.cfg.Bounds.IdleTimeout/2) / time.Second)
+		h.Keep = int(min(keepDefault, l.bounds().IdleTimeout/2) / time.Second)
 	}
 	return h
 }
@@ -98,7 +98,7 @@ func (l *Layer) receive(b []byte, o origin) {
 		}
 	}()
 	l.tap(Inbound, b)
-	m, err := wire.Parse(b, l.cfg.Limits)
+	m, err := wire.Parse(b, l.limits())
 	if err != nil {
 		l.refuseSyntax(m, err, len(b), o)
 		return

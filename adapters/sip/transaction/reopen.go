@@ -70,7 +70,7 @@ func (l *Layer) resend(to resolver.Target, local string, response []byte) bool {
 			<-l.reopened
 			l.leave()
 		}()
-		ctx, cancel := context.WithTimeout(l.life, l.cfg.Bounds.DialTimeout+l.cfg.Bounds.HandshakeTimeout)
+		ctx, cancel := context.WithTimeout(l.life, l.bounds().DialTimeout+l.bounds().HandshakeTimeout)
 		defer cancel()
 		c, err := l.pool.get(ctx, to, local)
 		if err == nil {

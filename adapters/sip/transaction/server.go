@@ -369,7 +369,7 @@ func (l *Layer) request(m *wire.Message, o origin) {
 				return
 			}
 		}
-		old, full := l.servers.add(key, tx, l.cfg.Bounds.ServerTransactions)
+		old, full := l.servers.add(key, tx, l.bounds().ServerTransactions)
 		if old != nil || full {
 			if tx.merges {
 				l.merged.remove(tx)

@@ -49,7 +49,7 @@ func (c *conn) handshake(ctx context.Context) error {
 		return nil
 	}
 	l := c.layer
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.Bounds.HandshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, l.bounds().HandshakeTimeout)
 	defer cancel()
 	if c.shaking {
 		select {
@@ -142,7 +142,7 @@ func (p *pool) dial(key poolKey, local string) (*conn, error) {
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithTimeout(l.life, l.cfg.Bounds.DialTimeout)
+	ctx, cancel := context.WithTimeout(l.life, l.bounds().DialTimeout)
 	defer cancel()
 	d := net.Dialer{Control: l.cfg.DialControl, LocalAddr: l.dialFrom(key.addr.Addr()), KeepAlive: 30 * time.Second}
 	nc, err := d.DialContext(ctx, "tcp", key.addr.String())

@@ -7,9 +7,12 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
+
+	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
 const (
@@ -30,6 +33,7 @@ type udpSocket struct {
 	wildcard bool
 	closed   atomic.Bool
 	errors   chan struct{} // a token when errors may wait to be read
+	gone     chan struct{} // closed when it is
 }
 
 // batchReader is what ipv4.PacketConn and ipv6.PacketConn have in common.
@@ -37,11 +41,11 @@ type batchReader interface {
 	ReadBatch(ms []ipv4.Message, flags int) (int, error)
 }
 
-func (l *Layer) listenUDP(ctx context.Context, a netip.AddrPort) error {
+func (l *Layer) listenUDP(ctx context.Context, a netip.AddrPort) (*udpSocket, error) {
 	lc := net.ListenConfig{Control: reportErrors}
 	p, err := lc.ListenPacket(ctx, network("udp", a.Addr()), a.String())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	pc := p.(*net.UDPConn) // "udp4" and "udp6" give nothing else
 	if err := pc.SetReadBuffer(receiveBuffer); err != nil {
@@ -49,7 +53,7 @@ func (l *Layer) listenUDP(ctx context.Context, a netip.AddrPort) error {
 	}
 	bound := pc.LocalAddr().(*net.UDPAddr).AddrPort()
 	local := netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())
-	s := &udpSocket{layer: l, pc: pc, local: local, via: l.cfg.sentBy(local), wildcard: local.Addr().IsUnspecified(), errors: make(chan struct{}, 1)}
+	s := &udpSocket{layer: l, pc: pc, local: local, via: l.cfg.sentBy(local), wildcard: local.Addr().IsUnspecified(), errors: make(chan struct{}, 1), gone: make(chan struct{})}
 	if s.wildcard {
 		// RFC 3581 §4: the response "MUST be sent from the same address and port that the corresponding request was received on".
 		if local.Addr().Is4() {
@@ -59,17 +63,16 @@ func (l *Layer) listenUDP(ctx context.Context, a netip.AddrPort) error {
 		}
 		if err != nil {
 			pc.Close() //nolint:errcheck // the first fault counts
-			return err
+			return nil, err
 		}
 	}
-	l.udp = append(l.udp, s)
-	return nil
+	return s, nil
 }
 
 // socketFor returns the UDP listener that requests to an address leave from: the first one of its family that can reach it.
 func (l *Layer) socketFor(to netip.Addr) packetSender {
 	var other packetSender
-	for _, s := range l.udp {
+	for _, s := range l.open.Load().udp {
 		a := s.local.Addr()
 		switch {
 		case a.Is4() != to.Is4():
@@ -82,10 +85,31 @@ func (l *Layer) socketFor(to netip.Addr) packetSender {
 	return other
 }
 
+func (s *udpSocket) at() BoundListener { return BoundListener{resolver.UDP, s.local} }
+
+func (s *udpSocket) serve() {
+	s.layer.tasks.Go(s.read)
+	s.layer.tasks.Go(s.watchErrors)
+}
+
+// retire closes the socket when every transaction that it carries has ended; until then it is read, because what answers them comes there.
+func (s *udpSocket) retire() {
+	s.layer.tasks.Go(func() {
+		t := time.NewTimer(s.layer.transactionLife())
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-s.layer.life.Done():
+		}
+		s.close()
+	})
+}
+
 func (s *udpSocket) sentBy() string { return s.via }
 
 func (s *udpSocket) close() {
 	if !s.closed.Swap(true) {
+		close(s.gone)
 		s.pc.Close() //nolint:errcheck // nothing to be done
 	}
 }
@@ -131,7 +155,7 @@ func (s *udpSocket) watchErrors() {
 		select {
 		case <-s.errors:
 			s.undelivered()
-		case <-s.layer.life.Done():
+		case <-s.gone:
 			return
 		}
 	}

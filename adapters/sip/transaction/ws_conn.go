@@ -22,7 +22,7 @@ func isWebSocket(t resolver.Transport) bool { return t == resolver.WS || t == re
 // other request on this connection, before or after.
 func (c *conn) upgrade(origins []string) error {
 	l := c.layer
-	deadline := time.Now().Add(l.cfg.Bounds.UpgradeTimeout)
+	deadline := time.Now().Add(l.bounds().UpgradeTimeout)
 	if err := c.nc.SetDeadline(deadline); err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (c *conn) upgrade(origins []string) error {
 		// A client may send its first frame without waiting; it lies in the buffer.
 		rest = io.MultiReader(io.LimitReader(in, int64(n)), c)
 	}
-	c.frames = &wsFrames{conn: c, r: websocket.NewReader(rest, l.cfg.Limits.Message)}
+	c.frames = &wsFrames{conn: c, r: websocket.NewReader(rest, l.limits().Message)}
 	return c.nc.SetDeadline(time.Time{})
 }
 
