@@ -183,7 +183,8 @@ type NotifyOp struct {
 	// whole (XMPP presence on the way in). Whole is true when Presence is everything known (SIP; always on the way out).
 	Instance string
 	Whole    bool
-	// Presence is the document; nil when the op carries none. On the way in with Whole false it has one tuple.
+	// Presence is the document; nil when the op carries none. On the way in with Whole false it has one tuple, or none and one
+	// person: what the user says of herself, apart from her devices (XMPP mood and activity); a person without Rich takes that back.
 	Presence *pidf.Presence
 	// Withdrawn lists the tuples that an earlier Presence of this watch had and this one has not, on the way out.
 	Withdrawn []pidf.ID

@@ -415,7 +415,8 @@ func (t *watchRequest) run(ctx context.Context) {
 	}()
 	r := g.routeOf(t.pair.presentity.Domain())
 	op := &adapters.WatchOp{
-		ID: t.id, Verb: t.request.Verb, Duration: t.request.Duration, Note: t.request.Note, Instance: t.request.Instance,
+		ID: t.id, Verb: t.request.Verb, Duration: t.request.Duration, Instance: t.request.Instance,
+		Note: t.request.Note, NoteLang: t.request.NoteLang, WatcherName: t.request.Name,
 		Watch:    adapters.WatchID{Watcher: t.pair.watcher, Presentity: t.pair.presentity},
 		Hops:     adapters.DefaultHops,
 		Deadline: time.Now().Add(g.limits().DirectWait),

@@ -1,6 +1,8 @@
 package pidf
 
 import (
+	"bytes"
+
 	"github.com/isthmus-gateway/isthmus/cpim/datetime"
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 )
@@ -32,6 +34,17 @@ func (p *Person) append(w *strictxml.Writer) {
 		appendText(w, NamespaceDataModel, "timestamp", p.Timestamp.String())
 	}
 	w.End()
+}
+
+// Equal says whether both print the same; nil equals nil alone.
+func (p *Person) Equal(q *Person) bool {
+	if p == nil || q == nil {
+		return p == q
+	}
+	a, b := strictxml.NewWriter(nil), strictxml.NewWriter(nil)
+	p.append(a)
+	q.append(b)
+	return bytes.Equal(a.Bytes(), b.Bytes())
 }
 
 func (p *Person) check(seen *idSet) error {

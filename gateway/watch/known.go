@@ -28,10 +28,10 @@ func (t *turn) learn(op *adapters.NotifyOp) (withdrawn []pidf.ID, changed bool) 
 			return nil, false
 		}
 		withdrawn = missing(t.instances(), op.Presence)
-		t.document, t.devices = op.Presence, nil
+		t.document, t.devices, t.person = op.Presence, nil, nil
 		return withdrawn, true
 	case len(op.Presence.Tuples) == 0:
-		return nil, false
+		return nil, t.learnPerson(op.Presence)
 	}
 	return t.learnDevice(op.Instance, op.Presence.Tuples[0])
 }
@@ -40,6 +40,18 @@ func (t *turn) learn(op *adapters.NotifyOp) (withdrawn []pidf.ID, changed bool) 
 func allGone(op *adapters.NotifyOp) bool {
 	return op.Instance == "" && len(op.Presence.Tuples) == 1 && op.Presence.Tuples[0].ID == pidf.TupleID("") &&
 		op.Presence.Tuples[0].Status.Basic == pidf.BasicClosed
+}
+
+// learnPerson keeps what a document without tuples says of the user herself, apart from her devices: her mood, what she is doing. It returns
+// whether that is news to who watches her.
+func (t *turn) learnPerson(p *pidf.Presence) bool {
+	var now *pidf.Person
+	if len(p.Persons) > 0 && p.Persons[0].Rich != nil {
+		now = &p.Persons[0]
+	}
+	last := t.person
+	t.person = now
+	return len(t.devices) > 0 && !last.Equal(now)
 }
 
 func (t *turn) learnDevice(instance string, tuple pidf.Tuple) (withdrawn []pidf.ID, changed bool) {
@@ -80,7 +92,7 @@ func (t *turn) instances() []pidf.ID {
 }
 
 // unknow forgets the presentity's state: it is "unknown" from now on, never a stale open.
-func (t *turn) unknow() { t.devices, t.document = nil, nil }
+func (t *turn) unknow() { t.devices, t.document, t.person = nil, nil, nil }
 
 // settleDevices drops the devices that closed: the watchers have been told once, and the next document is without them.
 // The last one stays, so that the document keeps saying "closed" and not nothing.
@@ -105,7 +117,11 @@ func (t *turn) known() *pidf.Presence {
 	for _, d := range t.devices {
 		tuples = append(tuples, d.Tuple)
 	}
-	return t.compose(tuples)
+	p := t.compose(tuples)
+	if p != nil && t.person != nil && slices.ContainsFunc(tuples, func(u pidf.Tuple) bool { return u.Status.Basic == pidf.BasicOpen }) {
+		p.Persons = []pidf.Person{*t.person} // of somebody who is not there nothing is told
+	}
+	return p
 }
 
 // knownClosed is known with everything closed, for the last notification of a watch (RFC 8048 §5.3.3).

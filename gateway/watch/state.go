@@ -101,6 +101,7 @@ type State struct {
 
 	devices  []Device       // told one by one (XMPP)
 	document *pidf.Presence // told as a whole (SIP); nil if nothing was
+	person   *pidf.Person   // of one whose devices are told one by one; nil if nothing was told of her
 	stamp    time.Time      // of the last document composed here
 }
 
@@ -195,8 +196,10 @@ type Request struct {
 	// Serial tells a request to ask or open from earlier ones of the same State, whose answers may come after it was made.
 	Serial   uint64
 	Duration time.Duration
-	Note     string
-	Instance string
+	// Note, in NoteLang, is what the watcher wrote along, and Name what it calls itself; both only where the user is asked.
+	Note, NoteLang string
+	Name           string
+	Instance       string
 }
 
 // Drop is why presence was told to nobody: a fixed set, it labels a metric.

@@ -157,7 +157,9 @@ func (t *turn) enter(op *adapters.WatchOp) (Session, bool) {
 
 // reach makes the presentity's side be watched. New tells that the user there has not been asked yet.
 func (t *turn) reach(op *adapters.WatchOp, isNew bool) {
-	r := Request{Verb: adapters.WatchOpen, Duration: t.rules.Duration, Note: op.Note, Instance: op.Instance}
+	r := Request{
+		Verb: adapters.WatchOpen, Duration: t.rules.Duration, Note: op.Note, NoteLang: op.NoteLang, Name: op.WatcherName, Instance: op.Instance,
+	}
 	switch {
 	case t.rules.AsksExplicitly && t.auth == Asked:
 		under := t.upstream != Closed || !t.retryAt.IsZero()
