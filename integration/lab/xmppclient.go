@@ -34,6 +34,8 @@ type Stanza struct {
 	Condition *string `json:"condition,omitempty"`
 	// Children are further elements to send, as XML in the namespace of a client's stream.
 	Children string `json:"children,omitempty"`
+	// XML is the stanza received, as slixmpp prints it.
+	XML string `json:"xml,omitempty"`
 	// Raw is what came over the socket since the last stanza, as it was written by the server.
 	Raw string `json:"raw,omitempty"`
 }
@@ -48,7 +50,7 @@ func Text(p *string) string {
 
 // String is for messages of failed tests.
 func (s Stanza) String() string {
-	s.Raw = ""
+	s.Raw, s.XML = "", ""
 	b, err := json.Marshal(s)
 	if err != nil {
 		return err.Error()

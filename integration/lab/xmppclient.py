@@ -55,7 +55,7 @@ class User(slixmpp.ClientXMPP):
             subject=None if subject is None else (subject.text or ""),
             thread=xml.findtext(ns + "thread"), show=xml.findtext(ns + "show"),
             status=xml.findtext(ns + "status"), priority=xml.findtext(ns + "priority"),
-            raw=self.raw.decode("utf-8", "replace"), **{"from": xml.get("from")})
+            xml=str(stanza), raw=self.raw.decode("utf-8", "replace"), **{"from": xml.get("from")})
         self.raw = b""
 
     def on_message(self, stanza):

@@ -71,7 +71,7 @@ func TestStatusPerLanguage(t *testing.T) {
 		Notes: []pidf.Note{{Lang: "en", Text: "a\x00b"}, {Lang: "en", Text: "kept"}, {Lang: "EN", Text: "twice"}},
 	}}}
 	got, _, err := stanza.AppendNotify(nil, &adapters.NotifyOp{Watch: adapters.WatchID{Watcher: julietP, Presentity: romeoP}, State: adapters.WatchActive, Presence: doc}, time.Time{})
-	if want := "<presence from='romeo@example.net/a' to='juliet@example.com'><status xml:lang='en'>kept</status></presence>"; err != nil || string(got) != want {
+	if want := "<presence from='romeo@example.net/a' to='juliet@example.com' xml:lang='en'><status>kept</status></presence>"; err != nil || string(got) != want {
 		t.Errorf("got  %s, %v\nwant %s", got, err, want)
 	}
 }

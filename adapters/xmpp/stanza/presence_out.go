@@ -1,6 +1,7 @@
 package stanza
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -188,6 +189,13 @@ func appendTuple(dst []byte, op *adapters.NotifyOp, t *pidf.Tuple, how tell) []b
 	if !isTag(lang) {
 		lang = ""
 	}
+	notes := t.Notes
+	if len(notes) == 0 {
+		notes = p.Notes
+	}
+	if lang == "" && !slices.ContainsFunc(notes, func(n pidf.Note) bool { return !isTag(n.Lang) }) && len(notes) > 0 {
+		lang = notes[0].Lang // no note would inherit it by mistake
+	}
 	dst = appendHead(dst, "presence", how.from, how.to, "")
 	show, _ := pidf.ReadShow(p, t)
 	// A status without <basic> tells of availability only through what else it shows.
@@ -200,10 +208,6 @@ func appendTuple(dst []byte, op *adapters.NotifyOp, t *pidf.Tuple, how tell) []b
 	dst = append(dst, '>')
 	if available && show != pidf.ShowNone {
 		dst = appendText(dst, "show", adapters.LangText{Text: show.String()}, "")
-	}
-	notes := t.Notes
-	if len(notes) == 0 {
-		notes = p.Notes
 	}
 	for i, n := range notes {
 		if n.Text == "" || !carries(n.Text) || sameLang(notes[:i], n.Lang, lang) {
