@@ -26,6 +26,14 @@ type MessageLimits struct {
 	DelayedAfter Duration `yaml:"delayed_after" default:"5m" min:"10s" max:"24h"`
 	// How long the notice of a message's end is tried. Then it is a dead letter.
 	NoticeLife Duration `yaml:"notice_life" default:"24h" min:"1m" max:"720h"`
+	// How long a dead letter is kept for an operator (isthmus queue list --dead). Then it is forgotten, with a line in the log.
+	DeadLife Duration `yaml:"dead_life" default:"720h" min:"1h" max:"8760h"`
+	// The stored messages of one sender. The next is refused: overloaded (SIP 503, XMPP resource-constraint).
+	StoredPerSender Count `yaml:"stored_per_sender" default:"10000" min:"1" max:"10000000"`
+	// The stored messages for one recipient. The next is refused likewise.
+	StoredPerRecipient Count `yaml:"stored_per_recipient" default:"10000" min:"1" max:"10000000"`
+	// The stored messages on their way to one domain. The next is refused likewise.
+	StoredPerDomain Count `yaml:"stored_per_domain" default:"250000" min:"1" max:"10000000"`
 	// The messages that may wait in one lane, that is behind a slow recipient. The next is refused: overloaded (SIP 503,
 	// XMPP resource-constraint).
 	Lane Count `yaml:"lane" default:"100" min:"1" max:"100000"`

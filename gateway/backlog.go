@@ -19,6 +19,9 @@ type entry struct {
 	progress          store.Progress
 	// settles is the key of the outcome that a notice tells; "" for none.
 	settles string
+	held    held
+	// suspect tells that the process died while it was tried, perhaps of it: it is tried while nothing else of the journal is.
+	suspect bool
 }
 
 // place is where entries go: what fails for one of them because nothing answers there fails for all.

@@ -30,6 +30,8 @@ type Stored struct {
 	// Dead is why it is a dead letter, since when; "" while it is alive.
 	Dead  string    `json:"dead,omitempty"`
 	Since time.Time `json:"since,omitzero"`
+	// Ends is when a dead letter is forgotten; zero for what is alive.
+	Ends time.Time `json:"ends,omitzero"`
 	// Octets is the size of what is stored.
 	Octets int `json:"octets"`
 }
@@ -99,6 +101,9 @@ func later(a, b time.Time) time.Time {
 func (j *journal) describe(ctx context.Context, e *entry) (Stored, store.Entry, error) {
 	s := Stored{
 		ID: string(e.id), Kind: "message", Accepted: e.accepted, Expires: e.expires, Attempts: e.progress.Attempts, Dead: e.progress.Dead, Since: e.progress.Since,
+	}
+	if s.Dead != "" {
+		s.Ends = j.ends(e)
 	}
 	se, _, err := j.disk.Read(ctx, e.id)
 	if err != nil {
@@ -181,7 +186,7 @@ func (j *journal) revive(e *entry) error {
 	if err != nil {
 		return fmt.Errorf("gateway: the entry cannot be read: %w", err)
 	}
-	key, domain, err := j.laneOf(se)
+	key, domain, err := j.laneOf(se, e)
 	if err != nil {
 		return err
 	}
@@ -198,6 +203,9 @@ func (j *journal) revive(e *entry) error {
 	delete(j.dead, e.id)
 	e.expires = later(e.expires, now.Add(life))
 	e.progress = store.Progress{Attempts: e.progress.Attempts, Delayed: e.progress.Delayed, Next: now, Until: e.expires}
+	if e.kind == store.KindMessage {
+		j.stock.add(&e.held)
+	}
 	b, _ := j.enlist(key, domain, e)
 	b.next, b.at.next = time.Time{}, time.Time{}
 	j.mu.Unlock()

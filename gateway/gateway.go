@@ -71,6 +71,11 @@ type Limits struct {
 	DelayedAfter time.Duration
 	// NoticeLife is how long the notice of a message's end is tried. Default 24 h. Then it is a dead letter.
 	NoticeLife time.Duration
+	// DeadLife is how long a dead letter is kept. Default 30 days. Then it is forgotten, with a line in the log.
+	DeadLife time.Duration
+	// StoredPerSender, StoredPerRecipient and StoredPerDomain bound the stored messages of one sender, for one recipient, and on their way
+	// to one domain. Defaults 10,000, 10,000 and 250,000. The next is refused: overloaded.
+	StoredPerSender, StoredPerRecipient, StoredPerDomain int
 	// Origins is how many answered messages are remembered, so that a late outcome finds its sender. Default 100,000;
 	// when full the oldest are forgotten, and a late outcome of theirs is counted and dropped.
 	Origins int
@@ -111,6 +116,9 @@ func (l *Limits) setDefaults() error {
 		{"LaneMessages", &l.LaneMessages, 100},
 		{"Messages", &l.Messages, 20_000},
 		{"Origins", &l.Origins, 100_000},
+		{"StoredPerSender", &l.StoredPerSender, 10_000},
+		{"StoredPerRecipient", &l.StoredPerRecipient, 10_000},
+		{"StoredPerDomain", &l.StoredPerDomain, 250_000},
 		{"Duplicates", &l.Duplicates, 200_000},
 		{"Repeats", &l.Repeats, 0},
 		{"PairRate", &l.PairRate, 0},
@@ -137,6 +145,7 @@ func (l *Limits) setDefaults() error {
 		{"Life", &l.Life, 24 * time.Hour},
 		{"DelayedAfter", &l.DelayedAfter, 5 * time.Minute},
 		{"NoticeLife", &l.NoticeLife, 24 * time.Hour},
+		{"DeadLife", &l.DeadLife, 30 * 24 * time.Hour},
 		{"WatchDuration", &l.WatchDuration, time.Hour},
 		{"FetchWait", &l.FetchWait, 2 * time.Second},
 	} {

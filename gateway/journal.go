@@ -31,6 +31,9 @@ type journal struct {
 	dead     map[store.ID]*entry
 	// pending are the outcomes that entries tell, by key.
 	pending map[string]struct{}
+	stock   stock
+	// alone is held for reading during an attempt, and for writing during one of an entry that may be what the process died of.
+	alone sync.RWMutex
 	// held tells that nothing is tried: a crash loop has been seen (T-FI-28).
 	held    bool
 	stopped bool
@@ -43,7 +46,7 @@ func newJournal(g *Gateway) *journal {
 	return &journal{
 		gateway:  g,
 		backlogs: map[laneKey]*backlog{}, places: map[place]*destination{}, dead: map[store.ID]*entry{},
-		pending: map[string]struct{}{},
+		pending: map[string]struct{}{}, stock: newStock(),
 	}
 }
 
@@ -90,16 +93,26 @@ func (j *journal) keep(d *delivery, key laneKey, given string, failed adapters.S
 	}
 	octets, err := encodeMessage(op, d.from.name, given)
 	if err == nil {
+		j.mu.Lock()
+		e.held = j.stock.of(op.From.Address, op.To.Address, place{key.side, op.To.Address.Domain()})
+		by := j.stock.take(&e.held, j.gateway.limits())
+		j.mu.Unlock()
+		if by != limitNone {
+			j.gateway.metrics.unstored.WithLabelValues(limitNames[by]).Inc()
+			return by.refusal()
+		}
 		err = j.append(e, key, octets)
 	}
 	if err != nil {
+		j.gateway.metrics.unstored.WithLabelValues(limitNames[limitStore]).Inc()
+		j.gone(e)
 		j.gateway.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a message could not be stored: it is refused")
 		if errors.Is(err, store.ErrUnknown) {
 			// The journal gave no answer. It forgets the message as soon as it can, but a crash before that leaves it there.
 			return adapters.Failed(adapters.ReasonOutcomeUnknown, "")
 		}
 		if failed.Outcome != adapters.Failure {
-			failed = adapters.Failed(adapters.ReasonOverloaded, "The gateway cannot store messages now")
+			failed = limitStore.refusal()
 		}
 		return failed
 	}
@@ -211,9 +224,17 @@ func (j *journal) mark(e *entry) error {
 	return err
 }
 
+// gone counts an entry no more among those that wait.
+func (j *journal) gone(e *entry) {
+	j.mu.Lock()
+	j.stock.give(&e.held)
+	j.mu.Unlock()
+}
+
 // remove forgets an entry that has come to its end.
 func (j *journal) remove(e *entry) {
 	j.settle(e)
+	j.gone(e)
 	ctx, cancel := context.WithTimeout(context.Background(), markWait)
 	defer cancel()
 	failpoint.Hit("remove-before")
@@ -244,6 +265,7 @@ func (j *journal) bury(b *backlog, e *entry, why string) {
 	if b != nil {
 		b.drop(e)
 	}
+	j.stock.give(&e.held)
 	j.dead[e.id] = e
 	j.mu.Unlock()
 	j.gateway.log.Error().Str("entry", string(e.id)).Str("why", why).Msg("a dead letter")
@@ -282,7 +304,7 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 			x.expires = p.Until
 		}
 		if p.Dead == "" {
-			x.key, x.domain, x.fault = j.laneOf(se)
+			x.key, x.domain, x.fault = j.laneOf(se, x.entry)
 		}
 		if x.kind == store.KindNotice {
 			if n, _, err := decodeNotice(se.Octets); err == nil {
@@ -303,13 +325,13 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 	}
 	// The order of acceptance, whatever the engine has done with them meanwhile.
 	slices.SortFunc(all, func(a, b seen) int { return cmp.Compare(a.id, b.id) })
-	waiting := 0
+	waiting, suspects := 0, 0
 	for _, x := range all {
 		switch {
-		case x.kind == store.KindMessage && ids[noticeOf(x.id)]:
-			j.remove(x.entry) // its end is being told: the process died between the two
 		case x.progress.Dead != "":
 			j.dead[x.id] = x.entry
+		case x.kind == store.KindMessage && ids[noticeOf(x.id)]:
+			j.remove(x.entry) // its end is being told: the process died between the two
 		case errors.Is(x.fault, errVersion):
 			unreadable++
 			j.gateway.log.Error().Str("entry", string(x.id)).Msg("an entry of another version of the journal: it is kept and not touched")
@@ -317,17 +339,25 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 			j.bury(nil, x.entry, clip(x.fault.Error()))
 		default:
 			waiting++
+			pause := longestPause
+			if x.suspected() {
+				suspects++
+				pause = retryAfter(1) // soon, so that it shows soon whether it is what the process died of
+			}
 			j.mu.Lock()
+			if x.kind == store.KindMessage {
+				j.stock.add(&x.held)
+			}
 			if b, first := j.enlist(x.key, x.domain, x.entry); first && x.progress.Attempts > 0 {
 				// As it was written before the last attempt: a process that dies again and again does not try without a pause.
 				// Not longer than a pause is, whatever the clock said then.
-				b.failures, b.next = x.progress.Attempts, earlier(x.progress.Next, began.Add(longestPause))
+				b.failures, b.next = x.progress.Attempts, earlier(x.progress.Next, began.Add(pause))
 			}
 			j.mu.Unlock()
 		}
 	}
 	if len(all)+unreadable > 0 {
-		j.gateway.log.Info().Int("waiting", waiting).Int("dead", len(j.dead)).Int("unreadable", unreadable).
+		j.gateway.log.Info().Int("waiting", waiting).Int("dead", len(j.dead)).Int("unreadable", unreadable).Int("suspects", suspects).
 			Float64("ms", float64(time.Since(began).Microseconds())/1000).Msg("the journal was read")
 	}
 	return nil
@@ -350,8 +380,8 @@ func (j *journal) enlist(key laneKey, domain string, e *entry) (b *backlog, firs
 	return b, first
 }
 
-// laneOf is the lane of an entry that was read, as the routes are now.
-func (j *journal) laneOf(se store.Entry) (laneKey, string, error) {
+// laneOf is the lane of an entry that was read, as the routes are now. It notes in e what the entry counts as.
+func (j *journal) laneOf(se store.Entry, e *entry) (laneKey, string, error) {
 	g := j.gateway
 	switch se.Kind {
 	case store.KindMessage:
@@ -361,6 +391,11 @@ func (j *journal) laneOf(se store.Entry) (laneKey, string, error) {
 		}
 		g.duplicates.restore(g.sides[m.Side], op)
 		r := g.routeOf(op.To.Address.Domain())
+		at := place{domain: op.To.Address.Domain()}
+		if r != nil {
+			at.side = r.side.index
+		}
+		e.held = j.stock.of(op.From.Address, op.To.Address, at)
 		if from := g.sides[op.Peer.Adapter]; r == nil && from != nil {
 			// It is tried there once: that there is no route is what its sender is told.
 			return laneKey{kind: laneMessages, side: from.index, from: op.From.Address, to: op.To.Address}, op.To.Address.Domain(), nil
@@ -407,6 +442,14 @@ func (j *journal) sweep() {
 		return
 	}
 	j.sweeper = time.AfterFunc(sweepEvery, j.sweep)
+	var past []*entry
+	for id, e := range j.dead {
+		if !now.Before(j.ends(e)) {
+			past = append(past, e)
+			delete(j.dead, id)
+			delete(j.pending, e.settles)
+		}
+	}
 	var old []*backlog
 	for _, b := range j.backlogs {
 		if b.out {
@@ -423,7 +466,14 @@ func (j *journal) sweep() {
 	for _, b := range old {
 		j.gateway.lanes.add(b.key, &retry{journal: j, backlog: b, look: true})
 	}
+	for _, e := range past {
+		j.gateway.log.Warn().Str("entry", string(e.id)).Str("why", e.progress.Dead).Time("since", e.progress.Since).Msg("a dead letter has come to its end")
+		j.remove(e)
+	}
 }
+
+// ends is when a dead letter is forgotten.
+func (j *journal) ends(e *entry) time.Time { return e.progress.Since.Add(j.gateway.limits().DeadLife) }
 
 // stop ends the timers. What is in the journal stays there.
 func (j *journal) stop() {

@@ -21,8 +21,10 @@ type metrics struct {
 	dropped *prometheus.CounterVec
 	// refusedBy counts messages that a bound against circles refused.
 	refusedBy *prometheus.CounterVec
-	counters  []atomic.Pointer[prometheus.Counter]
-	timers    []atomic.Pointer[prometheus.Observer]
+	// unstored counts messages that were not stored although their delivery failed for a reason that passes.
+	unstored *prometheus.CounterVec
+	counters []atomic.Pointer[prometheus.Counter]
+	timers   []atomic.Pointer[prometheus.Observer]
 }
 
 // reasonSlots covers every Reason and ReasonNone.
@@ -55,6 +57,10 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		Name: "isthmus_loops_total",
 		Help: "Messages refused because they go in a circle or come too fast, by what showed it: hops, trace, repeats, rate.",
 	}, []string{"by"})
+	m.unstored = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "isthmus_store_refused_total",
+		Help: "Messages that were refused rather than stored, by the bound that they came to: sender, recipient, domain, or the store's own.",
+	}, []string{"bound"})
 	for _, s := range g.order {
 		m.names = append(m.names, s.name)
 	}
@@ -68,7 +74,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
 	}
 	for _, c := range []prometheus.Collector{
-		m.ops, m.seconds, m.panics, m.dropped, m.refusedBy,
+		m.ops, m.seconds, m.panics, m.dropped, m.refusedBy, m.unstored,
 		gauge("isthmus_lane_tasks", "Operations waiting in lanes or under way.", func() float64 {
 			n, _ := g.lanes.count()
 			return float64(n)

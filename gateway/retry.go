@@ -77,14 +77,26 @@ func (t *retry) run(ctx context.Context) {
 // attempt tries the first entry of a backlog. It returns whether the next one may be tried.
 func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 	g := j.gateway
+	if e.progress.Crashes >= maxDeaths {
+		return j.condemn(b, e, "the gateway died each time that it was tried")
+	}
+	e.progress.Trying = store.TryingAmong
+	if e.suspect {
+		e.progress.Trying = store.TryingAlone
+		j.alone.Lock()
+		defer j.alone.Unlock()
+	} else {
+		j.alone.RLock()
+		defer j.alone.RUnlock()
+	}
 	defer func() {
 		if !g.recovered(string(e.id), "a stored entry", recover()) {
 			return
 		}
 		// What makes the gateway panic twice would do so for ever, and those behind it would wait as long (T-FI-23).
-		e.progress.Crashes++
-		if on = true; e.progress.Crashes >= 2 {
-			j.bury(b, e, "it made the gateway panic twice")
+		e.progress.Trying = store.TryingNot
+		if e.progress.Crashes++; e.progress.Crashes >= maxPanics {
+			on = j.condemn(b, e, "it made the gateway panic twice")
 			return
 		}
 		j.mark(e) //nolint:errcheck // logged
@@ -118,6 +130,13 @@ func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 			j.refused(b) // its end could not be written: it is told when the journal takes it
 			return false
 		}
+	}
+	e.progress.Trying = store.TryingNot
+	if e.suspect {
+		e.suspect, e.progress.Crashes = false, 0 // it was something else
+	}
+	if passes(status) {
+		j.mark(e) //nolint:errcheck // logged; after a restart it is a suspect
 	}
 	switch {
 	case !passes(status):
@@ -197,20 +216,11 @@ func noticeOf(id store.ID) store.ID { return id + "n" }
 // message is still there, and its end must be told later.
 func (j *journal) tellEnd(e *entry, from *side, m *storedMessage, op *adapters.MessageOp, status adapters.Status) bool {
 	j.gateway.duplicates.forget(from, op)
-	r := &adapters.Report{
-		Kind: adapters.ReportFailed, Sender: op.From, Recipient: op.To, TransID: m.Given, Thread: op.Thread, Wants: op.Wants, Sent: op.Sent,
-		Status: status, Time: time.Now(),
-	}
-	if r.Sent.IsZero() {
-		r.Sent = e.accepted
-	}
-	n := j.newNotice(noticeOf(e.id))
-	n.settles = j.outcomeKeyOf(op)
-	if ctx := context.Background(); n.settles != "" && j.told(ctx, n.settles) {
+	n, r := j.endOf(e, m, op, status)
+	if j.told(context.Background(), n.settles) {
 		j.remove(e) // the far side told an outcome of an earlier attempt
 		return true
 	}
-	r.ID = j.tokens.reportID(cmp.Or(n.settles, string(n.id)))
 	key := reportLane(from, r)
 	octets, err := encodeNotice(r, op.ID, from.name, n.settles)
 	if err == nil {
@@ -224,9 +234,25 @@ func (j *journal) tellEnd(e *entry, from *side, m *storedMessage, op *adapters.M
 		j.gateway.log.Error().Str("entry", string(e.id)).Str("fault", clip(err.Error())).Msg("the end of a message cannot be told yet: the journal does not take the notice")
 		return false
 	}
+	j.gone(e)
 	j.await(n)
 	j.added(n, key, r)
 	return true
+}
+
+// endOf is the notice of a message's end.
+func (j *journal) endOf(e *entry, m *storedMessage, op *adapters.MessageOp, status adapters.Status) (*entry, *adapters.Report) {
+	r := &adapters.Report{
+		Kind: adapters.ReportFailed, Sender: op.From, Recipient: op.To, TransID: m.Given, Thread: op.Thread, Wants: op.Wants, Sent: op.Sent,
+		Status: status, Time: time.Now(),
+	}
+	if r.Sent.IsZero() {
+		r.Sent = e.accepted
+	}
+	n := j.newNotice(noticeOf(e.id))
+	n.settles = j.outcomeKeyOf(op)
+	r.ID = j.tokens.reportID(cmp.Or(n.settles, string(n.id)))
+	return n, r
 }
 
 // newNotice begins the entry of a notice.

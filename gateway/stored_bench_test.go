@@ -39,6 +39,7 @@ func benchGateway(b *testing.B, dir string, xmpp adapters.Adapter) adapters.Hand
 		},
 		Logger:     zerolog.New(io.Discard).Level(zerolog.InfoLevel),
 		Registerer: prometheus.NewRegistry(),
+		Limits:     gateway.Limits{StoredPerSender: 1 << 30, StoredPerRecipient: 1 << 30, StoredPerDomain: 1 << 30},
 	}
 	if dir != "" {
 		disk, err := store.Open(b.Context(), store.Config{Directory: dir, Logger: zerolog.Nop()})

@@ -231,7 +231,9 @@ func routesOf(cfg *configs.Config) (routes []gateway.Route, byName bool, err err
 func gatewayLimits(cfg *configs.Config) gateway.Limits {
 	m, w := cfg.Limits.Messages, cfg.Limits.Watches
 	return gateway.Limits{
-		DirectWait: m.DirectWait.Std(), Life: m.Life.Std(), DelayedAfter: m.DelayedAfter.Std(), NoticeLife: m.NoticeLife.Std(), LaneMessages: m.Lane.Int(), Messages: m.Total.Int(), Origins: m.Origins.Int(), OriginLife: m.OriginLife.Std(),
+		DirectWait: m.DirectWait.Std(), Life: m.Life.Std(), DelayedAfter: m.DelayedAfter.Std(), NoticeLife: m.NoticeLife.Std(), DeadLife: m.DeadLife.Std(),
+		StoredPerSender: m.StoredPerSender.Int(), StoredPerRecipient: m.StoredPerRecipient.Int(), StoredPerDomain: m.StoredPerDomain.Int(),
+		LaneMessages: m.Lane.Int(), Messages: m.Total.Int(), Origins: m.Origins.Int(), OriginLife: m.OriginLife.Std(),
 		Duplicates: m.Duplicates.Int(), DuplicateLife: m.DuplicateLife.Std(), Repeats: m.Repeats.Int(), PairRate: m.PairRate.Int(), PairBurst: m.PairBurst.Int(),
 		Watches: w.Pairs.Int(), WatchSessions: w.Sessions.Int(), Devices: w.Devices.Int(), WatchDuration: w.Duration.Std(), FetchWait: w.FetchWait.Std(),
 	}

@@ -219,6 +219,7 @@ type storedProgress struct {
 	Next     time.Time `json:"next,omitzero"`
 	Delayed  bool      `json:"delayed,omitempty"`
 	Crashes  int       `json:"crashes,omitempty"`
+	Trying   Trying    `json:"trying,omitempty"`
 	Dead     string    `json:"dead,omitempty"`
 	Since    time.Time `json:"since,omitzero"`
 	Until    time.Time `json:"until,omitzero"`

@@ -36,6 +36,16 @@ type Entry struct {
 	Octets []byte
 }
 
+// Trying tells of an attempt that was begun.
+type Trying uint8
+
+// The values of Trying.
+const (
+	TryingNot   Trying = iota
+	TryingAmong        // others may have been tried at the same time
+	TryingAlone        // no other one was
+)
+
 // Progress is what became of an entry so far.
 type Progress struct {
 	// Attempts have been begun; Next is when the next one is due.
@@ -43,8 +53,10 @@ type Progress struct {
 	Next     time.Time
 	// Delayed tells that the sender has been told that it takes long.
 	Delayed bool
-	// Crashes is how many attempts ended in a panic, or were never ended because the process died.
+	// Crashes is how many attempts in a row ended in a panic, or with the end of the process while nothing else of the journal was tried.
 	Crashes int
+	// Trying tells that an attempt was begun and, where a process reads it at its start, never ended: the one before died in it.
+	Trying Trying
 	// Dead says why the entry is a dead letter since when, "" while it is alive. A dead letter is kept until an operator drops it, or its
 	// time in the journal ends.
 	Dead  string
