@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
-	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -19,24 +20,19 @@ const Name = "xmpp"
 
 // Adapter speaks XMPP. It is made by New.
 type Adapter struct {
-	lim  Limits
-	back Backoff
+	now  atomic.Pointer[world]
 	log  zerolog.Logger
 	tap  adapters.Tap
 	m    *metrics
 	dial dialer
 
-	links   []*link
-	servers *servers        // nil without server-to-server
-	own     map[string]bool // our hosts, as they stand in a JID
+	servers *servers // nil without server-to-server
 
-	software Software
-	since    time.Time
-	answers  *brake
-	caps     *capsCache
-	talks    *conversations
-	lapses   lapses
-	hosts    map[string]*jid.Hosted // by the host, as it stands in a JID
+	since   time.Time
+	answers *brake
+	caps    *capsCache
+	talks   *conversations
+	lapses  lapses
 
 	h      adapters.Handler
 	base   context.Context // of every inbound operation; ends when the adapter stops
@@ -48,40 +44,26 @@ type Adapter struct {
 	starting bool
 	fault    error
 	stopped  chan struct{}
+	retiring sync.WaitGroup // links that a reload has taken out
 }
 
 var _ adapters.Adapter = (*Adapter)(nil)
 
 // New checks the configuration and makes an adapter that is not started. The error joins every fault of the configuration.
 func New(c Config) (*Adapter, error) {
-	ends, err := c.check()
+	x, err := c.world()
 	if err != nil {
 		return nil, err
 	}
-	a := &Adapter{
-		lim: c.Limits.orDefault(), back: c.Backoff.orDefault(), log: c.Logger, tap: c.Tap,
-		dial: (&net.Dialer{}).DialContext, own: map[string]bool{}, stopped: make(chan struct{}),
-	}
+	a := &Adapter{log: c.Logger, tap: c.Tap, dial: (&net.Dialer{}).DialContext, stopped: make(chan struct{})}
 	a.base, a.cancel = context.WithCancel(context.Background())
-	a.software, a.since, a.answers, a.caps, a.talks, a.hosts = c.Software, time.Now(), newBrake(), newCapsCache(), newConversations(), map[string]*jid.Hosted{}
-	taken := map[string]bool{}
-	for _, e := range ends {
-		a.links = append(a.links, newLink(a, e))
-		a.own[e.self.Domain()], taken[e.domain] = true, true
-		a.host(e.domain, e.self, e.hosts)
+	a.since, a.answers, a.caps, a.talks = time.Now(), newBrake(), newCapsCache(), newConversations()
+	a.now.Store(&x.world)
+	for _, e := range x.ends {
+		x.links = append(x.links, newLink(a, e))
 	}
-	if c.Servers != nil {
-		side, err := c.Servers.check(taken)
-		if err != nil {
-			return nil, err
-		}
-		for d := range side.wire {
-			a.own[d] = true
-		}
-		if side.gateway != nil {
-			a.host(side.gateway.domain, side.gateway.self, side.hosted)
-		}
-		a.servers = newServers(a, side)
+	if x.side != nil {
+		a.servers = newServers(a, x.side)
 	}
 	if a.m, err = newMetrics(c.Registerer, a); err != nil {
 		return nil, err
@@ -96,7 +78,7 @@ func (a *Adapter) Name() string { return Name }
 func (a *Adapter) Capabilities() adapters.Capabilities {
 	// What is left of a stanza for content: escaping makes up to six octets of one, but seldom does; a message that
 	// grows beyond the limit is refused when it is written.
-	return adapters.Capabilities{Protocol: resolver.XMPP, MaxContent: a.lim.StanzaBytes, AsksExplicitly: true, OneByOne: true}
+	return adapters.Capabilities{Protocol: resolver.XMPP, MaxContent: a.lim().StanzaBytes, AsksExplicitly: true, OneByOne: true}
 }
 
 // Start implements adapters.Adapter: it waits for the first attempt of each link, at most Limits.StartWait, and succeeds although
@@ -116,8 +98,8 @@ func (a *Adapter) Start(ctx context.Context, h adapters.Handler) error {
 		if fault != nil {
 			a.cancel()
 		}
-		for _, l := range a.links {
-			go l.run(a.base)
+		for _, l := range a.links() {
+			l.start()
 		}
 		go a.settle()
 	})
@@ -127,9 +109,9 @@ func (a *Adapter) Start(ctx context.Context, h adapters.Handler) error {
 	if fault != nil {
 		return fault
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.lim.StartWait)
+	ctx, cancel := context.WithTimeout(ctx, a.lim().StartWait)
 	defer cancel()
-	for _, l := range a.links {
+	for _, l := range a.links() {
 		select {
 		case <-l.first:
 		case <-ctx.Done():
@@ -143,9 +125,16 @@ func (a *Adapter) Start(ctx context.Context, h adapters.Handler) error {
 
 // settle closes stopped when every link has ended.
 func (a *Adapter) settle() {
-	for _, l := range a.links {
-		<-l.done
+	for {
+		links := a.links()
+		for _, l := range links {
+			<-l.done
+		}
+		if slices.Equal(links, a.links()) {
+			break // and no reload has put others in their place meanwhile
+		}
 	}
+	a.retiring.Wait()
 	if a.servers != nil {
 		<-a.base.Done()
 		a.servers.stop()
@@ -166,7 +155,7 @@ func (a *Adapter) fail(l *link, err error) {
 	if !all {
 		return
 	}
-	for _, l := range a.links {
+	for _, l := range a.links() {
 		l.box.close("The gateway is shutting down")
 	}
 	a.cancel()
@@ -188,7 +177,7 @@ func (a *Adapter) Shutdown(ctx context.Context) error {
 	a.started.Do(func() { began = false })
 	a.stopping.Do(func() {
 		a.lapses.end()
-		for _, l := range a.links {
+		for _, l := range a.links() {
 			l.box.close("The gateway is shutting down")
 		}
 		if a.servers != nil {
@@ -212,7 +201,7 @@ func (a *Adapter) flush(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		busy := false
-		for _, l := range a.links {
+		for _, l := range a.links() {
 			busy = busy || l.state().Phase == LinkUp && (l.unanswered.Load() > 0 || !l.box.idle())
 		}
 		busy = busy || a.servers != nil && a.servers.busy()
@@ -229,15 +218,15 @@ func (a *Adapter) flush(ctx context.Context) {
 
 // Links returns the state of each link, in the order of the configuration: part of readiness.
 func (a *Adapter) Links() []LinkState {
-	all := make([]LinkState, 0, len(a.links))
-	for _, l := range a.links {
+	all := make([]LinkState, 0, len(a.links()))
+	for _, l := range a.links() {
 		all = append(all, l.state())
 	}
 	return all
 }
 
 // ours tells whether a domain, as it stands in a JID, is one of our own.
-func (a *Adapter) ours(domain string) bool { return a.own[domain] }
+func (a *Adapter) ours(domain string) bool { return a.now.Load().own[domain] }
 
 // sender is what an operation leaves by.
 type sender interface {
@@ -247,8 +236,8 @@ type sender interface {
 // route finds the way by which a user of the domain from writes to the domain to, both A-labels: a component's link if one is between
 // these two, else the stream between their servers. The status says why there is none.
 func (a *Adapter) route(from, to string, hops []resolver.Target) (sender, adapters.Status) {
-	for _, l := range a.links {
-		if l.end.domain == from && l.end.serves[to] {
+	for _, l := range a.links() {
+		if l.end().domain == from && l.end().serves[to] {
 			return l, adapters.Status{}
 		}
 	}

@@ -56,7 +56,7 @@ func blocked(t *testing.T) (a *Adapter, server net.Conn, outcome <-chan adapters
 			Content: adapters.Content{Type: "text/plain", Octets: []byte("x")},
 		})
 	}()
-	until(t, "the writer has taken it", func() bool { return !a.links[0].box.oldest().IsZero() })
+	until(t, "the writer has taken it", func() bool { return !a.links()[0].box.oldest().IsZero() })
 	return a, server, done
 }
 
@@ -95,9 +95,9 @@ func TestFaultOfBlockedWrite(t *testing.T) {
 // TestHalfOpenWhileWritingTFI27: the guard sees an unanswered ping although the writer waits for the same server.
 func TestHalfOpenWhileWritingTFI27(t *testing.T) {
 	a, _, outcome := blocked(t)
-	a.links[0].box.mu.Lock()
-	a.links[0].box.flights[0].at = time.Now().Add(-a.lim.PingTimeout) // as if it had been sent long ago
-	a.links[0].box.mu.Unlock()
+	a.links()[0].box.mu.Lock()
+	a.links()[0].box.flights[0].at = time.Now().Add(-a.lim().PingTimeout) // as if it had been sent long ago
+	a.links()[0].box.mu.Unlock()
 	until(t, "the link is down", func() bool { return a.Links()[0].Phase != LinkUp })
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

@@ -68,7 +68,7 @@ func TestComponentOfSeveralServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for to, name := range map[string]string{"example.com": "a", "example.org": "b"} {
-		if l, _ := a.route("example.net", to, nil); l == nil || l.(*link).end.Name != name {
+		if l, _ := a.route("example.net", to, nil); l == nil || l.(*link).end().Name != name {
 			t.Errorf("to %s: %v", to, l)
 		}
 	}

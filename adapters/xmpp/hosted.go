@@ -57,7 +57,7 @@ func (h hosting) reporting(r *adapters.Report) (*adapters.Report, error) {
 
 // host takes note of the users of other domains that a link's server knows by one host. What comes from such a domain is as forged as
 // what comes from our own.
-func (a *Adapter) host(domain string, self jid.JID, hosts []string) {
+func (a *world) host(domain string, self jid.JID, hosts []string) {
 	names := jid.NewHosted(domain, hosts)
 	if names == nil {
 		return
@@ -72,20 +72,20 @@ func (a *Adapter) host(domain string, self jid.JID, hosts []string) {
 
 // hosting finds how the user ours is written to the user theirs.
 func (a *Adapter) hosting(ours, theirs cpim.Address) hosting {
-	for _, l := range a.links {
-		if l.end.serves[theirs.Domain()] {
-			if a.hosts[l.end.self.Domain()] == nil && l.end.domain == ours.Domain() {
+	for _, l := range a.links() {
+		if l.end().serves[theirs.Domain()] {
+			if a.now.Load().hosts[l.end().self.Domain()] == nil && l.end().domain == ours.Domain() {
 				return hosting{} // the link knows its own domain by name
 			}
 			// The host itself has no users: names refuses one.
-			if names := a.hosts[l.end.self.Domain()]; names.Hosts(ours.Domain()) || names != nil && l.end.domain == ours.Domain() {
+			if names := a.now.Load().hosts[l.end().self.Domain()]; names.Hosts(ours.Domain()) || names != nil && l.end().domain == ours.Domain() {
 				return hosting{names}
 			}
 		}
 	}
-	if a.servers != nil && a.servers.c.gateway != nil {
-		g := a.servers.c.gateway
-		if names := a.hosts[g.self.Domain()]; names.Hosts(ours.Domain()) || g.domain == ours.Domain() {
+	if a.servers != nil && a.servers.side().gateway != nil {
+		g := a.servers.side().gateway
+		if names := a.now.Load().hosts[g.self.Domain()]; names.Hosts(ours.Domain()) || g.domain == ours.Domain() {
 			return hosting{names}
 		}
 	}
@@ -94,7 +94,7 @@ func (a *Adapter) hosting(ours, theirs cpim.Address) hosting {
 
 // reached maps the address of one of our users that s came for, in place. The error is for the sender.
 func (a *Adapter) reached(s *stanza.Stanza, to *cpim.Address) *stanza.Error {
-	names := a.hosts[s.To.Domain()]
+	names := a.now.Load().hosts[s.To.Domain()]
 	if names == nil {
 		return nil
 	}

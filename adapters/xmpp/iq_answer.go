@@ -17,7 +17,7 @@ func (a *Adapter) answer(s *stanza.Stanza) (octets []byte, ok bool) {
 	if !a.answers.allow(s.From.Domain(), now) {
 		return nil, false
 	}
-	about := stanza.About{Software: a.software.Name, Version: a.software.Version, OS: a.software.OS, Uptime: now.Sub(a.since)}
+	about := stanza.About{Software: a.now.Load().software.Name, Version: a.now.Load().software.Version, OS: a.now.Load().software.OS, Uptime: now.Sub(a.since)}
 	return stanza.AppendAnswer(nil, s, about), true
 }
 

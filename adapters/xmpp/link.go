@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -66,12 +67,15 @@ type LinkState struct {
 // link is one component link: the goroutine of run owns its stream.
 type link struct {
 	path
-	end  *endpoint
+	now  atomic.Pointer[endpoint]
 	wake wake
 
 	first     chan struct{} // closed after the first attempt
 	firstOnce sync.Once
 	done      chan struct{} // closed when run has returned
+	ctx       context.Context
+	stop      context.CancelFunc
+	again     wake // the next attempt is made at once
 
 	mu    sync.Mutex
 	phase LinkPhase
@@ -81,19 +85,28 @@ type link struct {
 
 func newLink(a *Adapter, e *endpoint) *link {
 	w := newWake()
-	return &link{
+	l := &link{
 		path: path{
-			a: a, name: e.Name, self: e.self, pinged: e.pinged, box: newOutbox(a.lim, w.poke), log: a.log.With().Str("component", e.Name).Logger(),
+			a: a, name: e.Name, self: e.self, pinged: e.pinged, box: newOutbox(*a.lim(), w.poke), log: a.log.With().Str("component", e.Name).Logger(),
 		},
-		end: e, wake: w, first: make(chan struct{}), done: make(chan struct{}), since: time.Now(),
+		wake: w, first: make(chan struct{}), done: make(chan struct{}), since: time.Now(), again: newWake(),
 	}
+	l.now.Store(e)
+	l.ctx, l.stop = context.WithCancel(a.base)
+	return l
 }
+
+// end is what the link is as it is configured now: a reload may change whom it serves, and the secret.
+func (l *link) end() *endpoint { return l.now.Load() }
+
+// start begins to run it.
+func (l *link) start() { go l.run(l.ctx) }
 
 func (l *link) state() LinkState {
 	n, _ := l.box.depth()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return LinkState{Component: l.end.Name, Phase: l.phase, Since: l.since, Fault: l.fault, Queued: n}
+	return LinkState{Component: l.end().Name, Phase: l.phase, Since: l.since, Fault: l.fault, Queued: n}
 }
 
 func (l *link) enter(p LinkPhase, err error) {
@@ -111,7 +124,7 @@ func (l *link) enter(p LinkPhase, err error) {
 	if p == LinkUp {
 		up = 1
 	}
-	l.a.m.up.WithLabelValues(l.end.Name).Set(up)
+	l.a.m.up.WithLabelValues(l.end().Name).Set(up)
 }
 
 // run connects, serves and connects again until ctx ends, or the server refuses the secret. It owns the stream.
@@ -125,18 +138,18 @@ func (l *link) run(ctx context.Context) {
 		conn, err := l.connect(ctx)
 		opened := err == nil
 		if opened {
-			l.a.m.attempts.WithLabelValues(l.end.Name, "ok").Inc()
+			l.a.m.attempts.WithLabelValues(l.end().Name, "ok").Inc()
 			l.enter(LinkUp, nil)
 			l.log.Info().Msg("xmpp: component link is up")
 			l.firstOnce.Do(func() { close(l.first) })
 			began := time.Now()
 			err = l.serve(ctx, conn)
 			l.undelivered(l.box.lost())
-			if time.Since(began) >= l.a.back.Stable {
+			if time.Since(began) >= l.a.back().Stable {
 				attempt = 0
 			}
 		} else {
-			l.a.m.attempts.WithLabelValues(l.end.Name, "failed").Inc()
+			l.a.m.attempts.WithLabelValues(l.end().Name, "failed").Inc()
 		}
 		if ctx.Err() != nil || errors.Is(err, errStopping) {
 			l.enter(LinkStopped, nil)
@@ -144,16 +157,16 @@ func (l *link) run(ctx context.Context) {
 		}
 		var se *stream.Error
 		if errors.As(err, &se) && se.Condition == stream.NotAuthorized && !opened {
-			err = fmt.Errorf("%w: component %q", ErrNotAuthorized, l.end.Name)
+			err = fmt.Errorf("%w: component %q", ErrNotAuthorized, l.end().Name)
 			l.enter(LinkStopped, err)
 			l.a.fail(l, err)
 			return
 		}
 		l.enter(LinkDown, err)
-		wait := l.a.back.delay(attempt, rand.Float64())
+		wait := l.a.back().delay(attempt, rand.Float64())
 		if se != nil && se.Condition == stream.Conflict {
 			// Another component has our host: trying often would only take turns with it (THREATS.md T-FI-26).
-			wait = max(wait, l.a.back.Max/2)
+			wait = max(wait, l.a.back().Max/2)
 		}
 		ev := l.log.Warn().Str("fault", err.Error()).Dur("retry_in", wait)
 		if se != nil && se.Text != "" {
@@ -165,6 +178,9 @@ func (l *link) run(ctx context.Context) {
 		t := time.NewTimer(wait)
 		select {
 		case <-t.C:
+		case <-l.again:
+			t.Stop()
+			attempt = 0
 		case <-ctx.Done():
 			t.Stop()
 			l.enter(LinkStopped, nil)
@@ -183,14 +199,14 @@ func (b Backoff) delay(attempt int, f float64) time.Duration {
 }
 
 func (l *link) connect(ctx context.Context) (*stream.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.a.lim.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, l.a.lim().ConnectTimeout)
 	defer cancel()
-	conn, err := l.a.dial(ctx, "tcp", l.end.Server)
+	conn, err := l.a.dial(ctx, "tcp", l.end().Server)
 	if err != nil {
 		return nil, err
 	}
 	return stream.OpenComponent(ctx, conn, stream.Component{
-		Domain: l.end.self.String(), Secret: []byte(l.end.Secret.octets), Limits: l.a.lim.XML,
+		Domain: l.end().self.String(), Secret: []byte(l.end().Secret.octets), Limits: l.a.lim().XML,
 	})
 }
 
@@ -232,14 +248,14 @@ const lastWords = time.Second
 
 // guard ends the stream of a server that does not answer pings, also while a write waits for it (T-FI-27).
 func (l *link) guard(ctx context.Context, end context.CancelCauseFunc) {
-	check := time.NewTicker(min(time.Second, l.a.lim.PingTimeout))
+	check := time.NewTicker(min(time.Second, l.a.lim().PingTimeout))
 	defer check.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-check.C:
-			if at := l.box.oldest(); !at.IsZero() && now.Sub(at) >= l.a.lim.PingTimeout {
+			if at := l.box.oldest(); !at.IsZero() && now.Sub(at) >= l.a.lim().PingTimeout {
 				end(errSilent)
 				return
 			}
@@ -249,7 +265,7 @@ func (l *link) guard(ctx context.Context, end context.CancelCauseFunc) {
 
 // write returns nil when ctx has ended, else why a write failed.
 func (l *link) write(ctx context.Context, conn *stream.Conn) error {
-	check := time.NewTicker(min(time.Second, l.a.lim.KeepAlive))
+	check := time.NewTicker(min(time.Second, l.a.lim().KeepAlive))
 	defer check.Stop()
 	var buf []byte
 	last := time.Now()
@@ -260,7 +276,7 @@ func (l *link) write(ctx context.Context, conn *stream.Conn) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-check.C:
-			if force = now.Sub(last) >= l.a.lim.KeepAlive; !force {
+			if force = now.Sub(last) >= l.a.lim().KeepAlive; !force {
 				continue
 			}
 		case <-l.wake:
@@ -276,8 +292,8 @@ func (l *link) write(ctx context.Context, conn *stream.Conn) error {
 			continue
 		}
 		last = now
-		buf = stanza.AppendPing(buf, l.end.self, l.end.pinged, ping)
-		n, err := conn.Write(buf, now.Add(l.a.lim.WriteTimeout))
+		buf = stanza.AppendPing(buf, l.end().self, l.end().pinged, ping)
+		n, err := conn.Write(buf, now.Add(l.a.lim().WriteTimeout))
 		if err != nil {
 			if n == 0 {
 				l.box.unsend()
@@ -286,7 +302,7 @@ func (l *link) write(ctx context.Context, conn *stream.Conn) error {
 		}
 		for _, it := range taken {
 			l.a.tapped(adapters.Outbound, it.octets)
-			l.a.m.stanzas.WithLabelValues(l.end.Name, "out").Add(float64(it.stanzas))
+			l.a.m.stanzas.WithLabelValues(l.end().Name, "out").Add(float64(it.stanzas))
 		}
 		l.box.written(taken)
 		if cap(buf) > 4*maxBatch {
@@ -301,7 +317,7 @@ const maxSkip = 4 << 20
 
 // read hands every stanza of the stream on until it ends, and returns why. It never waits for anything but the socket.
 func (l *link) read(conn *stream.Conn) error {
-	r := stanza.NewReader(stanza.SpaceComponent, l.a.lim.XML)
+	r := stanza.NewReader(stanza.SpaceComponent, l.a.lim().XML)
 	for {
 		raw, err := conn.Next()
 		unread := err != nil // the rest of it
@@ -332,12 +348,12 @@ func (l *link) read(conn *stream.Conn) error {
 			continue
 		}
 		if s.Kind == 0 {
-			if se, ok := stream.ReadError(raw, conn.Scope(), l.a.lim.XML); ok {
+			if se, ok := stream.ReadError(raw, conn.Scope(), l.a.lim().XML); ok {
 				return se
 			}
 			return errUnsupported
 		}
-		l.a.m.stanzas.WithLabelValues(l.end.Name, "in").Inc()
+		l.a.m.stanzas.WithLabelValues(l.end().Name, "in").Inc()
 		if s.Kind != stanza.IQ {
 			l.a.tapped(adapters.Inbound, raw)
 		}

@@ -53,12 +53,7 @@ func newMetrics(reg prometheus.Registerer, a *Adapter) (*metrics, error) {
 		all = append(all, m.streams, m.opened, m.turnedAway, m.authenticated, m.dialback, m.streamErrors, m.acks, m.resumes, m.piggybacks)
 		all = append(all, a.servers.gauges()...)
 	}
-	for _, l := range a.links {
-		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "isthmus_xmpp_queue_stanzas", Help: "Stanzas that wait to be written.",
-			ConstLabels: prometheus.Labels{"component": l.end.Name},
-		}, func() float64 { n, _ := l.box.depth(); return float64(n) }))
-	}
+	all = append(all, queues{a, prometheus.NewDesc("isthmus_xmpp_queue_stanzas", "Stanzas that wait to be written.", []string{"component"}, nil)})
 	for _, c := range all {
 		if err := reg.Register(c); err != nil {
 			return nil, err
@@ -70,5 +65,22 @@ func newMetrics(reg prometheus.Registerer, a *Adapter) (*metrics, error) {
 func (a *Adapter) tapped(d adapters.Direction, octets []byte) {
 	if a.tap != nil {
 		a.tap(Name, d, octets)
+	}
+}
+
+// queues tells how much waits on each link that there is now.
+type queues struct {
+	a    *Adapter
+	desc *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (q queues) Describe(ch chan<- *prometheus.Desc) { ch <- q.desc }
+
+// Collect implements prometheus.Collector.
+func (q queues) Collect(ch chan<- prometheus.Metric) {
+	for _, l := range q.a.links() {
+		n, _ := l.box.depth()
+		ch <- prometheus.MustNewConstMetric(q.desc, prometheus.GaugeValue, float64(n), l.end().Name)
 	}
 }

@@ -70,7 +70,7 @@ type outbox struct {
 
 // budget bounds the octets that wait in several outboxes together. nil bounds nothing.
 type budget struct {
-	most int64
+	most atomic.Int64
 	used atomic.Int64
 }
 
@@ -80,7 +80,7 @@ func (g *budget) room(n int, it *item) bool {
 	if g == nil {
 		return true
 	}
-	most := g.most
+	most := g.most.Load()
 	if it.done == nil {
 		most /= 2
 	}
@@ -97,7 +97,16 @@ func (b *outbox) grow(n int) {
 
 // newOutbox makes one whose writer is told by poke.
 func newOutbox(l Limits, poke func()) *outbox {
-	return &outbox{maxBytes: l.QueueBytes, maxItems: l.QueueStanzas, window: l.Window, poke: poke}
+	b := &outbox{poke: poke}
+	b.limit(l)
+	return b
+}
+
+// limit takes on the bounds of a configuration. What is there stays.
+func (b *outbox) limit(l Limits) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.maxBytes, b.maxItems, b.window = l.QueueBytes, l.QueueStanzas, l.Window
 }
 
 // wake is the poke of a writer that waits for a channel.

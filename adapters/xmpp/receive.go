@@ -60,7 +60,7 @@ func (l *link) admit(s *stanza.Stanza) bool {
 		l.refused("not-our-domain")
 		l.fail(s, stanza.ItemNotFound, "")
 		return false
-	case !l.end.wire[s.From.Domain()]:
+	case !l.end().wire[s.From.Domain()]:
 		l.refused("foreign-sender")
 		l.fail(s, stanza.Forbidden, "This gateway does not serve your domain")
 		return false
@@ -131,7 +131,7 @@ func (l *path) enqueueReply(it *item) {
 	if len(it.octets) == 0 {
 		return
 	}
-	if len(it.octets) > l.a.lim.StanzaBytes {
+	if len(it.octets) > l.a.lim().StanzaBytes {
 		l.undelivered(1)
 		return
 	}

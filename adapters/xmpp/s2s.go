@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -19,8 +21,7 @@ import (
 // Locks, in the order in which they may be held: servers.mu, an outbox's or a ledger's, a pair's, a session's.
 type servers struct {
 	a    *Adapter
-	c    *serverSide
-	lim  ServerLimits
+	now  atomic.Pointer[serverSide]
 	log  zerolog.Logger
 	dial dialer
 	gate *stream.Gate
@@ -38,7 +39,7 @@ type servers struct {
 	opening   map[net.Conn]struct{} // accepted, not yet streams
 	resumable map[string]*ledger    // by their id, of streams that were opened to us, and broke
 	managed   map[string]*session   // the same of those that are open
-	listeners []net.Listener
+	listeners []*serverListener
 	verifying int
 	draining  bool
 	stopped   bool
@@ -55,33 +56,34 @@ type pairKey struct{ local, remote string }
 const closingText = "The gateway is shutting down"
 
 func newServers(a *Adapter, c *serverSide) *servers {
-	d := &net.Dialer{Control: c.DialControl}
 	v := &servers{
-		a: a, c: c, lim: c.Limits, log: a.log, dial: d.DialContext,
+		a: a, log: a.log,
 		gate:  stream.NewGate(stream.GateLimits{Connections: c.Limits.Opening, PerAddress: c.Limits.OpeningPerAddress}),
 		dials: make(chan struct{}, c.Limits.Dials), pairs: map[pairKey]*pair{}, streams: map[*session]struct{}{},
 		perPair: map[pairKey]int{}, perAddr: map[netip.Prefix]int{},
 		opening: map[net.Conn]struct{}{}, resumable: map[string]*ledger{}, managed: map[string]*session{},
 	}
-	v.waiting.most = int64(v.lim.QueueBytes)
+	v.now.Store(c)
+	d := &net.Dialer{Control: func(network, address string, raw syscall.RawConn) error {
+		if control := v.side().DialControl; control != nil {
+			return control(network, address, raw)
+		}
+		return nil
+	}}
+	v.dial = d.DialContext
+	v.waiting.most.Store(int64(c.Limits.QueueBytes))
 	return v
 }
 
 // start opens the listeners. It fails if one cannot be opened, and then none is.
 func (v *servers) start(ctx context.Context) error {
-	for _, l := range v.c.Listeners {
-		var lc net.ListenConfig
-		n, err := lc.Listen(ctx, "tcp", l.Address)
-		if err != nil {
-			for _, n := range v.listeners {
-				n.Close()
-			}
-			return err
-		}
-		v.listeners = append(v.listeners, n)
+	open, err := v.listen(ctx, v.side().Listeners)
+	if err != nil {
+		return err
 	}
-	for i, n := range v.listeners {
-		v.running.Go(func() { v.accept(n, v.c.Listeners[i].Direct) })
+	v.listeners = open
+	for _, n := range open {
+		v.running.Go(func() { v.accept(n) })
 	}
 	v.running.Go(v.watch)
 	return nil
@@ -90,7 +92,7 @@ func (v *servers) start(ctx context.Context) error {
 // route finds the pair by which a user of the domain from writes to the domain to, both A-labels, and makes it if it is not there. It
 // returns nil and no status if from is not a domain that speaks to servers, and nil and a refusal if there is no room.
 func (v *servers) route(from, to string, hops []resolver.Target) (*pair, adapters.Status) {
-	h := v.c.hosts[from]
+	h := v.side().hosts[from]
 	if h == nil {
 		return nil, adapters.Status{}
 	}
@@ -121,7 +123,7 @@ func (v *servers) pairOf(local, remote *host) *pair {
 		p.touch()
 		return p
 	}
-	if v.stopped || len(v.pairs) >= v.lim.Pairs && !v.forgetOne() {
+	if v.stopped || len(v.pairs) >= v.lim().Pairs && !v.forgetOne() {
 		return nil
 	}
 	p = newPair(v, local, remote)
@@ -140,7 +142,7 @@ func (v *servers) use(p *pair) *pair {
 	defer v.mu.Unlock()
 	known := v.pairs[k]
 	if known == nil {
-		if v.stopped || len(v.pairs) >= v.lim.Pairs && !v.forgetOne() {
+		if v.stopped || len(v.pairs) >= v.lim().Pairs && !v.forgetOne() {
 			return nil
 		}
 		if v.draining {
@@ -176,7 +178,7 @@ func (v *servers) forgetOne() bool {
 func (v *servers) add(s *session) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.stopped || len(v.streams) >= v.lim.Streams {
+	if v.stopped || len(v.streams) >= v.lim().Streams {
 		return false
 	}
 	if !s.initiated {
@@ -184,7 +186,7 @@ func (v *servers) add(s *session) bool {
 		if s.external {
 			s.opened = pairKey{s.local.self.Domain(), s.remote.self.Domain()}
 		}
-		if v.incoming >= v.lim.Streams-v.lim.Streams/4 || v.perAddr[s.network] >= v.lim.StreamsPerAddress || s.external && v.perPair[s.opened] >= v.lim.StreamsPerPair {
+		if v.incoming >= v.lim().Streams-v.lim().Streams/4 || v.perAddr[s.network] >= v.lim().StreamsPerAddress || s.external && v.perPair[s.opened] >= v.lim().StreamsPerPair {
 			return false
 		}
 		v.incoming++
@@ -247,7 +249,7 @@ func (v *servers) allPairs() []*pair {
 
 // watch looks at every stream and pair once a second, so that none of them needs a goroutine or a timer of its own.
 func (v *servers) watch() {
-	every := min(time.Second, v.a.lim.PingTimeout/2, v.a.lim.KeepAlive/2, v.lim.Idle/2, v.lim.Resume/2)
+	every := min(time.Second, v.a.lim().PingTimeout/2, v.a.lim().KeepAlive/2, v.lim().Idle/2, v.lim().Resume/2)
 	t := time.NewTicker(max(every, time.Millisecond))
 	defer t.Stop()
 	for {

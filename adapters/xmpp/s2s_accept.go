@@ -10,7 +10,7 @@ import (
 )
 
 // accept takes connections of one listener until it is closed.
-func (v *servers) accept(l net.Listener, direct bool) {
+func (v *servers) accept(l *serverListener) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -38,7 +38,7 @@ func (v *servers) accept(l net.Listener, direct bool) {
 			continue
 		}
 		v.mu.Lock()
-		if v.draining || len(v.streams)+len(v.opening) >= v.lim.Streams+v.lim.Opening {
+		if v.draining || len(v.streams)+len(v.opening) >= v.lim().Streams+v.lim().Opening {
 			v.mu.Unlock()
 			v.a.m.turnedAway.WithLabelValues("streams").Inc()
 			pass.Leave()
@@ -47,6 +47,7 @@ func (v *servers) accept(l net.Listener, direct bool) {
 		}
 		v.opening[c] = struct{}{}
 		v.mu.Unlock()
+		direct := l.direct.Load()
 		v.spawn(func() { v.welcome(c, pass, addr, direct) })
 	}
 }
@@ -79,28 +80,28 @@ func (v *servers) welcome(c net.Conn, pass *stream.Pass, addr netip.AddrPort, di
 func (v *servers) answer(c net.Conn, pass *stream.Pass, addr netip.AddrPort, direct bool) (*session, error) {
 	in := stream.Incoming{
 		Host: func(to string) (stream.Host, bool) {
-			h := v.c.wire[to]
+			h := v.side().wire[to]
 			if h == nil {
 				return stream.Host{}, false
 			}
 			return stream.Host{Name: to, TLS: h.tls}, true
 		},
-		Authorize: v.authorized, Dialback: v.c.anyDialback(), Cleartext: v.clearFrom(addr.Addr()), Bidi: true, Management: true,
-		MaxBytes: v.a.lim.XML.Bytes, Idle: v.lim.Idle, Pass: pass, Limits: v.a.lim.XML, Strangers: stream.Strangers{Time: v.lim.OpenTime},
+		Authorize: v.authorized, Dialback: v.side().anyDialback(), Cleartext: v.clearFrom(addr.Addr()), Bidi: true, Management: true,
+		MaxBytes: v.a.lim().XML.Bytes, Idle: v.lim().Idle, Pass: pass, Limits: v.a.lim().XML, Strangers: stream.Strangers{Time: v.lim().OpenTime},
 	}
 	if direct {
-		in.Direct = v.c.direct()
+		in.Direct = v.side().direct()
 	}
-	boundSilence(c, v.a.lim.PingTimeout)
+	boundSilence(c, v.a.lim().PingTimeout)
 	conn, claim, err := stream.Accept(v.a.base, c, in)
 	if err != nil {
 		pass.Leave()
 		return nil, err
 	}
 	s := newSession(v, conn, c)
-	s.local, s.addr, s.id = v.c.wire[claim.To], addr, claim.ID
+	s.local, s.addr, s.id = v.side().wire[claim.To], addr, claim.ID
 	s.secured, s.external, s.bidi = claim.Secured, claim.Authenticated, claim.Bidi
-	s.policy = v.c.other
+	s.policy = v.side().other
 	s.unproven.Store(!claim.Authenticated)
 	ctx := v.log.With().Str("domain", s.local.domain).Str("address", addr.String())
 	if claim.From != "" {
@@ -113,7 +114,7 @@ func (v *servers) answer(c net.Conn, pass *stream.Pass, addr netip.AddrPort, dir
 			conn.Close(stream.InvalidFrom)
 			return nil, err
 		}
-		s.policy = v.c.policyOf(s.remote.domain)
+		s.policy = v.side().policyOf(s.remote.domain)
 		if s.until, err = v.provesClient(claim.From, claim.TLS); err != nil { // it has just ended
 			conn.Fail(errExpired)
 			return nil, errExpired
@@ -141,7 +142,7 @@ func (v *servers) answer(c net.Conn, pass *stream.Pass, addr netip.AddrPort, dir
 
 // clearFrom tells whether a stream from addr may be without TLS.
 func (v *servers) clearFrom(addr netip.Addr) bool {
-	for _, p := range v.c.remotes {
+	for _, p := range v.side().remotes {
 		if p.clear(addr) {
 			return true
 		}

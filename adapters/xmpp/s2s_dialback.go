@@ -29,7 +29,7 @@ var (
 
 // dialback handles an element of dialback. An error ends the stream.
 func (s *session) dialback(raw []byte) error {
-	d, ok, err := stream.ReadDialback(raw, s.conn.Scope(), s.v.a.lim.XML)
+	d, ok, err := stream.ReadDialback(raw, s.conn.Scope(), s.v.a.lim().XML)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (s *session) dialback(raw []byte) error {
 	}
 	question := d.Type == stream.DialbackRequest
 	switch {
-	case !s.v.c.anyDialback():
+	case !s.v.side().anyDialback():
 		return errDialbackOff
 	case question && s.initiated && !s.bidi:
 		return errMisdirected
@@ -91,11 +91,11 @@ func (s *session) vouch(d *stream.Dialback) error {
 	v := s.v
 	answer := stream.Dialback{Kind: stream.DialbackVerify, From: d.To, To: d.From, ID: d.ID}
 	switch {
-	case v.c.wire[d.To] == nil:
+	case v.side().wire[d.To] == nil:
 		answer.Type, answer.Condition = stream.DialbackError, "item-not-found"
-	case !s.protected(v.c.policyOfWire(d.From)):
+	case !s.protected(v.side().policyOfWire(d.From)):
 		answer.Type, answer.Condition = stream.DialbackError, "policy-violation"
-	case v.c.policyOfWire(d.From).dialback && stream.CheckDialbackKey(d.Key, v.c.secret, d.From, d.To, d.ID):
+	case v.side().policyOfWire(d.From).dialback && stream.CheckDialbackKey(d.Key, v.side().secret, d.From, d.To, d.ID):
 		answer.Type = stream.DialbackValid
 	default: // also one that we make no keys for
 		answer.Type = stream.DialbackInvalid
@@ -131,8 +131,8 @@ func (s *session) authorize(d *stream.Dialback) error {
 		v.a.m.dialback.WithLabelValues("judged", dialbackResult(t)).Inc()
 		s.say(stream.AppendDialback(nil, &answer))
 	}
-	policy := v.c.policyOfWire(d.From)
-	local := v.c.wire[d.To]
+	policy := v.side().policyOfWire(d.From)
+	local := v.side().wire[d.To]
 	remote, err := newHost(d.From)
 	k := pairKey{d.To, d.From}
 	switch {
@@ -164,7 +164,7 @@ func (s *session) authorize(d *stream.Dialback) error {
 		return nil
 	}
 	v.spawn(func() {
-		ctx, cancel := context.WithTimeout(v.a.base, v.a.lim.ConnectTimeout)
+		ctx, cancel := context.WithTimeout(v.a.base, v.a.lim().ConnectTimeout)
 		defer cancel()
 		a, err := v.verify(ctx, s, local, remote, s.id, d.Key)
 		s.finish(k)
@@ -208,7 +208,7 @@ func (s *session) authorize(d *stream.Dialback) error {
 func (s *session) prove(remote *host) {
 	s.mu.Lock()
 	if s.remote == nil {
-		s.remote, s.policy = remote, s.v.c.policyOf(remote.domain)
+		s.remote, s.policy = remote, s.v.side().policyOf(remote.domain)
 	}
 	s.mu.Unlock()
 	s.unproven.Store(false)
@@ -236,7 +236,7 @@ func (s *session) begin(k pairKey) progress {
 		return proven
 	case s.verifying[k]:
 		return pending
-	case s.over || len(s.inbound)+len(s.verifying) >= s.v.lim.PairsPerStream || s.v.verifying >= s.v.lim.Verifications:
+	case s.over || len(s.inbound)+len(s.verifying) >= s.v.lim().PairsPerStream || s.v.verifying >= s.v.lim().Verifications:
 		return full
 	}
 	if s.verifying == nil {
@@ -266,7 +266,7 @@ func (v *servers) verify(ctx context.Context, on *session, local, remote *host, 
 			}
 		}
 	}
-	hops, err := v.c.Resolve(ctx, remote.domain)
+	hops, err := v.side().Resolve(ctx, remote.domain)
 	if err != nil {
 		return dialbackAnswer{}, err
 	}
@@ -285,7 +285,7 @@ func (s *session) question(ctx context.Context, local, remote *host, id, key str
 	k := verifyKey{d.From, d.To, d.ID}
 	c := make(chan dialbackAnswer, 1)
 	s.mu.Lock()
-	if s.over || s.verifies[k] != nil || s.late[k] || len(s.late) >= s.v.lim.PairsPerStream {
+	if s.over || s.verifies[k] != nil || s.late[k] || len(s.late) >= s.v.lim().PairsPerStream {
 		s.mu.Unlock()
 		return dialbackAnswer{}, errClosed
 	}
@@ -335,7 +335,7 @@ func (s *session) present(ctx context.Context, p *pair) error {
 	k := pairKey{p.local.self.Domain(), p.remote.self.Domain()}
 	c := make(chan dialbackAnswer, 1)
 	s.mu.Lock()
-	if s.over || s.results[k] != nil || len(s.pairs)+len(s.results) >= s.v.lim.PairsPerStream {
+	if s.over || s.results[k] != nil || len(s.pairs)+len(s.results) >= s.v.lim().PairsPerStream {
 		s.mu.Unlock()
 		return errClosed
 	}
@@ -345,7 +345,7 @@ func (s *session) present(ctx context.Context, p *pair) error {
 	s.results[k], s.asking[k] = c, p
 	s.mu.Unlock()
 	s.say(stream.AppendDialback(nil, &stream.Dialback{
-		Kind: stream.DialbackResult, From: k.local, To: k.remote, Key: stream.DialbackKey(s.v.c.secret, k.remote, k.local, s.id),
+		Kind: stream.DialbackResult, From: k.local, To: k.remote, Key: stream.DialbackKey(s.v.side().secret, k.remote, k.local, s.id),
 	}))
 	a, err := s.await(ctx, c)
 	if err != nil {

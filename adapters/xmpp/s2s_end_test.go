@@ -38,10 +38,10 @@ func managedPair(t *testing.T) (*pair, *session, *ledger) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	local := v.c.hosts["example.net"]
+	local := v.side().hosts["example.net"]
 	p := v.pairOf(local, remote)
 	s := newSession(v, nil, nil)
-	s.local, s.remote, s.policy, s.initiated = local, remote, v.c.other, true
+	s.local, s.remote, s.policy, s.initiated = local, remote, v.side().other, true
 	g := newLedger(s)
 	g.id, s.ledger = "sm-1", g
 	p.out, s.pairs[p] = s, &load{}
@@ -124,7 +124,8 @@ func TestOutboxUnwritten(t *testing.T) {
 // TestQueueOfAllServers: what waits for all servers together is bounded, and answers that strangers ask for take no more than half of it,
 // from however many domains they ask.
 func TestQueueOfAllServers(t *testing.T) {
-	all := budget{most: 1000}
+	var all budget
+	all.most.Store(1000)
 	box := func() *outbox {
 		b := newOutbox(Limits{}.orDefault(), func() {})
 		b.all = &all

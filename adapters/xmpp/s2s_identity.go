@@ -31,7 +31,7 @@ func (v *servers) provesClient(domain string, cs *tls.ConnectionState) (until ti
 	if err != nil {
 		return until, err
 	}
-	peer, err := certid.Examine(cs.PeerCertificates, certid.Client, v.c.Certificates.Trust())
+	peer, err := certid.Examine(cs.PeerCertificates, certid.Client, v.side().Certificates.Trust())
 	if err != nil {
 		return until, err
 	}
@@ -42,14 +42,14 @@ func (v *servers) provesClient(domain string, cs *tls.ConnectionState) (until ti
 // proves tells whether the certificate of a server at t that we connected to proves remote, by PKIX and by what authentic DNS says, and
 // until when; zero: for ever.
 func (v *servers) proves(cs *tls.ConnectionState, remote *host, t resolver.Target) (until time.Time, err error) {
-	verdict, err := certid.Check(cs.PeerCertificates, t.WithServerName(remote.domain), v.c.Certificates.Trust())
+	verdict, err := certid.Check(cs.PeerCertificates, t.WithServerName(remote.domain), v.side().Certificates.Trust())
 	return verdict.Until, err
 }
 
 // client returns the TLS side of a stream that we open as local to the server of remote at t. A server that its certificate does not
 // prove is taken where dialback is: there its domain's DNS names it.
 func (v *servers) client(local, remote *host, t resolver.Target, lax bool) *tls.Config {
-	return v.c.Certificates.Client(certs.Client{From: local.domain, ServerName: remote.domain}, func(cs tls.ConnectionState) error {
+	return v.side().Certificates.Client(certs.Client{From: local.domain, ServerName: remote.domain}, func(cs tls.ConnectionState) error {
 		if lax {
 			return nil
 		}

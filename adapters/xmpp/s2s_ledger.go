@@ -180,7 +180,7 @@ func (g *ledger) cover(n int) (covered []sent) {
 
 // silent tells whether the peer leaves what it owes: an answer to an <r/>, or any progress (T-FI-25, T-FI-27).
 func (g *ledger) silent(now time.Time) bool {
-	lim := g.v.a.lim
+	lim := g.v.a.lim()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.asked && g.prefix != g.told {
@@ -219,7 +219,7 @@ func (g *ledger) release(s *session, pairs map[*pair]*load, why error) (resumed,
 		return false, false
 	}
 	now := time.Now()
-	g.over = now.Add(g.v.lim.Resume)
+	g.over = now.Add(g.v.lim().Resume)
 	if !g.initiated {
 		// The one who opened it resumes it, or does not. What is on its way to it is not waited for as long as it may take.
 		if len(g.sent) > 0 {

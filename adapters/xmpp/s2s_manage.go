@@ -16,7 +16,7 @@ var errManagement = &stream.Fault{Condition: stream.NotAuthorized, Rule: "an ans
 
 // manage handles an element of stream management. An error ends the stream.
 func (s *session) manage(raw []byte) error {
-	m, _, err := stream.ReadManagement(raw, s.conn.Scope(), s.v.a.lim.XML)
+	m, _, err := stream.ReadManagement(raw, s.conn.Scope(), s.v.a.lim().XML)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (s *session) enable(m *stream.ManagementElement) error {
 	e := stream.ManagementElement{Kind: stream.Enabled}
 	if m.Resumable && s.external {
 		g.id = randomID()
-		e.ID, e.Resumable, e.Max = g.id, true, s.v.lim.Resume
+		e.ID, e.Resumable, e.Max = g.id, true, s.v.lim().Resume
 		s.v.resumableAt(g.id, s)
 	}
 	// Nothing leaves between the element and the count: what is written after it is counted by the peer.
@@ -106,7 +106,7 @@ func (v *servers) resumableAt(id string, s *session) {
 func (v *servers) resumableNow(g *ledger) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.resumable) < v.lim.Resumes && !v.stopped {
+	if len(v.resumable) < v.lim().Resumes && !v.stopped {
 		v.resumable[g.id] = g
 	}
 }
@@ -234,7 +234,7 @@ const resumeWait = 15 * time.Second
 
 // resume opens a stream to the server of a broken one and resumes it there, or lets go of what it carried.
 func (v *servers) resume(g *ledger, old *session) {
-	ctx, cancel := context.WithTimeout(v.a.base, min(resumeWait, v.lim.Resume))
+	ctx, cancel := context.WithTimeout(v.a.base, min(resumeWait, v.lim().Resume))
 	defer cancel()
 	for attempt := 0; ; attempt++ {
 		err := v.resumeOnce(ctx, g, old)
@@ -247,7 +247,7 @@ func (v *servers) resume(g *ledger, old *session) {
 			g.abandon() // nothing is left to do if the peer has told how much it handled
 			return
 		}
-		t := time.NewTimer(v.a.back.delay(attempt, 1) / 4)
+		t := time.NewTimer(v.a.back().delay(attempt, 1) / 4)
 		select {
 		case <-t.C:
 		case <-ctx.Done():

@@ -43,7 +43,7 @@ func (v *servers) obtain(ctx context.Context, p *pair) (*session, error) {
 			if !s.shares(p, hops) {
 				continue
 			}
-			ctx, cancel := context.WithTimeout(ctx, v.a.lim.ConnectTimeout)
+			ctx, cancel := context.WithTimeout(ctx, v.a.lim().ConnectTimeout)
 			err := s.present(ctx, p)
 			cancel()
 			if err == nil {
@@ -63,7 +63,7 @@ func (v *servers) obtain(ctx context.Context, p *pair) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, v.a.lim.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, v.a.lim().ConnectTimeout)
 	defer cancel()
 	if err := s.authenticate(ctx, p, offer); err != nil {
 		s.end(err)
@@ -116,9 +116,9 @@ func (v *servers) hopsOf(ctx context.Context, p *pair) ([]resolver.Target, error
 	if len(hops) > 0 && time.Since(at) < hopsLife {
 		return hops, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, v.a.lim.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, v.a.lim().ConnectTimeout)
 	defer cancel()
-	hops, err := v.c.Resolve(ctx, p.remote.domain)
+	hops, err := v.side().Resolve(ctx, p.remote.domain)
 	if err != nil {
 		return nil, &unresolvedError{err}
 	}
@@ -170,23 +170,23 @@ func (v *servers) open(ctx context.Context, local, remote *host, t resolver.Targ
 	case t.TLSAStatus() == resolver.TLSAFailed:
 		return nil, nil, errTLSA
 	}
-	if v.c.AllowAddr != nil {
-		if err := v.c.AllowAddr(t.Addr().Addr()); err != nil {
+	if v.side().AllowAddr != nil {
+		if err := v.side().AllowAddr(t.Addr().Addr()); err != nil {
 			return nil, nil, err
 		}
 	}
-	policy := v.c.policyOf(remote.domain)
-	ctx, cancel := context.WithTimeout(ctx, v.a.lim.ConnectTimeout)
+	policy := v.side().policyOf(remote.domain)
+	ctx, cancel := context.WithTimeout(ctx, v.a.lim().ConnectTimeout)
 	defer cancel()
 	raw, err := v.dial(ctx, "tcp", t.Addr().String())
 	if err != nil {
 		v.reached(t, ctx, false)
 		return nil, nil, err
 	}
-	boundSilence(raw, v.a.lim.PingTimeout)
+	boundSilence(raw, v.a.lim().PingTimeout)
 	conn, offer, err := stream.Open(ctx, raw, stream.Outgoing{
 		From: local.self.Domain(), To: remote.self.Domain(), TLS: v.client(local, remote, t, policy.dialback), Direct: direct, Cleartext: policy.clear(t.Addr().Addr()),
-		External: for_ != wantVerdict, Dialback: policy.dialback, Bidi: for_ != wantVerdict, Limits: v.a.lim.XML,
+		External: for_ != wantVerdict, Dialback: policy.dialback, Bidi: for_ != wantVerdict, Limits: v.a.lim().XML,
 	})
 	if err != nil {
 		v.reached(t, ctx, false)
@@ -221,8 +221,8 @@ func (v *servers) open(ctx context.Context, local, remote *host, t resolver.Targ
 
 // reached tells what was learnt of a target, unless the attempt was cut short.
 func (v *servers) reached(t resolver.Target, ctx context.Context, ok bool) {
-	if v.c.Reached != nil && (ok || ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
-		v.c.Reached(t, ok)
+	if v.side().Reached != nil && (ok || ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
+		v.side().Reached(t, ok)
 	}
 }
 

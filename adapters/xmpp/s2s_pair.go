@@ -37,9 +37,9 @@ type pair struct {
 }
 
 func newPair(v *servers, local, remote *host) *pair {
-	p := &pair{v: v, local: local, remote: remote, policy: v.c.policyOf(remote.domain), used: time.Now()}
+	p := &pair{v: v, local: local, remote: remote, policy: v.side().policyOf(remote.domain), used: time.Now()}
 	p.path = path{
-		a: v.a, name: p.policy.label, self: local.self, pinged: remote.self, box: newOutbox(v.a.lim, p.poke),
+		a: v.a, name: p.policy.label, self: local.self, pinged: remote.self, box: newOutbox(*v.a.lim(), p.poke),
 		log: v.log.With().Str("domain", local.domain).Str("remote", remote.domain).Logger(),
 	}
 	p.box.all = &v.waiting
@@ -198,7 +198,7 @@ func (p *pair) send(ctx context.Context, it *item, deadline time.Time) adapters.
 	defer p.pins.Add(-1)
 	by := deadline
 	if by.IsZero() {
-		by = time.Now().Add(p.a.lim.Deadline)
+		by = time.Now().Add(p.a.lim().Deadline)
 	}
 	if st, ok := p.unavailable(by); ok {
 		return st
@@ -273,7 +273,7 @@ func (p *pair) giveUp(turn int, err error) {
 	}
 	st := failedStream(err)
 	p.why = st
-	p.notBefore = time.Now().Add(p.a.back.delay(p.failures, rand.Float64()))
+	p.notBefore = time.Now().Add(p.a.back().delay(p.failures, rand.Float64()))
 	p.failures++
 	wait := time.Until(p.notBefore)
 	p.mu.Unlock()

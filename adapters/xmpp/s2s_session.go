@@ -89,7 +89,7 @@ func (s *session) direction() string {
 
 func newSession(v *servers, conn *stream.Conn, raw net.Conn) *session {
 	s := &session{
-		v: v, conn: conn, raw: raw, idle: v.lim.Idle, done: make(chan struct{}), read: make(chan struct{}),
+		v: v, conn: conn, raw: raw, idle: v.lim().Idle, done: make(chan struct{}), read: make(chan struct{}),
 		pairs: map[*pair]*load{}, inbound: map[pairKey]*pair{},
 	}
 	s.rest.L = &s.mu
@@ -128,7 +128,7 @@ func (s *session) accept(k pairKey, p *pair) bool {
 
 // acceptLocked is accept for a caller that holds the lock.
 func (s *session) acceptLocked(k pairKey, p *pair) bool {
-	if s.over || s.inbound[k] == nil && len(s.inbound) >= s.v.lim.PairsPerStream {
+	if s.over || s.inbound[k] == nil && len(s.inbound) >= s.v.lim().PairsPerStream {
 		return false
 	}
 	if s.inbound[k] == nil {
@@ -140,7 +140,7 @@ func (s *session) acceptLocked(k pairKey, p *pair) bool {
 
 // hear hands every element of the stream on until it ends, and returns why.
 func (s *session) hear() error {
-	lim := s.v.a.lim.XML
+	lim := s.v.a.lim().XML
 	r := stanza.NewReader(stream.SpaceServer, lim)
 	for {
 		raw, err := s.conn.Next()
@@ -301,9 +301,12 @@ func (s *session) pairFor(k pairKey) (p *pair, foreign bool) {
 	external := !s.initiated && s.external && s.remote != nil && s.remote.self.Domain() == k.remote
 	s.mu.Unlock()
 	if p != nil {
+		if s.v.side().wire[k.local] == nil {
+			return nil, false // a reload took the domain from us
+		}
 		return p, false
 	}
-	if h := s.v.c.wire[k.local]; h != nil {
+	if h := s.v.side().wire[k.local]; h != nil {
 		if !external {
 			return nil, false
 		}
@@ -332,10 +335,10 @@ func (v *servers) refusedOn(s *session, cause string) {
 
 // element handles what is no stanza. An error ends the stream.
 func (s *session) element(raw []byte) error {
-	if se, ok := stream.ReadError(raw, s.conn.Scope(), s.v.a.lim.XML); ok {
+	if se, ok := stream.ReadError(raw, s.conn.Scope(), s.v.a.lim().XML); ok {
 		return se
 	}
-	e, err := strictxml.ParseElement(raw, s.conn.Scope(), s.v.a.lim.XML)
+	e, err := strictxml.ParseElement(raw, s.conn.Scope(), s.v.a.lim().XML)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@ import (
 
 // tick looks whether the stream is alive, is used, and answers.
 func (s *session) tick(now time.Time) {
-	lim := s.v.a.lim
+	lim := s.v.a.lim()
 	s.mu.Lock()
 	g, over, building := s.ledger, s.over, len(s.verifies) > 0 || len(s.verifying) > 0 || s.sure != nil
 	pairs := make([]*pair, 0, len(s.pairs))
@@ -97,7 +97,7 @@ func (s *session) unanswering(p *pair, now time.Time) bool {
 			return false
 		}
 	}
-	if at.IsZero() || now.Sub(at) < s.v.a.lim.PingTimeout {
+	if at.IsZero() || now.Sub(at) < s.v.a.lim().PingTimeout {
 		return false
 	}
 	if heard || s.bidi {

@@ -129,7 +129,7 @@ func (s *session) pump() {
 		if len(batches) > 0 {
 			s.carried.Store(now.UnixNano())
 		}
-		n, err := s.conn.Write(buf, now.Add(s.v.a.lim.WriteTimeout))
+		n, err := s.conn.Write(buf, now.Add(s.v.a.lim().WriteTimeout))
 		s.seen.Store(time.Now().UnixNano())
 		if err != nil {
 			s.fault(err, batches, g, n == 0)

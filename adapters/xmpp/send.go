@@ -171,10 +171,10 @@ func newItem(octets []byte, from, to cpim.Address) (*item, error) {
 
 // send queues it and waits for its outcome, until the deadline (zero: the default) or the end of ctx.
 func (l *path) send(ctx context.Context, it *item, deadline time.Time) adapters.Status {
-	if len(it.octets) > l.a.lim.StanzaBytes*max(1, it.stanzas) {
+	if len(it.octets) > l.a.lim().StanzaBytes*max(1, it.stanzas) {
 		return adapters.Failed(adapters.ReasonTooLarge, "")
 	}
-	wait := l.a.lim.Deadline
+	wait := l.a.lim().Deadline
 	if !deadline.IsZero() {
 		wait = time.Until(deadline)
 	}
