@@ -35,6 +35,7 @@ type backlog struct {
 	key      laneKey
 	at       *destination
 	entries  []*entry
+	soonest  time.Time // before it none of them expires, and no sender is to be told of a delay; zero: look
 	out      bool      // its lane has a task for it
 	failures int       // refusals that pass, one after the other
 	next     time.Time // not to be tried before
@@ -61,6 +62,9 @@ func retryAfter(failures int) time.Duration {
 	d := steps[min(max(failures, 1), len(steps))-1]
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
 }
+
+// lookEvery is after how long a backlog is looked through at the latest: what is late may be set anew while the gateway runs.
+const lookEvery = 5 * time.Minute
 
 // longestPause is the longest that retryAfter says.
 const longestPause = 36 * time.Minute
@@ -122,16 +126,38 @@ func (d *destination) silent(now time.Time) {
 	d.next = now.Add(retryAfter(d.failures))
 }
 
-// expired takes the entries whose life has ended out of the backlog.
-func (b *backlog) expired(now time.Time) (ended []*entry) {
+// overdue takes the entries whose life has ended out of the backlog, and tells those whose senders are to be told that it takes long: of
+// messages that came delayedAfter ago. It looks only when there may be some: a backlog may be long, and this is asked before each attempt.
+func (b *backlog) overdue(now time.Time, delayedAfter time.Duration) (ended, late []*entry) {
+	if now.Before(b.soonest) {
+		return nil, nil
+	}
+	b.soonest = now.Add(lookEvery)
 	b.entries = slices.DeleteFunc(b.entries, func(e *entry) bool {
-		if now.Before(e.expires) {
-			return false
+		if !now.Before(e.expires) {
+			ended = append(ended, e)
+			return true
 		}
-		ended = append(ended, e)
-		return true
+		b.soonest = earlier(b.soonest, e.expires)
+		if told := e.accepted.Add(delayedAfter); e.kind == store.KindMessage && !e.progress.Delayed {
+			if !now.Before(told) {
+				late = append(late, e)
+			} else {
+				b.soonest = earlier(b.soonest, told)
+			}
+		}
+		return false
 	})
-	return ended
+	return ended, late
+}
+
+// add puts an entry behind the others.
+func (b *backlog) add(e *entry, delayedAfter time.Duration) {
+	b.entries = append(b.entries, e)
+	b.soonest = earlier(b.soonest, e.expires)
+	if e.kind == store.KindMessage && !e.progress.Delayed {
+		b.soonest = earlier(b.soonest, e.accepted.Add(delayedAfter))
+	}
 }
 
 // drop takes an entry out.

@@ -155,7 +155,9 @@ func (j *journal) add(key laneKey, domain string, e *entry, failed adapters.Stat
 		b.at.silent(time.Now())
 	}
 	j.mu.Unlock()
-	j.release(b.at)
+	if first { // else it is under way already, or waits for its time
+		j.release(b.at)
+	}
 }
 
 // release gives the backlogs of a place that may be tried to their lanes.
@@ -372,11 +374,11 @@ func (j *journal) enlist(key laneKey, domain string, e *entry) (b *backlog, firs
 			j.places[at.place] = at
 			j.troubled.Store(int64(len(j.places)))
 		}
-		b, first = &backlog{key: key, at: at}, true
+		b, first = &backlog{key: key, at: at, soonest: time.Now().Add(lookEvery)}, true
 		j.backlogs[key] = b
 		at.waiting = append(at.waiting, b)
 	}
-	b.entries = append(b.entries, e)
+	b.add(e, j.gateway.limits().DelayedAfter)
 	return b, first
 }
 
@@ -452,14 +454,8 @@ func (j *journal) sweep() {
 	}
 	var old []*backlog
 	for _, b := range j.backlogs {
-		if b.out {
-			continue
-		}
-		for _, e := range b.entries {
-			if !now.Before(e.expires) || !e.progress.Delayed && now.Sub(e.accepted) >= j.gateway.limits().DelayedAfter {
-				old = append(old, b)
-				break
-			}
+		if !b.out && !now.Before(b.soonest) {
+			old = append(old, b)
 		}
 	}
 	j.mu.Unlock()

@@ -28,13 +28,7 @@ func (t *retry) run(ctx context.Context) {
 	for n := 0; ; n++ {
 		now := time.Now()
 		j.mu.Lock()
-		ended := b.expired(now)
-		var late []*entry
-		for _, e := range b.entries {
-			if e.kind == store.KindMessage && !e.progress.Delayed && now.Sub(e.accepted) >= j.gateway.limits().DelayedAfter {
-				late = append(late, e)
-			}
-		}
+		ended, late := b.overdue(now, j.gateway.limits().DelayedAfter)
 		var head *entry
 		if len(b.entries) > 0 {
 			head = b.entries[0]
@@ -48,7 +42,7 @@ func (t *retry) run(ctx context.Context) {
 		}
 		if len(unended) > 0 {
 			j.mu.Lock()
-			b.entries = slices.Concat(unended, b.entries)
+			b.entries, b.soonest = slices.Concat(unended, b.entries), now
 			j.mu.Unlock()
 			j.refused(b)
 			break

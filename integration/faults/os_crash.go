@@ -14,8 +14,8 @@ import (
 // osFault is one round with a virtual machine.
 type osFault struct {
 	kind string
-	up   time.Duration // when the XMPP side comes, after the load has begun; 0: not before the crash
-	at   time.Duration // when the machine is ended
+	up   time.Duration // when the XMPP side comes, after the first message has been acknowledged; 0: not before the crash
+	at   time.Duration // when the machine is ended, likewise
 	bad  int           // seconds after which the disk fails; 0: it does not
 }
 
@@ -25,7 +25,7 @@ func (f osFault) String() string {
 
 // chooseOS makes a round's fault. Messages are stored while the XMPP side is away, so that it is away in each, at least at first.
 func chooseOS(r *rand.Rand) osFault {
-	f := osFault{kind: "os crash, storing", at: time.Duration(1500+r.IntN(6500)) * time.Millisecond}
+	f := osFault{kind: "os crash, storing", at: time.Duration(r.IntN(6000)) * time.Millisecond}
 	switch r.IntN(6) {
 	case 0, 1:
 		f.kind = "os crash, handing over"
@@ -33,8 +33,8 @@ func chooseOS(r *rand.Rand) osFault {
 		f.at = f.up + time.Duration(r.IntN(8000))*time.Millisecond // the first retry is after 5 s
 	case 2:
 		f.kind = "disk errors, os crash"
-		f.bad = 9 + r.IntN(4) // from when the disk is there, which is before the load
-		f.at = time.Duration(f.bad)*time.Second + time.Duration(4000+r.IntN(5000))*time.Millisecond
+		f.bad = 15 + r.IntN(8) // from when the disk is there, some seconds before the load
+		f.at = time.Duration(f.bad)*time.Second + time.Duration(r.IntN(5000))*time.Millisecond
 	}
 	return f
 }
@@ -87,6 +87,9 @@ func (c *Config) osRound(ctx context.Context, number int, dir string) (counts Co
 				sip.say(fmt.Sprintf("romeo%d@sip.test", i), fmt.Sprintf("juliet%d@xmpp.test", i), fmt.Sprintf("r%dp%dn%d", number, i, n))
 			}
 		})
+	}
+	for limit := time.Now().Add(time.Minute); l.counts().Acknowledged == 0 && time.Now().Before(limit); {
+		time.Sleep(5 * time.Millisecond)
 	}
 	began := time.Now()
 	if f.up > 0 {
