@@ -26,6 +26,8 @@ type committer struct {
 	done   sync.WaitGroup
 	// stored is told what has been written, and where.
 	stored func(seq uint64, written []*nats.Msg)
+	// failed is closed when the disk has refused a write.
+	failed <-chan struct{}
 }
 
 // commit is one call's messages.
@@ -44,8 +46,8 @@ const (
 	commitWait = 10 * time.Second
 )
 
-func newCommitter(js jetstream.JetStream, stored func(uint64, []*nats.Msg)) *committer {
-	c := &committer{js: js, stored: stored, in: make(chan *commit, maxBatch), end: make(chan struct{})}
+func newCommitter(js jetstream.JetStream, failed <-chan struct{}, stored func(uint64, []*nats.Msg)) *committer {
+	c := &committer{js: js, failed: failed, stored: stored, in: make(chan *commit, maxBatch), end: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.done.Go(c.run)
 	return c
@@ -187,7 +189,12 @@ func (c *committer) wait(ctx context.Context, a jetstream.PubAckFuture, messages
 		return nil
 	case err := <-a.Err():
 		return fault(err)
+	case <-c.failed:
+		return errWrite
 	case <-ctx.Done():
+		if c.ctx.Err() == nil {
+			return fmt.Errorf("%w: no answer within %v", errWrite, commitWait)
+		}
 		return fault(ctx.Err())
 	}
 }

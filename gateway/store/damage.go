@@ -107,7 +107,7 @@ func inspect(c *Config) error {
 	return nil
 }
 
-// leave replaces a damaged file by what is intact of it. The engine's index of the file as it was goes: it is made again.
+// leave replaces a file by what is intact of it, synced. The engine's index of the file as it was goes: it is made again.
 func leave(file string, good []byte) error {
 	if err := os.Remove(filepath.Join(filepath.Dir(file), "index.db")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -120,7 +120,14 @@ func leave(file string, good []byte) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(file+".intact", file)
+	if err := os.Rename(file+".intact", file); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // report tells of a damaged file and keeps a copy of it.

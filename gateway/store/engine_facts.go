@@ -29,6 +29,9 @@ func (s *Store) put(ctx context.Context, bucket, key string, value []byte, life 
 	if err != nil {
 		return err
 	}
+	if s.broken.Load() {
+		return errBroken
+	}
 	_, err = e.js.PublishMsg(ctx, m, opts...)
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {

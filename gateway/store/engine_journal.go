@@ -66,6 +66,9 @@ func (s *Store) write(ctx context.Context, messages ...*nats.Msg) error {
 	if err != nil {
 		return err
 	}
+	if s.broken.Load() {
+		return errBroken
+	}
 	err = e.commits.write(ctx, messages...)
 	s.suspect(err)
 	return err
@@ -73,10 +76,16 @@ func (s *Store) write(ctx context.Context, messages ...*nats.Msg) error {
 
 // suspect notes an error of the engine.
 func (s *Store) suspect(err error) {
+	if errors.Is(err, errWrite) && !s.broken.Swap(true) {
+		s.cfg.Logger.Error().Str("fault", clip(err.Error())).Msg("the disk refused a write: the store takes nothing until it has been opened anew")
+	}
 	if errors.Is(err, ErrUnavailable) {
 		s.trouble.Store(true)
 	}
 }
+
+// errBroken is for those who come while the store is broken: nothing of theirs was written.
+var errBroken = fmt.Errorf("%w: the disk refused a write", ErrUnavailable)
 
 // message is an entry as the engine holds it.
 func (s *Store) message(e *Entry) (*nats.Msg, error) {

@@ -1,7 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -13,7 +21,7 @@ const mendWait = 15 * time.Second
 
 // mend finds out whether the engine takes writes, and opens it anew until it does. It is the janitor's.
 func (s *Store) mend() {
-	if s.works() {
+	if !s.broken.Load() && s.works() {
 		s.trouble.Store(false)
 		return
 	}
@@ -26,7 +34,11 @@ func (s *Store) mend() {
 		err := error(ErrFull)
 		// Not opened while there is no room at all: the engine writes to open.
 		if free, all, ok := space(s.cfg.Directory); !ok || free >= min(all/20, maxReserve)/4 {
-			if err = s.run(s.ending); err == nil && s.works() {
+			if err = s.settle(); err == nil {
+				err = s.run(s.ending)
+			}
+			if err == nil && s.works() {
+				s.broken.Store(false)
 				s.trouble.Store(false)
 				s.cfg.Logger.Warn().Float64("s", time.Since(began).Seconds()).Msg("the store is there again")
 				return
@@ -45,6 +57,42 @@ func (s *Store) mend() {
 	}
 }
 
+// settle writes the ends of the logs anew. A kernel that failed to write what a file holds takes it for written from then on, though it is in
+// its memory alone: it would be read, and be gone after the next crash of the machine.
+func (s *Store) settle() error {
+	if !s.broken.Load() {
+		return nil
+	}
+	files, err := filepath.Glob(filepath.Join(s.cfg.Directory, filepath.FromSlash(filesOfEngine)))
+	if err != nil {
+		return err
+	}
+	number := func(file string) int {
+		n, _ := strconv.Atoi(strings.TrimSuffix(filepath.Base(file), ".blk")) // what is no number is no file of the engine
+		return n
+	}
+	slices.SortFunc(files, func(a, b string) int {
+		return cmp.Or(cmp.Compare(filepath.Dir(a), filepath.Dir(b)), cmp.Compare(number(a), number(b)))
+	})
+	for i, file := range files {
+		// A batch is at most in two of them.
+		if i+2 < len(files) && filepath.Dir(files[i+2]) == filepath.Dir(file) {
+			continue
+		}
+		b, err := os.ReadFile(file)
+		if err == nil {
+			err = leave(file, b)
+		}
+		if err != nil {
+			return fmt.Errorf("store: write the end of the log anew: %w", err)
+		}
+	}
+	return nil
+}
+
+// Up tells whether the store takes what it is given, as far as is known. A store that is full is up.
+func (s *Store) Up() bool { return s.now.Load() != nil && !s.broken.Load() }
+
 // works tells whether the engine writes.
 func (s *Store) works() bool {
 	ctx, cancel := context.WithTimeout(s.ending, 2*time.Second)
@@ -54,5 +102,9 @@ func (s *Store) works() bool {
 		return false
 	}
 	// Removing what is not there is the least that can be written.
-	return e.commits.write(ctx, gone(0, "probe")) == nil
+	err = e.commits.write(ctx, gone(0, "probe"))
+	if errors.Is(err, errWrite) {
+		s.broken.Store(true)
+	}
+	return err == nil
 }

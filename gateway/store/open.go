@@ -47,8 +47,10 @@ type Store struct {
 
 	// trouble is set by a write that failed: the engine may not take another one.
 	trouble atomic.Bool
-	looked  atomic.Int64 // when the disk's room was last looked at
-	full    atomic.Bool  // what was seen
+	// broken is set by a write or a sync that the disk refused: nothing more is written before the files have been opened anew (T-FI-04).
+	broken atomic.Bool
+	looked atomic.Int64 // when the disk's room was last looked at
+	full   atomic.Bool  // what was seen
 
 	background sync.WaitGroup
 	ending     context.Context // until Close
@@ -66,6 +68,9 @@ type engine struct {
 	facts   jetstream.KeyValue
 	commits *committer
 	ended   chan struct{} // closed when it ends
+	// failed is closed when the disk has refused it a write; it does not answer who waits for that.
+	failed chan struct{}
+	fails  sync.Once
 }
 
 // engine returns the engine, or ErrUnavailable.
@@ -163,7 +168,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 func (s *Store) run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, openWait)
 	defer cancel()
-	e := &engine{ended: make(chan struct{})}
+	e := &engine{ended: make(chan struct{}), failed: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			e.close()
@@ -189,7 +194,7 @@ func (s *Store) run(ctx context.Context) (err error) {
 	if err := s.learn(ctx, e); err != nil {
 		return err
 	}
-	e.commits = newCommitter(e.js, s.room.stored)
+	e.commits = newCommitter(e.js, e.failed, s.room.stored)
 	s.now.Store(e)
 	return nil
 }
@@ -211,7 +216,7 @@ func (e *engine) start(c *Config) error {
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	s.SetLoggerV2(&engineLog{c.Logger}, false, false, false)
+	s.SetLoggerV2(&engineLog{c.Logger, e.fail}, false, false, false)
 	e.server = s
 	go s.Start()
 	if !s.ReadyForConnections(openWait) {
@@ -219,6 +224,9 @@ func (e *engine) start(c *Config) error {
 	}
 	return nil
 }
+
+// fail notes that the disk has refused a write.
+func (e *engine) fail() { e.fails.Do(func() { close(e.failed) }) }
 
 // close ends the engine.
 func (e *engine) close() {
@@ -276,7 +284,11 @@ func (s *Store) Close() {
 }
 
 // engineLog passes the engine's warnings and errors on; what it tells of itself otherwise is nobody's business.
-type engineLog struct{ log zerolog.Logger }
+type engineLog struct {
+	log zerolog.Logger
+	// failed is called when the engine says that the disk refused a write: it says so nowhere else.
+	failed func()
+}
 
 // Noticef implements server.Logger.
 func (l *engineLog) Noticef(string, ...any) {}
@@ -291,6 +303,9 @@ func (l *engineLog) Fatalf(format string, v ...any) { l.Errorf(format, v...) }
 
 // Errorf implements server.Logger.
 func (l *engineLog) Errorf(format string, v ...any) {
+	if strings.Contains(format, "ritical write error") {
+		l.failed()
+	}
 	l.log.Error().Str("engine", clip(fmt.Sprintf(format, v...))).Msg("store")
 }
 

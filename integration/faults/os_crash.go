@@ -102,7 +102,7 @@ func (c *Config) osRound(ctx context.Context, number int, dir string) (counts Co
 	console := m.crash()
 	stop()
 	before := l.counts()
-	if f.bad > 0 && !strings.Contains(console, "the store fails") {
+	if f.bad > 0 && !strings.Contains(console, "the disk refused a write") {
 		bad = append(bad, "the disk failed, and the gateway did not say so")
 	}
 	if before.Acknowledged == 0 {
