@@ -1,0 +1,243 @@
+package policy
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/cpim"
+)
+
+// Meter counts what the rules and tenants of one Policy bound. It is safe for use from many goroutines. All of it is in memory and
+// bounded: a sender that is forgotten has its full allowance again, and so has everybody after a restart.
+type Meter struct {
+	policy  *Policy
+	senders *buckets[senderKey]
+	contact *buckets[senderKey]
+	known   *contacts
+	tenants []tenantMeter
+}
+
+type senderKey struct {
+	rule   string
+	sender cpim.Address
+}
+
+type tenantMeter struct {
+	name     string
+	underWay *atomic.Int64
+	mu       *sync.Mutex
+	tokens   *bucket
+}
+
+// remembered bounds each table of a Meter, in entries.
+const remembered = 200_000
+
+// NewMeter returns a meter for p. What old, which may be nil, has counted for rules and tenants of the same name goes on.
+func NewMeter(p *Policy, old *Meter) *Meter {
+	m := &Meter{policy: p}
+	if old != nil {
+		m.senders, m.contact, m.known = old.senders, old.contact, old.known
+	} else {
+		m.senders, m.contact, m.known = newBuckets[senderKey](remembered), newBuckets[senderKey](remembered), newContacts(remembered)
+	}
+	for _, t := range p.Tenants() {
+		x := tenantMeter{name: t.Name, underWay: new(atomic.Int64), mu: new(sync.Mutex), tokens: &bucket{tokens: float64(t.MessagesPerSecond)}}
+		if old != nil {
+			for _, o := range old.tenants {
+				if o.name == t.Name {
+					x = o
+				}
+			}
+		}
+		m.tenants = append(m.tenants, x)
+	}
+	return m
+}
+
+// Message takes what one message of an allowed Ask costs: octets are those of its content. It returns the cause and a sentence for the
+// sender if a bound is reached; then nothing was taken of the bounds that come after the one that was reached. After nil the caller
+// calls release, once, when the message is no longer under way.
+func (m *Meter) Message(now time.Time, a Ask, v Verdict, octets int) (release func(), cause Cause, why string) {
+	b := m.policy.Bounds(v)
+	if b.MaxContent > 0 && octets > b.MaxContent {
+		return nil, CauseSize, "The content is larger than the policy of this gateway allows"
+	}
+	if b.SenderRate > 0 && !m.senders.take(senderKey{v.By, a.From}, now, float64(b.SenderRate)/60, float64(b.SenderBurst)) {
+		return nil, CauseSenderRate, "The sender sends too many messages"
+	}
+	if m.policy != nil && m.policy.contacts {
+		// Whoever is written to may answer, and is no new contact then.
+		first := m.known.meet(now, a.From, a.To)
+		if first && b.NewContacts > 0 && !m.contact.take(senderKey{v.By, a.From}, now, float64(b.NewContacts)/3600, float64(b.NewContacts)) {
+			m.known.forget(a.From, a.To)
+			return nil, CauseNewContacts, "The sender writes to too many new recipients"
+		}
+	}
+	return m.tenantsTake(now, v)
+}
+
+func nothing() {}
+
+func (m *Meter) tenantsTake(now time.Time, v Verdict) (func(), Cause, string) {
+	one, two := v.tenant, v.tenantOfTo
+	if one == two {
+		two = -1
+	}
+	var taken [2]*tenantMeter
+	n := 0
+	for _, i := range [2]int{one, two} {
+		if i < 0 {
+			continue
+		}
+		t, limits := &m.tenants[i], &m.policy.tenants[i]
+		if rate := float64(limits.MessagesPerSecond); rate > 0 {
+			t.mu.Lock()
+			ok := t.tokens.take(now, rate, rate)
+			t.mu.Unlock()
+			if !ok {
+				giveBack(taken[:n])
+				return nil, CauseTenantRate, "Too many messages for this domain"
+			}
+		}
+		if limits.MessagesUnderWay > 0 {
+			if t.underWay.Add(1) > int64(limits.MessagesUnderWay) {
+				t.underWay.Add(-1)
+				giveBack(taken[:n])
+				return nil, CauseTenantRoom, "Too many messages of this domain are under way"
+			}
+			taken[n] = t
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		return nothing, "", ""
+	case 1:
+		t := taken[0].underWay
+		return func() { t.Add(-1) }, "", ""
+	}
+	return func() { giveBack(taken[:]) }, "", ""
+}
+
+func giveBack(taken []*tenantMeter) {
+	for _, t := range taken {
+		t.underWay.Add(-1)
+	}
+}
+
+// UnderWay returns how many messages of a tenant, by its name, are under way.
+func (m *Meter) UnderWay(tenant string) int64 {
+	for _, t := range m.tenants {
+		if t.name == tenant {
+			return t.underWay.Load()
+		}
+	}
+	return 0
+}
+
+// bucket is a bucket of tokens.
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+func (b *bucket) take(now time.Time, rate, burst float64) bool {
+	if !b.at.IsZero() {
+		b.tokens = min(burst, b.tokens+rate*max(0, now.Sub(b.at).Seconds()))
+	} else {
+		b.tokens = burst
+	}
+	b.at = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+const meterShards = 16
+
+// buckets is a table of buckets by key, of two generations: when the young one is full or as old as a bucket needs to fill, the old one is
+// forgotten.
+type buckets[K comparable] struct {
+	most   int
+	seed   maphash.Seed
+	shards [meterShards]struct {
+		mu         sync.Mutex
+		young, old map[K]bucket
+		born       time.Time
+	}
+}
+
+func newBuckets[K comparable](most int) *buckets[K] {
+	return &buckets[K]{most: most / 2 / meterShards, seed: maphash.MakeSeed()}
+}
+
+func (t *buckets[K]) take(k K, now time.Time, rate, burst float64) bool {
+	s := &t.shards[maphash.Comparable(t.seed, k)%meterShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if life := max(time.Hour, time.Duration(burst/rate*float64(time.Second))); len(s.young) >= t.most || now.Sub(s.born) >= life {
+		s.old, s.young, s.born = s.young, make(map[K]bucket), now
+	}
+	b, ok := s.young[k]
+	if !ok {
+		b = s.old[k]
+	}
+	taken := b.take(now, rate, burst)
+	s.young[k] = b
+	return taken
+}
+
+// contacts remembers who wrote to whom, in both directions, for at least a week unless it is full.
+type contacts struct {
+	most   int
+	seed   maphash.Seed
+	shards [meterShards]struct {
+		mu         sync.Mutex
+		young, old map[contactKey]struct{}
+		born       time.Time
+	}
+}
+
+// contactKey is two addresses in their order, so that a conversation is one entry.
+type contactKey struct{ a, b cpim.Address }
+
+func contactOf(from, to cpim.Address) contactKey {
+	if from.Domain() > to.Domain() || from.Domain() == to.Domain() && from.Local() > to.Local() {
+		from, to = to, from
+	}
+	return contactKey{from, to}
+}
+
+func newContacts(most int) *contacts {
+	return &contacts{most: most / 2 / meterShards, seed: maphash.MakeSeed()}
+}
+
+// meet remembers that two parties are in contact and returns whether that is new.
+func (c *contacts) meet(now time.Time, from, to cpim.Address) bool {
+	k := contactOf(from, to)
+	s := &c.shards[maphash.Comparable(c.seed, k)%meterShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.young[k]; ok {
+		return false
+	}
+	_, known := s.old[k]
+	if len(s.young) >= c.most || now.Sub(s.born) >= 7*24*time.Hour {
+		s.old, s.young, s.born = s.young, make(map[contactKey]struct{}), now
+	}
+	s.young[k] = struct{}{}
+	return !known
+}
+
+// forget takes back what meet remembered of a message that was refused.
+func (c *contacts) forget(from, to cpim.Address) {
+	k := contactOf(from, to)
+	s := &c.shards[maphash.Comparable(c.seed, k)%meterShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.young, k)
+}
