@@ -49,6 +49,7 @@ func (c *Config) check() Faults {
 	k.xmpp()
 	k.tls()
 	k.routes()
+	k.policy()
 	if d := string(k.Store.Directory); d != "" && !filepath.IsAbs(d) {
 		k.fault("store.directory", quoted(d)+" is no absolute path", "write as in /var/lib/isthmus")
 	}

@@ -21,6 +21,8 @@ type Config struct {
 	// Which domain is reached through which side. A domain that is not listed cannot be reached: messages to it are
 	// refused (SIP 404, XMPP remote-server-not-found).
 	Routes []Route `yaml:"routes" reload:"live" required:"true"`
+	// Who may send what to whom, beyond what peers and routes say.
+	Policy Policy `yaml:"policy" reload:"live"`
 	// What survives a crash: the messages that the gateway has answered for and could not hand over yet.
 	Store Store `yaml:"store" reload:"restart"`
 	// How names are looked up. It is used for next hops that are names, and for routes without next hops.

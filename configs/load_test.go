@@ -278,13 +278,25 @@ func TestParseFaults(t *testing.T) {
 		{"no DNS server", "admin:", "dns: {servers: [dns.example.net]}\nadmin:", []string{
 			`f:19:17: dns.servers[0]: "dns.example.net" is no DNS server: expected an IP address and perhaps a port; write as in "192.0.2.53" or "tls://192.0.2.53#dns.example.net"`,
 		}},
+		{"policy", "admin:", "policy: {rules: [{name: a, peers: [prosody], from: [example.com], operations: [messages], sender_rate: 5, sender_burst: 9}], tenants: [{name: t, domains: ['*.example.net', example.net]}]}\nadmin:", nil},
+		{"a policy that cannot be", "admin:", "policy: {rules: [{name: a, peers: [prosodi], from: [b@example.com], operations: [talk]}, {name: a, action: refuse, new_contacts: 5, sender_burst: 3}], tenants: [{name: t, domains: [example.net, 'im:a@example.net']}, {name: u, domains: [EXAMPLE.net]}], blocked_files: [x, x]}\nadmin:", []string{
+			`f:19:36: policy.rules[0].peers[0]: there is no peer "prosodi"; did you mean prosody?`,
+			`f:19:53: policy.rules[0].from[0]: "b@example.com" is an address without a scheme: write "im:b@example.com"; write "example.net", "*.example.net", "im:romeo@example.net" or "*"`,
+			`f:19:82: policy.rules[0].operations[0]: "talk" is neither messages nor presence; write one of them`,
+			`f:19:90: policy.rules[1]: bounds of what is refused; remove them, or write action: allow`,
+			`f:19:97: policy.rules[1].name: the same name again; the first is policy.rules[0].name on line 19; write another one`,
+			`f:19:147: policy.rules[1].sender_burst: a burst without a rate; write sender_rate`,
+			`f:19:195: policy.tenants[0].domains[1]: "im:a@example.net" is no domain; write "example.net" or "*.example.net"`,
+			`f:19:237: policy.tenants[1].domains[0]: the same domain again; the first is policy.tenants[0].domains[0] on line 19; a domain belongs to one tenant`,
+			`f:19:272: policy.blocked_files[1]: the same file again; the first is policy.blocked_files[0] on line 19; remove one of them`,
+		}},
 		{"two at once", "level: warn}\nlimits:", "lvl: warn}\nlimit:", []string{
 			`f:20:7: log: unknown key "lvl"; did you mean level?`,
 			`f:21:1: unknown key "limit"; did you mean limits?`,
 		}},
 		{"empty file", right, "", []string{`f:1:1: routes: missing; write routes: and below it at least one entry, after a hyphen`}},
 		{"a word for a file", right, "hello", []string{
-			`f:1:1: keys are expected here, not one value; write the keys on lines of their own, indented: sip, xmpp, routes, store, dns, tls, admin, log, limits`,
+			`f:1:1: keys are expected here, not one value; write the keys on lines of their own, indented: sip, xmpp, routes, policy, store, dns, tls, admin, log, limits`,
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/gateway/policy"
 	"github.com/isthmus-gateway/isthmus/gateway/store"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -35,6 +36,7 @@ type Config struct {
 	Resolver Resolver
 	Limits   Limits
 	NoTrace  bool
+	Policy   *policy.Policy
 	// Logger gets one line at the end of each operation.
 	Logger zerolog.Logger
 	// OpenStore opens what holds the messages that the gateway has answered for and not handed over; Start calls it, once. Who opened
@@ -223,7 +225,7 @@ func New(cfg Config) (*Gateway, error) {
 		g.sides[s.name] = s
 		g.order = append(g.order, s)
 	}
-	now, err := g.newSettings(Settings{Routes: cfg.Routes, Resolver: cfg.Resolver, Limits: cfg.Limits, NoTrace: cfg.NoTrace})
+	now, err := g.newSettings(Settings{Routes: cfg.Routes, Resolver: cfg.Resolver, Limits: cfg.Limits, NoTrace: cfg.NoTrace, Policy: cfg.Policy})
 	if err != nil {
 		return nil, err
 	}

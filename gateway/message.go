@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/gateway/policy"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -68,6 +69,9 @@ func (g *Gateway) admitMessage(d *delivery) adapters.Status {
 	if d.route, refused = g.admitAddresses(d.from, op.From.Address, op.To.Address); refused.Outcome != 0 {
 		return refused
 	}
+	if refused = g.permit(d); refused.Outcome != 0 {
+		return refused
+	}
 	if g.draining.Load() {
 		return adapters.Failed(adapters.ReasonOverloaded, "The gateway is shutting down")
 	}
@@ -113,7 +117,7 @@ func (g *Gateway) often(d *delivery) adapters.Status {
 		g.metrics.refusedBy.WithLabelValues("rate").Inc()
 		return adapters.Failed(adapters.ReasonOverloaded, "Too many messages to one recipient")
 	}
-	return adapters.Status{}
+	return g.charge(d)
 }
 
 // delivery is one message on its way. The lane's goroutine owns it once it has been added to the lane.
@@ -125,6 +129,10 @@ type delivery struct {
 	respond func(adapters.Status)
 	began   time.Time
 	lane    laneKey
+
+	meter   *policy.Meter  // of the policy by which it was admitted
+	verdict policy.Verdict // of that
+	release func()         // gives back what it took of the policy's bounds; nil: nothing
 
 	identified bool        // its copies can be known
 	stored     bool        // it is in the journal
@@ -254,6 +262,9 @@ func (d *delivery) end(s adapters.Status) {
 	}
 	if s.Outcome == adapters.Failure {
 		g.repeats.forgive(d.counted)
+	}
+	if d.release != nil {
+		d.release()
 	}
 	d.respond(s)
 	r := result{

@@ -23,6 +23,8 @@ type metrics struct {
 	refusedBy *prometheus.CounterVec
 	// unstored counts messages that were not stored although their delivery failed for a reason that passes.
 	unstored *prometheus.CounterVec
+	// byPolicy counts what the policy refused.
+	byPolicy *prometheus.CounterVec
 	counters []atomic.Pointer[prometheus.Counter]
 	timers   []atomic.Pointer[prometheus.Observer]
 }
@@ -61,6 +63,10 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		Name: "isthmus_store_refused_total",
 		Help: "Messages that were refused rather than stored, by the bound that they came to: sender, recipient, domain, or the store's own.",
 	}, []string{"bound"})
+	m.byPolicy = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "isthmus_policy_refused_total",
+		Help: "What the policy refused, by the rule that decided and the cause.",
+	}, []string{"rule", "cause"})
 	for _, s := range g.order {
 		m.names = append(m.names, s.name)
 	}
@@ -74,7 +80,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
 	}
 	for _, c := range []prometheus.Collector{
-		m.ops, m.seconds, m.panics, m.dropped, m.refusedBy, m.unstored,
+		m.ops, m.seconds, m.panics, m.dropped, m.refusedBy, m.unstored, m.byPolicy,
 		gauge("isthmus_lane_tasks", "Operations waiting in lanes or under way.", func() float64 {
 			n, _ := g.lanes.count()
 			return float64(n)

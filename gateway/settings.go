@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/gateway/policy"
 )
 
 // Settings are what may be replaced while the gateway runs, all at once; see Gateway.Prepare.
@@ -14,15 +15,20 @@ type Settings struct {
 	Limits   Limits
 	// NoTrace has the gateway leave no trace in messages: one that comes back to it is known by its hop count and by repeats alone.
 	NoTrace bool
+	// Policy says who may send what to whom; nil allows what the routes join. Messages that are under way or stored go on when it changes,
+	// and so do watches that are open; those are asked about when they are refreshed.
+	Policy *policy.Policy
 }
 
-// settings are Settings that were checked. Immutable but for what the brake counts: an operation reads what holds now with one atomic load,
+// settings are Settings that were checked. Immutable but for what the brake and the meter count: an operation reads what holds now with one atomic load,
 // and one that was admitted keeps the route that it was admitted by.
 type settings struct {
 	limits    Limits
 	routes    map[string]*route
 	brake     *brake
 	traceless bool
+	policy    *policy.Policy
+	meter     *policy.Meter
 }
 
 // settings are those that hold now.
@@ -45,6 +51,11 @@ func (g *Gateway) newSettings(s Settings) (*settings, error) {
 	} else {
 		n.brake = newBrake(float64(n.limits.PairRate), n.limits.PairBurst)
 	}
+	var counted *policy.Meter
+	if old := g.now.Load(); old != nil {
+		counted = old.meter
+	}
+	n.policy, n.meter = s.Policy, policy.NewMeter(s.Policy, counted)
 	return n, nil
 }
 

@@ -153,6 +153,8 @@ func (h *handler) Watch(_ context.Context, op *adapters.WatchOp, respond func(ad
 		refused = adapters.Failed(adapters.ReasonOverloaded, "The gateway is shutting down")
 	case op.Hops <= 0:
 		refused = adapters.Failed(adapters.ReasonLoop, "No hops left")
+	default:
+		refused = g.permitWatch(op)
 	}
 	if to != nil {
 		r.to = to.side
@@ -171,7 +173,11 @@ func (h *handler) Watch(_ context.Context, op *adapters.WatchOp, respond func(ad
 func (h *handler) Notify(_ context.Context, op *adapters.NotifyOp) {
 	g := h.gateway
 	op.ID = g.ids.operation()
-	if _, refused := g.admitAddresses(h.side, op.Watch.Presentity, op.Watch.Watcher); refused.Outcome != 0 {
+	_, refused := g.admitAddresses(h.side, op.Watch.Presentity, op.Watch.Watcher)
+	if refused.Outcome == 0 {
+		refused = g.permitNotify(op)
+	}
+	if refused.Outcome != 0 {
 		if op.Kept != nil {
 			op.Kept()
 		}

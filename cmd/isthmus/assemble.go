@@ -104,6 +104,9 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 	g := gateway.Config{
 		Adapters: sides, Routes: routes, Limits: gatewayLimits(cfg), NoTrace: !bool(cfg.Limits.Messages.Trace), Logger: with.part("gateway"), Registerer: with.registry, Observe: with.observe,
 	}
+	if g.Policy, err = openPolicy(cfg); err != nil {
+		return err
+	}
 	if byName {
 		if a.names, err = newResolver(cfg, with.part("resolver")); err != nil {
 			return err

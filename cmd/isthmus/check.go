@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/configs"
+	"github.com/isthmus-gateway/isthmus/gateway/policy"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -22,13 +23,15 @@ import (
 // only, and to those only where the configuration has a name for a host.
 type checkCommand struct {
 	Config  string        `short:"c" required:"" placeholder:"FILE" help:"The configuration."`
+	As      string        `placeholder:"PEER" help:"Ask what would become of a message and of a watch of this peer, from the first address to the second."`
+	Parties []string      `arg:"" optional:"" name:"address" help:"With --as: who sends or watches, and for whom, as in im:romeo@example.net."`
 	JSON    bool          `name:"json" help:"Print one JSON object per line."`
 	Timeout time.Duration `default:"10s" help:"Give up looking up names after this time."`
 }
 
 // finding is one line of the summary.
 type finding struct {
-	What   string   `json:"what"` // listener, sender, signer, route, certificate, name, admin, fault, result
+	What   string   `json:"what"` // listener, sender, signer, route, rule, tenant, blocked, certificate, name, admin, ask, fault, result
 	OK     bool     `json:"ok"`
 	Name   string   `json:"name,omitempty"`
 	Via    string   `json:"via,omitempty"`
@@ -64,15 +67,33 @@ func (f finding) String() string {
 		return fmt.Sprintf("certificate  %s for %s: %s", f.Name, list(f.As), f.Detail)
 	case "admin":
 		return "admin        " + f.Name
+	case "rule":
+		return fmt.Sprintf("rule         %s: %s", f.Name, f.Detail)
+	case "tenant":
+		return fmt.Sprintf("tenant       %s, of %s: %s", f.Name, list(f.As), f.Detail)
+	case "blocked":
+		return fmt.Sprintf("blocked      %s in %s", f.Detail, f.Name)
+	case "ask":
+		return fmt.Sprintf("%-12s %s to %s by %s: %s", f.Name, list(f.As), list(f.To), list(f.From), f.Detail)
 	}
 	return f.Detail
 }
 
 // Run implements the command.
 func (c checkCommand) Run(ctx context.Context, p process) error {
+	if (c.As != "") != (len(c.Parties) == 2) || c.As == "" && len(c.Parties) > 0 {
+		return &usageError{"--as takes a peer, and two addresses come with it: isthmus check -c FILE --as PEER im:a@x.example im:b@y.example"}
+	}
 	cfg, err := load(c.Config, p)
 	if err != nil {
 		return c.wrong(p.out, err)
+	}
+	rules, err := openPolicy(cfg)
+	if err != nil {
+		return c.wrong(p.out, &usageError{"the configuration cannot be used: " + err.Error()})
+	}
+	if c.As != "" {
+		return c.answer(p.out, cfg, rules)
 	}
 	// The adapters and the gateway have their own word on it. Nothing is opened.
 	a, err := assemble(cfg, surroundings{logger: zerolog.Nop()})
@@ -86,7 +107,7 @@ func (c checkCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return err
 	}
-	found := append(append(summary(cfg), certificateFindings(a.certs)...), signers...)
+	found := slices.Concat(summary(cfg), policyFindings(cfg, rules), certificateFindings(a.certs), signers)
 	for _, d := range unproven(cfg, a.certs) {
 		found = append(found, finding{What: "certificate", Name: "none", As: []string{d}, Detail: "other XMPP servers will not believe it"})
 	}
@@ -122,6 +143,21 @@ func (c checkCommand) Run(ctx context.Context, p process) error {
 		return err
 	}
 	if !result.OK {
+		return silentError{}
+	}
+	return nil
+}
+
+// answer says what would become of what --as asks, and is silentError if any of it would be refused.
+func (c checkCommand) answer(w io.Writer, cfg *configs.Config, rules *policy.Policy) error {
+	found, err := ask(cfg, rules, c.As, c.Parties[0], c.Parties[1])
+	if err != nil {
+		return err
+	}
+	if err := printFindings(w, found, c.JSON); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(found, func(f finding) bool { return !f.OK }) {
 		return silentError{}
 	}
 	return nil

@@ -182,7 +182,7 @@ func TestCheckJSON(t *testing.T) {
 	for _, o := range jsonLines(t, got.out) {
 		kinds = append(kinds, o["what"].(string))
 	}
-	if want := "listener listener sender sender route route admin result"; strings.Join(kinds, " ") != want {
+	if want := "listener listener sender sender route route admin rule result"; strings.Join(kinds, " ") != want {
 		t.Errorf("findings: %v, want %s", kinds, want)
 	}
 }

@@ -26,7 +26,7 @@ var layers = []layer{
 	{"adapters/xmpp", []string{"adapters/xmpp/…", "adapters", "cpim/…", "pidf/…", "resolver", "internal/…"}},
 	{"adapters", []string{"adapters", "cpim/…", "pidf/…", "resolver"}},
 	{"gateway", []string{"gateway/…", "adapters", "cpim/…", "pidf/…", "resolver", "internal/…"}},
-	{"configs", []string{"configs/…", "adapters", "cpim", "resolver", "internal/secret"}},
+	{"configs", []string{"configs/…", "adapters", "cpim", "resolver", "gateway/policy", "internal/secret"}},
 	{"cmd", []string{"…"}},
 	{"integration", []string{"…"}},
 }

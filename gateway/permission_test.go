@@ -1,0 +1,161 @@
+package gateway_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/gateway"
+	"github.com/isthmus-gateway/isthmus/gateway/policy"
+	"github.com/isthmus-gateway/isthmus/pidf"
+)
+
+func ruled(t *testing.T, c policy.Config) *policy.Policy {
+	t.Helper()
+	p, err := policy.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func parties(t *testing.T, list ...string) (ps []policy.Party) {
+	t.Helper()
+	for _, s := range list {
+		p, err := policy.ParseParty(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+// T-ID-06: what no rule allows is refused before anything is done for it, and is counted by the rule that decided.
+func TestT_ID_06_ThePolicyDecides(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, func(c *gateway.Config) {
+			c.Policy = ruled(t, policy.Config{Rules: []policy.Rule{
+				{Name: "no-presence", Operations: policy.Presence, Refuse: true},
+				{Name: "trunk", Peers: []string{"trunk"}, From: parties(t, "example.net"), Bounds: policy.Bounds{SenderRate: 1, SenderBurst: 2, MaxContent: 10}},
+			}})
+		})
+		defer s.shutdown()
+		by := func(peer, text string) adapters.Status {
+			op := message(romeo, juliet, text)
+			op.Peer.Name = peer
+			answer := s.send(s.sip, op)
+			synctest.Wait()
+			return <-answer
+		}
+		for _, c := range []struct {
+			peer, text string
+			reason     adapters.Reason
+		}{
+			{"other", "hello", adapters.ReasonPolicyViolation},
+			{"trunk", "hello", adapters.ReasonNone},
+			{"trunk", "much too long", adapters.ReasonTooLarge},
+			{"trunk", "again", adapters.ReasonNone},
+			{"trunk", "third", adapters.ReasonOverloaded},
+		} {
+			if got := by(c.peer, c.text); got.Reason != c.reason {
+				t.Errorf("%s %q: %+v, want %v", c.peer, c.text, got, c.reason)
+			}
+		}
+		if got := s.watch(s.sip, romeoWatchesJuliet(adapters.WatchOpen, "1", time.Hour)); got.Reason != adapters.ReasonPolicyViolation {
+			t.Errorf("a watch: %+v", got)
+		}
+		if n := len(s.xmpp.Messages()) + len(s.xmpp.Watches()); n != 2 {
+			t.Errorf("%d operations crossed", n)
+		}
+		families, err := s.metrics.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		counted := make(map[string]float64)
+		for _, f := range families {
+			if f.GetName() == "isthmus_policy_refused_total" {
+				for _, m := range f.GetMetric() {
+					counted[m.GetLabel()[1].GetValue()+" "+m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+				}
+			}
+		}
+		for _, want := range []string{"none no-rule", "no-presence rule", "trunk sender-rate", "trunk size"} {
+			if counted[want] != 1 || len(counted) != 4 {
+				t.Errorf("%s: counted are %v", want, counted)
+			}
+		}
+	})
+}
+
+// A policy that changes holds for what comes, and for presence of those who are blocked; what is under way goes on.
+func TestThePolicyChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, nil)
+		defer s.shutdown()
+		slow := make(chan struct{})
+		s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status {
+			<-slow
+			return adapters.Accepted()
+		}
+		s.xmpp.OnWatch = func(context.Context, *adapters.WatchOp) adapters.WatchStatus {
+			return adapters.WatchStatus{Status: adapters.Succeeded()}
+		}
+		before := s.send(s.sip, message(romeo, juliet, "before"))
+		s.watch(s.sip, romeoWatchesJuliet(adapters.WatchOpen, "1", time.Hour))
+		s.xmpp.Handler().Notify(t.Context(), subscribed())
+		synctest.Wait()
+		told := len(s.sip.Notifies())
+
+		s.renew(gateway.Settings{Routes: straitRoutes(t), Policy: ruled(t, policy.Config{Blocked: parties(t, "im:juliet@example.com")})})
+		if got := <-s.send(s.sip, message(romeo, juliet, "after")); got.Reason != adapters.ReasonPolicyViolation {
+			t.Errorf("after the change: %+v", got)
+		}
+		close(slow)
+		if got := <-before; got.Outcome != adapters.Indeterminate {
+			t.Errorf("what was under way: %+v", got)
+		}
+		s.xmpp.Handler().Notify(t.Context(), presence("balcony", pidf.BasicOpen))
+		synctest.Wait()
+		if n := len(s.sip.Notifies()); n != told {
+			t.Errorf("%d notifications of somebody who is blocked", n-told)
+		}
+		// To end what there was is always allowed.
+		if got := s.watch(s.sip, romeoWatchesJuliet(adapters.WatchClose, "1", 0)); got.Outcome == adapters.Failure {
+			t.Errorf("the end: %+v", got)
+		}
+		s.renew(gateway.Settings{Routes: straitRoutes(t), Policy: nil})
+		if got := <-s.send(s.sip, message(romeo, juliet, "open again")); got.Outcome == adapters.Failure {
+			t.Errorf("without a policy: %+v", got)
+		}
+	})
+}
+
+// T-AD-03: what a tenant's messages hold does not take the room of another, and is given back however a message ends.
+func TestT_AD_03_TenantsHaveTheirOwnRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, func(c *gateway.Config) {
+			c.Policy = ruled(t, policy.Config{Tenants: []policy.Tenant{{Name: "verona", Domains: parties(t, "example.net", "example.com"), MessagesUnderWay: 1}}})
+		})
+		defer s.shutdown()
+		slow := make(chan adapters.Status)
+		s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return <-slow }
+		other := adapters.Party{Address: cpim.MustParseAddress("im:nurse@example.com")}
+		first := s.send(s.sip, message(romeo, juliet, "one"))
+		synctest.Wait()
+		if got := <-s.send(s.sip, message(romeo, other, "two")); got.Reason != adapters.ReasonOverloaded {
+			t.Errorf("the second: %+v", got)
+		}
+		if n := s.gateway.TenantMessages("verona"); n != 1 {
+			t.Errorf("%d under way", n)
+		}
+		slow <- adapters.Failed(adapters.ReasonNotFound, "")
+		<-first
+		if n := s.gateway.TenantMessages("verona"); n != 0 {
+			t.Errorf("%d under way at the end", n)
+		}
+	})
+}
