@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -37,10 +38,10 @@ func (e *ForbiddenError) Is(target error) bool { return target == ErrForbidden }
 
 // Guard refuses addresses that a stranger's DNS must not make the gateway talk to: everything in the IANA special-purpose
 // registries, multicast, and IPv6 forms that carry a refused IPv4 address (NAT64, 6to4, Teredo and older ones), unless the
-// configuration allows the network. The nil Guard and the zero Guard allow nothing special. A Guard does not change and may be
-// used by any goroutine.
+// configuration allows the network. The nil Guard and the zero Guard allow nothing special. A Guard does not change but by Renew and may
+// be used by any goroutine.
 type Guard struct {
-	allow    []netip.Prefix
+	allow    atomic.Pointer[[]netip.Prefix]
 	lowPorts []uint16
 	v4, v6   []block
 }
@@ -57,22 +58,31 @@ type GuardConfig struct {
 // NewGuard makes a Guard. Prefixes are masked; IPv4-mapped prefixes of 96 bits and more become IPv4.
 func NewGuard(c GuardConfig) *Guard {
 	g := &Guard{v4: special4(), v6: special6(), lowPorts: append([]uint16(nil), c.LowPorts...)}
+	var allow []netip.Prefix
 	for _, p := range c.Allow {
 		if p.Addr().Is4In6() && p.Bits() >= 96 {
 			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 		}
 		if p.IsValid() {
-			g.allow = append(g.allow, p.Masked())
+			allow = append(allow, p.Masked())
 		}
 	}
+	g.allow.Store(&allow)
 	return g
 }
+
+// Renew has g allow the networks that next allows, from the next question on, for a configuration that was read again. Both are of NewGuard.
+func (g *Guard) Renew(next *Guard) { g.allow.Store(next.allow.Load()) }
 
 func (g *Guard) allowed(a netip.Addr) bool {
 	if g == nil {
 		return false
 	}
-	for _, p := range g.allow {
+	allow := g.allow.Load()
+	if allow == nil {
+		return false
+	}
+	for _, p := range *allow {
 		if p.Contains(a) {
 			return true
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,14 +22,20 @@ import (
 
 // assembly is a gateway with its adapters, as a configuration describes them. A third protocol is a field and a few lines here.
 type assembly struct {
-	gateway   *gateway.Gateway
-	sip       *sip.Adapter  // nil without listeners
-	xmpp      *xmpp.Adapter // nil without components
-	names     *resolver.Resolver
-	certs     *certs.Store // nil where the configuration says nothing of TLS
-	listeners []admin.Link // of SIP, as configured
-	store     *store.Store // nil without one, and before the start
-	started   atomic.Bool
+	gateway *gateway.Gateway
+	sip     *sip.Adapter                      // nil without listeners
+	xmpp    *xmpp.Adapter                     // nil without components
+	names   atomic.Pointer[resolver.Resolver] // nil while nothing is looked up
+	guard   *resolver.Guard
+	certs   *certs.Store // nil where the configuration says nothing of TLS
+	store   *store.Store // nil without one, and before the start
+	started atomic.Bool
+	ready   chan struct{} // closed when it has started
+
+	with     surroundings
+	running  atomic.Pointer[configs.Config] // what it runs with
+	replaced sync.WaitGroup                 // resolvers that a reload has replaced, until they are closed
+	closing  chan struct{}
 }
 
 // surroundings is what a gateway is given beside its configuration.
@@ -43,7 +50,8 @@ type surroundings struct {
 // assemble joins the configuration, the adapters and the gateway. Nothing is opened. What it refuses is a fault of the configuration
 // that only an adapter or the gateway can see.
 func assemble(cfg *configs.Config, with surroundings) (*assembly, error) {
-	a := &assembly{}
+	a := &assembly{with: with, guard: newGuard(cfg), ready: make(chan struct{}), closing: make(chan struct{})}
+	a.running.Store(cfg)
 	if err := a.join(cfg, with); err != nil {
 		var faults configs.Faults
 		if errors.As(err, &faults) {
@@ -66,14 +74,11 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 		if c.Signers, err = openSigners(cfg); err != nil {
 			return err
 		}
-		c.Reached, c.Load = a.reached, a.load
+		c.Reached, c.Load, c.DialControl, c.AllowAddr = a.reached, a.load, a.guard.Control, a.guard.AllowAddr
 		if a.sip, err = sip.New(c); err != nil {
 			return err
 		}
 		sides = append(sides, a.sip)
-		for _, l := range cfg.SIP.Listeners {
-			a.listeners = append(a.listeners, admin.Link{Adapter: sip.Name, Name: l.Transport + " " + l.Address.String()})
-		}
 	}
 	routes, byName, err := routesOf(cfg)
 	if err != nil {
@@ -97,9 +102,6 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 			return err
 		}
 		sides = append(sides, a.xmpp)
-		for _, l := range cfg.XMPP.Server.Listeners {
-			a.listeners = append(a.listeners, admin.Link{Adapter: xmpp.Name, Name: "server " + l.TLS + " " + l.Address.String()})
-		}
 	}
 	g := gateway.Config{
 		Adapters: sides, Routes: routes, Limits: gatewayLimits(cfg), NoTrace: !bool(cfg.Limits.Messages.Trace), Logger: with.part("gateway"), Registerer: with.registry, Observe: with.observe,
@@ -108,10 +110,12 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 		return err
 	}
 	if byName {
-		if a.names, err = newResolver(cfg, with.part("resolver")); err != nil {
+		names, err := newResolver(cfg, a.guard, with.part("resolver"))
+		if err != nil {
 			return err
 		}
-		g.Resolver = a.names
+		a.names.Store(names)
+		g.Resolver = names
 	}
 	if cfg.Store.Directory != "" {
 		g.OpenStore = a.openStore(cfg, with.part("store"))
@@ -129,7 +133,10 @@ func (s surroundings) part(name string) zerolog.Logger {
 
 func (a *assembly) start(ctx context.Context) error {
 	err := a.gateway.Start(ctx)
-	a.started.Store(err == nil)
+	if err == nil {
+		a.started.Store(true)
+		close(a.ready)
+	}
 	return err
 }
 
@@ -158,18 +165,23 @@ func (a *assembly) openStore(cfg *configs.Config, log zerolog.Logger) func(conte
 }
 
 func (a *assembly) close() error {
-	if a.names == nil {
-		return nil
+	close(a.closing)
+	a.replaced.Wait()
+	if names := a.names.Load(); names != nil {
+		return names.Close()
 	}
-	return a.names.Close()
+	return nil
 }
 
 // links is the state of everything that traffic needs.
 func (a *assembly) links() []admin.Link {
-	links := make([]admin.Link, 0, len(a.listeners)+1)
-	for _, l := range a.listeners {
-		l.Up = a.started.Load()
-		links = append(links, l)
+	cfg, up := a.running.Load(), a.started.Load()
+	var links []admin.Link
+	for _, l := range cfg.SIP.Listeners {
+		links = append(links, admin.Link{Adapter: sip.Name, Name: l.Transport + " " + l.Address.String(), Up: up})
+	}
+	for _, l := range cfg.XMPP.Server.Listeners {
+		links = append(links, admin.Link{Adapter: xmpp.Name, Name: "server " + l.TLS + " " + l.Address.String(), Up: up})
 	}
 	if a.xmpp == nil {
 		return links
@@ -190,12 +202,12 @@ func (a *assembly) links() []admin.Link {
 // reached keeps the resolver's memory of targets that failed (RFC 3263 §4.3). The resolver, if there is one, was made before the adapter
 // was started.
 func (a *assembly) reached(t resolver.Target, ok bool) {
-	switch {
-	case a.names == nil:
+	switch names := a.names.Load(); {
+	case names == nil:
 	case ok:
-		a.names.Succeeded(t)
+		names.Succeeded(t)
 	default:
-		a.names.Failed(t)
+		names.Failed(t)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 
 func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 	l := cfg.Limits.SIP
-	guard := newGuard(cfg)
 	c := sip.Config{
 		SentBy: string(cfg.SIP.Advertise),
 		Limits: sip.Limits{
@@ -32,12 +31,10 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 			Handshakes: l.Handshakes.Int(), HandshakeTimeout: l.Handshake.Std(), Answers: l.Answers.Int(), AnswerLife: l.AnswerLife.Std(),
 			LoadAt: l.LoadAt.Int(),
 		},
-		Logger:      with.part(sip.Name),
-		Registerer:  with.registry,
-		Tap:         with.tap,
-		DialControl: guard.Control,
-		AllowAddr:   guard.AllowAddr,
-		T1:          cfg.SIP.T1.Std(),
+		Logger:     with.part(sip.Name),
+		Registerer: with.registry,
+		Tap:        with.tap,
+		T1:         cfg.SIP.T1.Std(),
 	}
 	for _, s := range cfg.SIP.Listeners {
 		one := transaction.Listener{Transport: sipTransport(s.Transport), Address: s.Address.String()}

@@ -56,7 +56,7 @@ func TestFailedTargetIsSetAside(t *testing.T) {
 	}
 	ports := func() []uint16 {
 		t.Helper()
-		hops, err := a.names.Resolve(t.Context(), resolver.Query{Service: resolver.SIPService, Domain: "example.net"})
+		hops, err := a.names.Load().Resolve(t.Context(), resolver.Query{Service: resolver.SIPService, Domain: "example.net"})
 		if err != nil || len(hops) != 2 {
 			t.Fatalf("%v %v", hops, err)
 		}
@@ -65,7 +65,7 @@ func TestFailedTargetIsSetAside(t *testing.T) {
 	if p := ports(); int(p[0]) != dead {
 		t.Fatalf("%v, want %d first", p, dead)
 	}
-	hops, err := a.names.Resolve(t.Context(), resolver.Query{Service: resolver.SIPService, Domain: "example.net"})
+	hops, err := a.names.Load().Resolve(t.Context(), resolver.Query{Service: resolver.SIPService, Domain: "example.net"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,8 +4,6 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/rs/zerolog"
-
 	"github.com/isthmus-gateway/isthmus/configs"
 	"github.com/isthmus-gateway/isthmus/internal/certs"
 )
@@ -16,19 +14,28 @@ func openCertificates(cfg *configs.Config, with surroundings) (*certs.Store, err
 	if !cfg.TLS.Used() {
 		return nil, nil
 	}
+	store, err := certs.Open(certsConfig(cfg, with))
+	return store, tlsFaults(cfg, err)
+}
+
+func certsConfig(cfg *configs.Config, with surroundings) certs.Config {
 	c := certs.Config{RootsFile: string(cfg.TLS.RootsFile), Logger: with.part("tls"), Registerer: with.registry}
 	for _, one := range cfg.TLS.Certificates {
 		c.Certificates = append(c.Certificates, certs.Source{Name: string(one.Name), ChainFile: string(one.ChainFile), KeyFile: string(one.KeyFile)})
 	}
-	store, err := certs.Open(c)
+	return c
+}
+
+// tlsFaults is the error of a store as faults of the configuration, where it is about files.
+func tlsFaults(cfg *configs.Config, err error) error {
 	var faults configs.Faults
 	for _, f := range certs.FileFaults(err) {
 		faults = append(faults, cfg.TLSFault(f.Name, f.Key, "the file "+certs.Quote(f.File)+" "+f.Problem, f.Instead))
 	}
 	if len(faults) > 0 {
-		return nil, faults
+		return faults
 	}
-	return store, err
+	return err
 }
 
 // certificateFindings is what check says of the certificates: whose they are, how long they last, and what peers will not like.
@@ -55,27 +62,39 @@ func certificateFindings(store *certs.Store) []finding {
 	return found
 }
 
-// hangups takes SIGHUP out of signals: it reads the certificates anew, and the gateway goes on. Everything else is passed on. It ends with
-// done.
-func hangups(done <-chan struct{}, signals <-chan os.Signal, store *certs.Store, logger zerolog.Logger) <-chan os.Signal {
-	others := make(chan os.Signal, 2)
+// hangups takes SIGHUP out of signals: the configuration is read again, and the gateway goes on. Everything else is passed on. One that comes
+// before ready is dealt with then; those that come during a reload are one more. It ends with done.
+func hangups(done <-chan struct{}, ready <-chan struct{}, signals <-chan os.Signal, reload func()) <-chan os.Signal {
+	others, asked := make(chan os.Signal, 2), make(chan struct{}, 1)
+	go func() {
+		select {
+		case <-ready:
+		case <-done:
+			return
+		}
+		for {
+			select {
+			case <-asked:
+				reload()
+			case <-done:
+				return
+			}
+		}
+	}()
 	go func() {
 		for {
 			select {
 			case s := <-signals:
-				switch {
-				case s != syscall.SIGHUP:
+				if s == syscall.SIGHUP {
 					select {
-					case others <- s:
-					default: // two are waiting already: the second of them ends at once
+					case asked <- struct{}{}:
+					default: // it is about to be read anyway
 					}
-				case store == nil:
-					logger.Info().Msg("SIGHUP: there are no certificates to read anew; the rest of the configuration is read at the start only")
-				default:
-					// The store says itself what came of it.
-					if err := store.Reload(); err != nil && len(certs.FileFaults(err)) == 0 {
-						logger.Error().Err(err).Msg("SIGHUP")
-					}
+					continue
+				}
+				select {
+				case others <- s:
+				default: // two are waiting already: the second of them ends at once
 				}
 			case <-done:
 				return

@@ -9,9 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
-	"github.com/isthmus-gateway/isthmus/internal/certs"
 	"github.com/isthmus-gateway/isthmus/internal/certs/certstest"
 )
 
@@ -104,52 +101,28 @@ func TestCheckSecureSIP(t *testing.T) {
 	}
 }
 
-// T-FI-17: SIGHUP takes what is new on disk and ends nothing; other signals go on to who ends the gateway.
-func TestHangup_T_FI_17(t *testing.T) {
-	ca := certstest.NewCA(t)
-	folder := t.TempDir()
-	files := ca.Issue(certstest.Spec{DNS: []string{"old.example"}}).WriteFiles(folder)
-	store, err := certs.Open(certs.Config{
-		Certificates: []certs.Source{{Name: "one", ChainFile: files.Chain, KeyFile: files.Key}}, RootsFile: ca.WriteRoot(folder),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca.Issue(certstest.Spec{DNS: []string{"new.example"}}).WriteTo(files)
-	signals, done := make(chan os.Signal), make(chan struct{})
+// T-FI-22: SIGHUP ends nothing, before the gateway is ready neither; other signals go on to who ends the gateway.
+func TestHangups_T_FI_22(t *testing.T) {
+	signals, done, ready := make(chan os.Signal), make(chan struct{}), make(chan struct{})
 	defer close(done)
-	others := hangups(done, signals, store, zerolog.Nop())
-	signals <- syscall.SIGHUP
-	// The second is taken when the first was dealt with.
+	reloads := make(chan struct{}, 10)
+	others := hangups(done, ready, signals, func() { reloads <- struct{}{} })
+	for range 3 {
+		signals <- syscall.SIGHUP
+	}
 	signals <- syscall.SIGTERM
 	if s := <-others; s != syscall.SIGTERM {
 		t.Errorf("%v went on", s)
 	}
-	if !store.Has("new.example") || store.Has("old.example") {
-		t.Error("the certificate was not read anew")
+	if len(reloads) > 0 {
+		t.Error("reloaded before it was ready")
 	}
-	if err := os.Remove(files.Key); err != nil {
-		t.Fatal(err)
-	}
+	close(ready)
+	<-reloads
 	signals <- syscall.SIGHUP
+	<-reloads
 	signals <- os.Interrupt
-	if s := <-others; s != os.Interrupt {
-		t.Errorf("%v went on", s)
-	}
-	if !store.Has("new.example") {
-		t.Error("a bad file took the certificate away")
-	}
-}
-
-// Without certificates SIGHUP ends nothing either.
-func TestHangupWithoutCertificates(t *testing.T) {
-	var log bytes.Buffer
-	signals, done := make(chan os.Signal), make(chan struct{})
-	defer close(done)
-	others := hangups(done, signals, nil, zerolog.New(&log))
-	signals <- syscall.SIGHUP
-	signals <- syscall.SIGTERM
-	if s := <-others; s != syscall.SIGTERM || !strings.Contains(log.String(), "no certificates") {
-		t.Errorf("%v went on, the log says %q", s, log.String())
+	if s := <-others; s != os.Interrupt || len(reloads) > 0 {
+		t.Errorf("%v went on, %d reloads more", s, len(reloads))
 	}
 }

@@ -72,10 +72,9 @@ func unproven(cfg *configs.Config, store *certs.Store) (domains []string) {
 // serverConfig is the gateway as a server among servers.
 func serverConfig(cfg *configs.Config, a *assembly) *xmpp.Servers {
 	x, l := cfg.XMPP.Server, cfg.Limits.XMPP
-	guard := newGuard(cfg)
 	s := &xmpp.Servers{
 		Dialback: x.Dialback == "tls", DialbackSecret: xmpp.NewSecret(x.DialbackSecret.Reveal()), Certificates: a.certs,
-		Resolve: a.serversOf(cfg), AllowAddr: guard.AllowAddr, DialControl: guard.Control, Reached: a.reached,
+		Resolve: a.serversOf(cfg), AllowAddr: a.guard.AllowAddr, DialControl: a.guard.Control, Reached: a.reached,
 		Limits: xmpp.ServerLimits{
 			QueueBytes: l.QueueAll.Octets(), Pairs: l.Pairs.Int(), Streams: l.Streams.Int(), StreamsPerAddress: l.StreamsPerAddress.Int(), PairsPerStream: l.PairsPerStream.Int(), Opening: l.Strangers.Int(),
 			OpeningPerAddress: l.StrangersPerAddress.Int(), OpenTime: l.StrangerTime.Std(), Idle: x.Idle.Std(), Resume: x.Resume.Std(),
@@ -128,7 +127,7 @@ func (a *assembly) serversOf(cfg *configs.Config) func(context.Context, string) 
 			return nil, errNoRoute{domain}
 		}
 		if len(r.NextHops) == 0 {
-			return a.names.Resolve(ctx, resolver.Query{Service: resolver.XMPPServer, Domain: domain})
+			return a.names.Load().Resolve(ctx, resolver.Query{Service: resolver.XMPPServer, Domain: domain})
 		}
 		var hops []resolver.Target
 		var errs []error
@@ -136,7 +135,7 @@ func (a *assembly) serversOf(cfg *configs.Config) func(context.Context, string) 
 			if h.Component != "" {
 				continue
 			}
-			found, err := a.names.Static(ctx, h.Static, domain)
+			found, err := a.names.Load().Static(ctx, h.Static, domain)
 			hops = append(hops, found...)
 			errs = append(errs, err)
 		}

@@ -290,7 +290,7 @@ func lookUpNames(ctx context.Context, cfg *configs.Config) ([]finding, error) {
 			}
 			if names == nil {
 				var err error
-				if names, err = newResolver(cfg, zerolog.Nop()); err != nil {
+				if names, err = newResolver(cfg, newGuard(cfg), zerolog.Nop()); err != nil {
 					return nil, err
 				}
 				defer names.Close()

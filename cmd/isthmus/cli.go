@@ -34,6 +34,7 @@ type commands struct {
 	Serve     serveCommand     `cmd:"" help:"Run the gateway."`
 	Check     checkCommand     `cmd:"" help:"Validate a configuration, look up its names, read its secrets; change nothing."`
 	Config    configCommand    `cmd:"" help:"Print the configuration reference: every key, its default, its bounds."`
+	Reload    reloadCommand    `cmd:"" help:"Have a running gateway read its configuration again, as SIGHUP does, and say what came of it."`
 	Resolve   resolveCommand   `cmd:"" help:"Look up where messages to an address go: every question, every answer, the targets in order."`
 	Faults    faultsCommand    `cmd:"" help:"Break a gateway again and again, and check that no message was lost, told of twice or delivered out of order."`
 	Inspect   inspectCommand   `cmd:"" help:"Parse one CPIM, PIDF, SIP message, stanza, JID, URI or timestamp; print it as JSON, or say what is wrong with it."`

@@ -17,10 +17,7 @@ type demoCommand struct {
 // Run implements the command.
 func (c demoCommand) Run(ctx context.Context, p process) error {
 	assembleWatched := func(ctx context.Context, cfg *configs.Config, see demo.Watcher) (demo.Gateway, error) {
-		logger, err := newLogger(p.err, cfg.Log)
-		if err != nil {
-			return nil, err
-		}
+		logger, _ := newLogger(p.err, cfg.Log)
 		a, err := assemble(cfg, surroundings{logger: logger, tap: see.Tap, observe: see.Observe})
 		if err != nil {
 			return nil, err

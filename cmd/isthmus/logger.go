@@ -8,11 +8,9 @@ import (
 	"github.com/isthmus-gateway/isthmus/configs"
 )
 
-// newLogger writes JSON, one object a line, to w. The level is one that the configuration has checked.
-func newLogger(w io.Writer, cfg configs.Log) (zerolog.Logger, error) {
-	level, err := zerolog.ParseLevel(cfg.Level)
-	if err != nil {
-		return zerolog.Nop(), err
-	}
-	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
+// newLogger writes JSON, one object a line, to w. The level is one that the configuration has checked, and may be set again.
+func newLogger(w io.Writer, cfg configs.Log) (zerolog.Logger, *levelSampler) {
+	level := &levelSampler{}
+	level.set(cfg)
+	return zerolog.New(w).Sample(level).With().Timestamp().Logger(), level
 }

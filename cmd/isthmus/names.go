@@ -45,22 +45,27 @@ func newGuard(cfg *configs.Config) *resolver.Guard {
 }
 
 // newResolver makes the resolver that the configuration describes. It asks nobody before it is asked.
-func newResolver(cfg *configs.Config, logger zerolog.Logger) (*resolver.Resolver, error) {
-	c := resolver.Config{Guard: newGuard(cfg), Logger: logger}
+func newResolver(cfg *configs.Config, guard *resolver.Guard, logger zerolog.Logger) (*resolver.Resolver, error) {
+	c := resolver.Config{Guard: guard, Logger: logger}
 	for _, s := range cfg.DNS.Servers {
 		c.Servers = append(c.Servers, s.Server)
 	}
-	// The order is a preference (RFC 3263 §4.1): who is there proves itself over TLS, and a connection does not lose what it carries.
-	// Nobody is called over WebSocket (RFC 7118 §4.1: its client opens it).
-	for _, t := range []resolver.Transport{resolver.TLS, resolver.TCP, resolver.UDP} {
-		speaks := func(l configs.Listener) bool { return sipTransport(l.Transport) == t }
-		if slices.ContainsFunc(cfg.SIP.Listeners, speaks) {
-			c.Policy.SIPTransports = append(c.Policy.SIPTransports, t)
-		}
-	}
+	c.Policy.SIPTransports = transportsOf(cfg)
 	r, err := resolver.New(c)
 	if err != nil {
 		return nil, fmt.Errorf("look up names: %w", err)
 	}
 	return r, nil
+}
+
+// transportsOf are those that a SIP next hop may be reached by. The order is a preference (RFC 3263 §4.1): who is there proves itself over TLS,
+// and a connection does not lose what it carries. Nobody is called over WebSocket (RFC 7118 §4.1: its client opens it).
+func transportsOf(cfg *configs.Config) (list []resolver.Transport) {
+	for _, t := range []resolver.Transport{resolver.TLS, resolver.TCP, resolver.UDP} {
+		speaks := func(l configs.Listener) bool { return sipTransport(l.Transport) == t }
+		if slices.ContainsFunc(cfg.SIP.Listeners, speaks) {
+			list = append(list, t)
+		}
+	}
+	return list
 }

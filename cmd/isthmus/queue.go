@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"text/tabwriter"
@@ -43,20 +42,9 @@ func (t queueTarget) ask(ctx context.Context, p process, method, path string) (*
 	case cfg.Admin.Listen.Network() != "unix":
 		return nil, &usageError{t.Config + ": the queue is shown over a unix socket alone: write admin: {listen: \"unix:/run/isthmus/admin.sock\"}"}
 	}
-	socket := cfg.Admin.Listen.Text()
-	client := http.Client{Timeout: t.Timeout, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", socket)
-		},
-	}}
-	req, err := http.NewRequestWithContext(ctx, method, "http://isthmus"+path, nil)
+	r, err := askSocket(ctx, cfg.Admin.Listen.Text(), t.Timeout, method, path)
 	if err != nil {
 		return nil, err
-	}
-	r, err := client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("no gateway answers at %s: %w", socket, err)
 	}
 	if r.StatusCode == http.StatusOK {
 		return r, nil

@@ -15,13 +15,13 @@ func (a *assembly) queue(cfg *configs.Config) admin.Queue {
 	if cfg.Store.Directory == "" {
 		return nil
 	}
-	return &storeQueue{gateway: a.gateway, readable: bool(cfg.Store.Readable)}
+	return &storeQueue{gateway: a.gateway, readable: func() bool { return bool(a.running.Load().Store.Readable) }}
 }
 
 // storeQueue is the gateway's store for internal/admin.
 type storeQueue struct {
 	gateway  *gateway.Gateway
-	readable bool
+	readable func() bool
 }
 
 func known(err error) error {
@@ -52,7 +52,7 @@ func (q *storeQueue) Read(ctx context.Context, id string) (json.RawMessage, erro
 		gateway.Stored
 		Content json.RawMessage `json:"content,omitempty"`
 	}{Stored: s}
-	if q.readable {
+	if q.readable() {
 		shown.Content = octets
 	}
 	return json.Marshal(shown)

@@ -16,7 +16,7 @@ import (
 )
 
 // serveCommand runs the gateway until a signal or a fault ends it. SIGTERM and SIGINT drain: new traffic is refused, what is under way
-// is finished, for at most limits.drain; a second signal ends at once. SIGHUP reads the certificates anew.
+// is finished, for at most limits.drain; a second signal ends at once. SIGHUP reads the configuration again.
 type serveCommand struct {
 	Config string `short:"c" required:"" placeholder:"FILE" help:"The configuration."`
 }
@@ -27,13 +27,11 @@ func (c serveCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return err
 	}
-	logger, err := newLogger(p.err, cfg.Log)
-	if err != nil {
-		return err
-	}
+	logger, level := newLogger(p.err, cfg.Log)
 	signals, stop := p.signals()
 	defer stop()
-	if err := serve(ctx, cfg, logger, signals); err != nil {
+	again := func() (*configs.Config, error) { return load(c.Config, p) }
+	if err := serve(ctx, cfg, again, logger, level, signals); err != nil {
 		logger.Error().Err(err).Msg("isthmus ends with a fault")
 		return silentError{}
 	}
@@ -45,7 +43,7 @@ func (c serveCommand) Run(ctx context.Context, p process) error {
 const startTimeout = 30 * time.Second
 
 // serve runs the gateway until ctx or a signal ends it, or an adapter stops by itself, which is the error.
-func serve(ctx context.Context, cfg *configs.Config, logger zerolog.Logger, signals <-chan os.Signal) (err error) {
+func serve(ctx context.Context, cfg *configs.Config, again func() (*configs.Config, error), logger zerolog.Logger, level *levelSampler, signals <-chan os.Signal) (err error) {
 	registry := prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), versionMetric(),
@@ -54,16 +52,21 @@ func serve(ctx context.Context, cfg *configs.Config, logger zerolog.Logger, sign
 			return fmt.Errorf("register metrics: %w", err)
 		}
 	}
-	a, err := assemble(cfg, surroundings{logger: logger, registry: registry})
+	with := surroundings{logger: logger, registry: registry}
+	a, err := assemble(cfg, with)
 	if err != nil {
 		return err
+	}
+	r, err := newReloader(a, again, level, with)
+	if err != nil {
+		return errors.Join(err, a.close())
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 
 	// The port comes first and goes last, so that a gateway that is slow to start or to end can be seen.
 	if !cfg.Admin.Listen.IsZero() {
 		port, err := admin.Start(ctx, admin.Config{
-			Network: cfg.Admin.Listen.Network(), Address: cfg.Admin.Listen.Text(), Links: a.links, Queue: a.queue(cfg), Gatherer: registry, Logger: logger,
+			Network: cfg.Admin.Listen.Network(), Address: cfg.Admin.Listen.Text(), Links: a.links, Queue: a.queue(cfg), Reload: r.answer, Gatherer: registry, Logger: logger,
 		})
 		if err != nil {
 			return err
@@ -78,7 +81,8 @@ func serve(ctx context.Context, cfg *configs.Config, logger zerolog.Logger, sign
 	}
 	done := make(chan struct{})
 	defer close(done)
-	return operate(ctx, a, cfg.Limits.Drain.Std(), logger, hangups(done, signals, a.certs, logger))
+	drain := func() time.Duration { return a.running.Load().Limits.Drain.Std() }
+	return operate(ctx, a, drain, logger, hangups(done, a.ready, signals, func() { r.reload(ctx) }))
 }
 
 // engine is what operate starts and ends: the gateway with its adapters.
@@ -92,7 +96,7 @@ type engine interface {
 var errSecondSignal = errors.New("ended by a second signal before everything was finished")
 
 // operate starts e and ends it in order: by a signal, by ctx, or because it stopped by itself.
-func operate(ctx context.Context, e engine, drain time.Duration, logger zerolog.Logger, signals <-chan os.Signal) error {
+func operate(ctx context.Context, e engine, drain func() time.Duration, logger zerolog.Logger, signals <-chan os.Signal) error {
 	starting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	started := make(chan error, 1)
@@ -107,7 +111,7 @@ func operate(ctx context.Context, e engine, drain time.Duration, logger zerolog.
 		cancel()
 		logger.Info().Str("signal", s.String()).Msg("ended while starting")
 		if err := <-started; err == nil {
-			return shutdown(ctx, e, drain, signals)
+			return shutdown(ctx, e, drain(), signals)
 		}
 		return nil
 	}
@@ -118,13 +122,13 @@ func operate(ctx context.Context, e engine, drain time.Duration, logger zerolog.
 	select {
 	case err := <-stopped:
 		// The fault is the news; that the rest could not be ended well comes after it.
-		return errors.Join(err, shutdown(ctx, e, drain, signals))
+		return errors.Join(err, shutdown(ctx, e, drain(), signals))
 	case s := <-signals:
-		logger.Info().Str("signal", s.String()).Dur("drain", drain).Msg("draining: new traffic is refused, a second signal ends at once")
+		logger.Info().Str("signal", s.String()).Dur("drain", drain()).Msg("draining: new traffic is refused, a second signal ends at once")
 	case <-ctx.Done():
-		logger.Info().Dur("drain", drain).Msg("draining")
+		logger.Info().Dur("drain", drain()).Msg("draining")
 	}
-	err := shutdown(ctx, e, drain, signals)
+	err := shutdown(ctx, e, drain(), signals)
 	if errors.Is(err, errSecondSignal) {
 		return err
 	}

@@ -91,7 +91,7 @@ func TestOperate_T_FI_22(t *testing.T) {
 					time.AfterFunc(c.fault, func() { e.fault <- broken })
 				}
 				var log bytes.Buffer
-				err := operate(t.Context(), e, 32*time.Second, zerolog.New(&log), signals)
+				err := operate(t.Context(), e, func() time.Duration { return 32 * time.Second }, zerolog.New(&log), signals)
 				if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 					t.Errorf("error %v, want %v", err, c.want)
 				}
@@ -112,7 +112,7 @@ func TestOperateEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		e := newFakeEngine()
-		if err := operate(ctx, e, time.Second, zerolog.Nop(), nil); err != nil || !slices.Equal(e.calls, []string{"start", "shutdown"}) {
+		if err := operate(ctx, e, func() time.Duration { return time.Second }, zerolog.Nop(), nil); err != nil || !slices.Equal(e.calls, []string{"start", "shutdown"}) {
 			t.Errorf("error %v, calls %v", err, e.calls)
 		}
 	})

@@ -46,6 +46,9 @@ type Config struct {
 	Links func() []Link
 	// Queue is what is stored, nil if there is no store. It is served over a unix socket alone.
 	Queue Queue
+	// Reload reads the configuration again and says what came of it, as a JSON object; ok is false if it was refused. It is served over a unix
+	// socket alone. nil: there is none.
+	Reload func(ctx context.Context) (report json.RawMessage, ok bool, err error)
 	// Gatherer gives the metrics.
 	Gatherer prometheus.Gatherer
 	// Logger gets the faults of the port.
@@ -149,6 +152,20 @@ func handler(cfg Config, hosts func(string) bool, errorLog *log.Logger) http.Han
 	}))
 	if cfg.Queue != nil && cfg.Network == "unix" {
 		handleQueue(mux, cfg.Queue)
+	}
+	if cfg.Reload != nil && cfg.Network == "unix" {
+		mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
+			// Not cut short when who asked has gone.
+			report, ok, err := cfg.Reload(context.WithoutCancel(r.Context()))
+			switch {
+			case err != nil:
+				fail(w, err)
+			case ok:
+				answer(w, http.StatusOK, report)
+			default:
+				answer(w, http.StatusUnprocessableEntity, report)
+			}
+		})
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !hosts(r.Host) {

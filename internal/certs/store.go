@@ -62,19 +62,41 @@ func Open(c Config) (*Store, error) {
 func (s *Store) Reload() error {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
-	h, err := s.config.load()
+	h := s.current.Load()
+	commit, err := s.prepare(h.sources, h.rootsFile)
+	if err != nil {
+		return err
+	}
+	commit()
+	return nil
+}
+
+// Prepare reads all files of another configuration, of which only Certificates and RootsFile are looked at. It fails as Reload does. What it
+// returns takes the certificates on, for connections that are made from then on. One prepared change at a time.
+func (s *Store) Prepare(c Config) (commit func(), err error) {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	return s.prepare(c.Certificates, c.RootsFile)
+}
+
+func (s *Store) prepare(sources []Source, rootsFile string) (commit func(), err error) {
+	c := s.config
+	c.Certificates, c.RootsFile = sources, rootsFile
+	h, err := c.load()
 	if err == nil {
 		err = s.worse(h)
 	}
-	s.metrics.reloaded(err == nil)
 	if err != nil {
+		s.metrics.reloaded(false)
 		s.config.Logger.Error().Err(err).Msg("certificates not reloaded: the old ones stay")
-		return err
+		return nil, err
 	}
-	s.current.Store(h)
-	s.config.Logger.Info().Int("certificates", len(h.all)).Msg("certificates reloaded")
-	s.warn()
-	return nil
+	return func() {
+		s.current.Store(h)
+		s.metrics.reloaded(true)
+		s.config.Logger.Info().Int("certificates", len(h.all)).Msg("certificates reloaded")
+		s.warn()
+	}, nil
 }
 
 // worse is the faults of certificates in h that are not valid while the ones that they would replace are.
@@ -86,7 +108,7 @@ func (s *Store) worse(h *holding) error {
 		for _, o := range old.all {
 			if o.name == c.name && o.valid(now) && !c.valid(now) {
 				faults = append(faults, &FileFault{
-					Name: c.name, Key: "chain_file", File: s.config.Certificates[i].ChainFile,
+					Name: c.name, Key: "chain_file", File: h.sources[i].ChainFile,
 					Problem: "is not valid at this time, and the certificate in use is", Instead: "have it issued anew",
 				})
 			}
@@ -105,7 +127,7 @@ func (s *Store) Trust() Trust {
 func (s *Store) Has(domain string) bool { return len(s.current.Load().find(domain)) > 0 }
 
 // Len is the number of certificates.
-func (s *Store) Len() int { return len(s.config.Certificates) }
+func (s *Store) Len() int { return len(s.current.Load().all) }
 
 // WarningKind is what a Warning is about.
 type WarningKind string
@@ -198,10 +220,13 @@ type holding struct {
 	exact map[string][]*held // by the name itself
 	under map[string][]*held // by the name below which one label may be anything
 	roots *x509.CertPool
+	// what was read
+	sources   []Source
+	rootsFile string
 }
 
 func (c Config) load() (*holding, error) {
-	h := &holding{exact: make(map[string][]*held), under: make(map[string][]*held)}
+	h := &holding{exact: make(map[string][]*held), under: make(map[string][]*held), sources: c.Certificates, rootsFile: c.RootsFile}
 	var faults []error
 	var err error
 	if h.roots, err = loadRoots(c.RootsFile); err != nil {
