@@ -22,6 +22,9 @@ type entry struct {
 	held    held
 	// suspect tells that the process died while it was tried, perhaps of it: it is tried while nothing else of the journal is.
 	suspect bool
+	// part is where it is in the journal, epoch since when that part is this node's, with several gateways.
+	part  int
+	epoch uint64
 }
 
 // place is where entries go: what fails for one of them because nothing answers there fails for all.

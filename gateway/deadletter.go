@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,43 +50,11 @@ func (g *Gateway) Stored(ctx context.Context, dead bool, f func(Stored) error) e
 	if j == nil {
 		return ErrNoStore
 	}
-	type view struct {
-		entry
-		next time.Time
+	own := j.page(dead)
+	if g.node == nil {
+		return own.each(ctx, f)
 	}
-	j.mu.Lock()
-	var all []view
-	if dead {
-		for _, e := range j.dead {
-			all = append(all, view{entry: *e})
-		}
-	} else {
-		for _, b := range j.backlogs {
-			for i, e := range b.entries {
-				v := view{entry: *e}
-				if i == 0 && !b.out {
-					v.next = later(b.next, b.at.next)
-				}
-				all = append(all, v)
-			}
-		}
-	}
-	j.mu.Unlock()
-	slices.SortFunc(all, func(a, b view) int { return cmp.Compare(a.id, b.id) })
-	for _, v := range all {
-		s, _, err := j.describe(ctx, &v.entry)
-		if errors.Is(err, store.ErrNotFound) {
-			continue // it has come to its end meanwhile
-		}
-		if err != nil {
-			return err
-		}
-		s.Next = v.next
-		if err := f(s); err != nil {
-			return err
-		}
-	}
-	return nil
+	return g.node.stored(ctx, dead, own, f)
 }
 
 func later(a, b time.Time) time.Time {
@@ -149,19 +116,41 @@ func (g *Gateway) ReadStored(ctx context.Context, id string) (Stored, []byte, er
 		copied = *e
 	}
 	j.mu.Unlock()
-	if e == nil {
+	if e == nil && g.node == nil {
 		return Stored{}, nil, ErrNotStored
 	}
+	if e == nil { // another node's
+		se, p, err := j.disk.Read(ctx, store.ID(id))
+		if err != nil {
+			return Stored{}, nil, notStored(err)
+		}
+		copied = entry{id: se.ID, kind: se.Kind, accepted: se.Accepted, expires: se.Expires, progress: p}
+	}
 	s, se, err := j.describe(ctx, &copied)
-	return s, se.Octets, err
+	return s, se.Octets, notStored(err)
+}
+
+// notStored is ErrNotStored for an entry that there is not.
+func notStored(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return ErrNotStored
+	}
+	return err
 }
 
 // RetryStored has an entry tried now; a dead letter gets another life.
-func (g *Gateway) RetryStored(_ context.Context, id string) error {
+func (g *Gateway) RetryStored(ctx context.Context, id string) error {
 	j := g.journal
 	if j == nil {
 		return ErrNoStore
 	}
+	if err := j.retryStored(id); !errors.Is(err, ErrNotStored) || g.node == nil {
+		return err
+	}
+	return g.node.elsewhere(ctx, carriedQueue{Do: "retry", ID: id})
+}
+
+func (j *journal) retryStored(id string) error {
 	j.mu.Lock()
 	e, b := j.find(store.ID(id))
 	if b != nil {
@@ -186,7 +175,7 @@ func (j *journal) revive(e *entry) error {
 	if err != nil {
 		return fmt.Errorf("gateway: the entry cannot be read: %w", err)
 	}
-	key, domain, err := j.laneOf(se, e)
+	at, err := j.homeOf(se)
 	if err != nil {
 		return err
 	}
@@ -204,9 +193,10 @@ func (j *journal) revive(e *entry) error {
 	e.expires = later(e.expires, now.Add(life))
 	e.progress = store.Progress{Attempts: e.progress.Attempts, Delayed: e.progress.Delayed, Next: now, Until: e.expires}
 	if e.kind == store.KindMessage {
+		e.held = at.held
 		j.stock.add(&e.held)
 	}
-	b, _ := j.enlist(key, domain, e)
+	b, _ := j.enlist(at.key, at.domain, e)
 	b.next, b.at.next = time.Time{}, time.Time{}
 	j.mu.Unlock()
 	err = j.mark(e)
@@ -221,6 +211,14 @@ func (g *Gateway) DropStored(ctx context.Context, id string) error {
 	if j == nil {
 		return ErrNoStore
 	}
+	if err := j.dropStored(ctx, id); !errors.Is(err, ErrNotStored) || g.node == nil {
+		return err
+	}
+	return g.node.elsewhere(ctx, carriedQueue{Do: "drop", ID: id})
+}
+
+func (j *journal) dropStored(ctx context.Context, id string) error {
+	g := j.gateway
 	j.mu.Lock()
 	e, b := j.find(store.ID(id))
 	if e != nil && b == nil {
@@ -281,11 +279,14 @@ func (t *dropping) run(ctx context.Context) {
 	t.done <- nil
 }
 
-// ResumeStored has what a crash loop held back tried again.
-func (g *Gateway) ResumeStored() error {
+// ResumeStored has what a crash loop held back tried again, on all gateways of a cluster.
+func (g *Gateway) ResumeStored(ctx context.Context) error {
 	if g.journal == nil {
 		return ErrNoStore
 	}
 	g.journal.resume()
-	return nil
+	if g.node == nil {
+		return nil
+	}
+	return g.node.everywhere(ctx, carriedQueue{Do: "resume"})
 }

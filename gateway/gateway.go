@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/gateway/cluster"
 	"github.com/isthmus-gateway/isthmus/gateway/policy"
 	"github.com/isthmus-gateway/isthmus/gateway/store"
 	"github.com/isthmus-gateway/isthmus/resolver"
@@ -42,6 +43,10 @@ type Config struct {
 	// OpenStore opens what holds the messages that the gateway has answered for and not handed over; Start calls it, once. Who opened
 	// it closes it, after Shutdown. nil: there is none, and a message that cannot be handed over while its sender waits is refused.
 	OpenStore func(ctx context.Context) (store.Durable, error)
+	// Cluster tells that several gateways share the store and act as one: each is a node of the name that the store has, with the same adapters
+	// and routes. ClusterTimes are those of their leases; zero ones are the usual ones.
+	Cluster      bool
+	ClusterTimes cluster.Times
 	// Registerer takes the gateway's metrics; nil means none are kept.
 	Registerer prometheus.Registerer
 	// Observe sees each operation as it is handed on: the canonical form in the middle, for the demo. nil costs nothing.
@@ -187,6 +192,11 @@ type Gateway struct {
 
 	openStore func(context.Context) (store.Durable, error)
 
+	clustered    bool
+	clusterTimes cluster.Times
+	registerer   prometheus.Registerer
+	node         *node // nil for a gateway alone; set by Start, before anything comes
+
 	draining atomic.Bool
 	stopped  chan struct{}
 	fault    error
@@ -197,6 +207,7 @@ type Gateway struct {
 type side struct {
 	name    string
 	adapter adapters.Adapter
+	shared  adapters.Shared // nil if it has nothing that may exist once
 	caps    adapters.Capabilities
 	index   int
 }
@@ -222,6 +233,7 @@ func New(cfg Config) (*Gateway, error) {
 			return nil, fmt.Errorf("gateway: two adapters are named %q", a.Name())
 		}
 		s := &side{name: a.Name(), adapter: a, caps: a.Capabilities(), index: len(g.order)}
+		s.shared, _ = a.(adapters.Shared)
 		g.sides[s.name] = s
 		g.order = append(g.order, s)
 	}
@@ -245,6 +257,9 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.OpenStore != nil {
 		g.journal, g.openStore = newJournal(g), cfg.OpenStore
 	}
+	if g.clustered, g.clusterTimes, g.registerer = cfg.Cluster, cfg.ClusterTimes, cfg.Registerer; g.clustered && g.journal == nil {
+		return nil, errors.New("gateway: several gateways act as one over a store, and there is none")
+	}
 	return g, nil
 }
 
@@ -255,6 +270,11 @@ func (g *Gateway) Start(ctx context.Context) error {
 		disk, err := g.openStore(ctx)
 		if err != nil {
 			return err
+		}
+		if g.clustered {
+			if g.node, err = newNode(g, disk); err != nil {
+				return err
+			}
 		}
 		if err := g.journal.start(ctx, disk); err != nil {
 			return err
@@ -287,6 +307,9 @@ func (g *Gateway) Start(ctx context.Context) error {
 	if g.journal != nil {
 		g.journal.begin()
 	}
+	if err := g.node.start(ctx); err != nil {
+		return errors.Join(err, g.Shutdown(ctx))
+	}
 	for _, s := range g.order {
 		go func() {
 			err := s.adapter.Wait()
@@ -317,8 +340,10 @@ func (g *Gateway) Wait() error {
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	g.draining.Store(true)
 	g.stop(nil)
+	g.node.leave(ctx)
 	g.journal.stop()
 	errs := []error{g.lanes.drain(ctx)}
+	g.node.stop()
 	for i := len(g.order) - 1; i >= 0; i-- {
 		if err := g.order[i].adapter.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("adapter %s: %w", g.order[i].name, err))

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,11 +86,20 @@ func (j *journal) behind(key laneKey) bool {
 func (j *journal) keep(d *delivery, key laneKey, given string, failed adapters.Status) adapters.Status {
 	op := d.op
 	now := time.Now()
-	e := &entry{id: j.disk.NewID(), kind: store.KindMessage, accepted: d.began, expires: now.Add(j.gateway.limits().Life)}
+	e := &entry{
+		id: j.disk.NewID(), kind: store.KindMessage, accepted: d.began, expires: now.Add(j.gateway.limits().Life),
+		part: d.part, epoch: d.epoch,
+	}
+	if j.gateway.node == nil {
+		e.part = j.gateway.partOf(d.route.side, op.From.Address, op.To.Address)
+	}
 	if !op.Expires.IsZero() && op.Expires.Before(e.expires) {
 		e.expires = op.Expires
 	}
 	octets, err := encodeMessage(op, d.from.name, given)
+	if err == nil && !j.ours(e) {
+		err = errLost
+	}
 	if err == nil {
 		j.mu.Lock()
 		e.held = j.stock.of(op.From.Address, op.To.Address, place{key.side, op.To.Address.Domain()})
@@ -102,6 +110,12 @@ func (j *journal) keep(d *delivery, key laneKey, given string, failed adapters.S
 			return by.refusal()
 		}
 		err = j.append(e, key, octets)
+	}
+	if err == nil && !j.ours(e) {
+		j.gone(e)
+		// The part went to another node while this one wrote, for which that one may have read its journal before. Nothing is promised.
+		go j.gateway.node.nudge(e.part, e.id)
+		return adapters.Failed(adapters.ReasonOutcomeUnknown, "")
 	}
 	if err != nil {
 		j.gateway.metrics.unstored.WithLabelValues(limitNames[limitStore]).Inc()
@@ -133,12 +147,32 @@ func (j *journal) append(e *entry, key laneKey, octets []byte) error {
 
 // stored is an entry as the journal takes it.
 func (j *journal) stored(e *entry, key laneKey, octets []byte) store.Entry {
-	return store.Entry{ID: e.id, Kind: e.kind, Order: j.order(key), Accepted: e.accepted, Expires: e.expires, Octets: octets}
+	return store.Entry{ID: e.id, Kind: e.kind, Part: e.part, Order: j.order(key, e), Accepted: e.accepted, Expires: e.expires, Octets: octets}
 }
 
-// order is the text of a lane's key, for store.Entry.Order.
-func (j *journal) order(key laneKey) string {
-	return fmt.Sprintf("%d %s %s %s", key.kind, j.gateway.order[key.side].name, key.from.String(), key.to.String())
+// order is the text of a lane's key, for store.Entry.Order. Notices in one lane may belong to several parts, and are in order within each.
+func (j *journal) order(key laneKey, e *entry) string {
+	text := fmt.Sprintf("%d %s %s %s", key.kind, j.gateway.order[key.side].name, key.from.String(), key.to.String())
+	if e.kind == store.KindNotice {
+		text = fmt.Sprintf("%s %d", text, e.part)
+	}
+	return text
+}
+
+// errLost says that an entry's part is not this node's any more.
+var errLost = errors.New("gateway: the part is another node's")
+
+// ours tells whether an entry is still this node's to deal with.
+func (j *journal) ours(e *entry) bool { return j.gateway.node.still(e.part, e.epoch) }
+
+// enter begins work for an entry. Whoever got true calls exit of its part.
+func (j *journal) enter(e *entry) bool {
+	epoch, ok := j.gateway.node.enter(e.part)
+	if ok && j.gateway.node != nil && epoch != e.epoch {
+		j.gateway.node.exit(e.part)
+		return false
+	}
+	return ok
 }
 
 // add puts an entry that has just been stored behind the others of its lane. failed is how its direct attempt ended; its Outcome is 0 if
@@ -188,7 +222,7 @@ func (j *journal) release(at *destination) {
 func (j *journal) done(b *backlog) {
 	j.mu.Lock()
 	b.at.back(b)
-	if len(b.entries) == 0 {
+	if len(b.entries) == 0 && j.backlogs[b.key] == b {
 		j.forget(b)
 	}
 	j.mu.Unlock()
@@ -215,12 +249,15 @@ func (j *journal) forget(b *backlog) {
 
 // mark writes an entry's progress. A failure is logged: the disk is at fault, and the entry is tried all the same.
 func (j *journal) mark(e *entry) error {
+	if !j.ours(e) {
+		return errLost
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), markWait)
 	defer cancel()
 	failpoint.Hit("mark-before")
 	err := j.disk.Mark(ctx, e.id, e.progress)
 	failpoint.Hit("mark-after")
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		j.gateway.log.Error().Str("entry", string(e.id)).Str("fault", clip(err.Error())).Msg("the journal does not take what became of an entry")
 	}
 	return err
@@ -261,6 +298,9 @@ func (j *journal) drop(b *backlog, e *entry) {
 
 // bury makes a dead letter of an entry: it stays in the journal until an operator decides.
 func (j *journal) bury(b *backlog, e *entry, why string) {
+	if !j.ours(e) {
+		return
+	}
 	e.progress.Dead, e.progress.Since = why, time.Now()
 	j.mark(e) //nolint:errcheck // logged; after a restart it is tried, and buried, again
 	j.mu.Lock()
@@ -275,7 +315,10 @@ func (j *journal) bury(b *backlog, e *entry, why string) {
 
 // start reads the journal and begins to try. Entries that are there before the adapters take anything stay before what comes.
 func (j *journal) start(ctx context.Context, disk store.Durable) error {
-	j.disk, j.starts = disk, &starts{facts: disk}
+	j.disk, j.starts = disk, &starts{facts: disk, key: keyStarts}
+	if j.gateway.node != nil {
+		j.starts.key += "/" + disk.Node() // each dies by itself
+	}
 	looping, err := j.starts.begin(ctx, time.Now())
 	if err != nil {
 		return err
@@ -287,82 +330,10 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 		j.held = true
 		j.gateway.log.Error().Msg("the gateway has died soon after each of its last starts: what is in the journal is kept and not tried; new traffic is served")
 	}
-	began := time.Now()
-	type seen struct {
-		*entry
-		key    laneKey
-		domain string
-		fault  error // why it is in no lane
+	if j.gateway.node != nil {
+		return nil // it reads the parts that it owns, when it does
 	}
-	var all []seen
-	ids := map[store.ID]bool{}
-	unreadable := 0
-	err = j.disk.Replay(ctx, nil, func(se store.Entry, p store.Progress) error {
-		if life := began.Add(max(j.gateway.limits().Life, j.gateway.limits().NoticeLife)); se.Expires.After(life) {
-			se.Expires = life // the clock was ahead when it was accepted
-		}
-		x := seen{entry: &entry{id: se.ID, kind: se.Kind, accepted: se.Accepted, expires: se.Expires, progress: p}}
-		if !p.Until.IsZero() {
-			x.expires = p.Until
-		}
-		if p.Dead == "" {
-			x.key, x.domain, x.fault = j.laneOf(se, x.entry)
-		}
-		if x.kind == store.KindNotice {
-			if n, _, err := decodeNotice(se.Octets); err == nil {
-				x.settles = n.Settles
-				j.await(x.entry)
-			}
-		}
-		failpoint.Hit("replay")
-		ids[se.ID] = true
-		all = append(all, x)
-		return nil
-	}, func(id store.ID, err error) {
-		unreadable++
-		j.gateway.log.Error().Str("entry", string(id)).Str("fault", clip(err.Error())).Msg("an entry of the journal cannot be read: it is kept and not touched")
-	})
-	if err != nil {
-		return fmt.Errorf("gateway: read the journal: %w", err)
-	}
-	// The order of acceptance, whatever the engine has done with them meanwhile.
-	slices.SortFunc(all, func(a, b seen) int { return cmp.Compare(a.id, b.id) })
-	waiting, suspects := 0, 0
-	for _, x := range all {
-		switch {
-		case x.progress.Dead != "":
-			j.dead[x.id] = x.entry
-		case x.kind == store.KindMessage && ids[noticeOf(x.id)]:
-			j.remove(x.entry) // its end is being told: the process died between the two
-		case errors.Is(x.fault, errVersion):
-			unreadable++
-			j.gateway.log.Error().Str("entry", string(x.id)).Msg("an entry of another version of the journal: it is kept and not touched")
-		case x.fault != nil:
-			j.bury(nil, x.entry, clip(x.fault.Error()))
-		default:
-			waiting++
-			pause := longestPause
-			if x.suspected() {
-				suspects++
-				pause = retryAfter(1) // soon, so that it shows soon whether it is what the process died of
-			}
-			j.mu.Lock()
-			if x.kind == store.KindMessage {
-				j.stock.add(&x.held)
-			}
-			if b, first := j.enlist(x.key, x.domain, x.entry); first && x.progress.Attempts > 0 {
-				// As it was written before the last attempt: a process that dies again and again does not try without a pause.
-				// Not longer than a pause is, whatever the clock said then.
-				b.failures, b.next = x.progress.Attempts, earlier(x.progress.Next, began.Add(pause))
-			}
-			j.mu.Unlock()
-		}
-	}
-	if len(all)+unreadable > 0 {
-		j.gateway.log.Info().Int("waiting", waiting).Int("dead", len(j.dead)).Int("unreadable", unreadable).Int("suspects", suspects).
-			Float64("ms", float64(time.Since(began).Microseconds())/1000).Msg("the journal was read")
-	}
-	return nil
+	return j.load(ctx, nil)
 }
 
 // enlist puts an entry behind the others of its lane; first tells that there were none. The caller holds the lock.
@@ -382,57 +353,13 @@ func (j *journal) enlist(key laneKey, domain string, e *entry) (b *backlog, firs
 	return b, first
 }
 
-// laneOf is the lane of an entry that was read, as the routes are now. It notes in e what the entry counts as.
-func (j *journal) laneOf(se store.Entry, e *entry) (laneKey, string, error) {
-	g := j.gateway
-	switch se.Kind {
-	case store.KindMessage:
-		m, op, err := decodeMessage(se.Octets)
-		if err != nil {
-			return laneKey{}, "", err
-		}
-		g.duplicates.restore(g.sides[m.Side], op)
-		r := g.routeOf(op.To.Address.Domain())
-		at := place{domain: op.To.Address.Domain()}
-		if r != nil {
-			at.side = r.side.index
-		}
-		e.held = j.stock.of(op.From.Address, op.To.Address, at)
-		if from := g.sides[op.Peer.Adapter]; r == nil && from != nil {
-			// It is tried there once: that there is no route is what its sender is told.
-			return laneKey{kind: laneMessages, side: from.index, from: op.From.Address, to: op.To.Address}, op.To.Address.Domain(), nil
-		}
-		if r == nil {
-			return laneKey{}, "", errors.New("no route leads to the recipient's domain any more, nor to its sender")
-		}
-		return g.messageLane(r, op), op.To.Address.Domain(), nil
-	case store.KindNotice:
-		n, r, err := decodeNotice(se.Octets)
-		if err != nil {
-			return laneKey{}, "", err
-		}
-		s := g.sides[n.Side]
-		if s == nil {
-			return laneKey{}, "", errors.New("there is no adapter for the sender any more")
-		}
-		return reportLane(s, r), r.Sender.Address.Domain(), nil
-	}
-	return laneKey{}, "", errVersion // of a kind that only a newer version has
-}
-
 // begin tries what was read, once the adapters are there.
 func (j *journal) begin() {
 	j.mu.Lock()
-	var all []*destination
-	for _, at := range j.places {
-		all = append(all, at)
-	}
 	j.sweeper = time.AfterFunc(sweepEvery, j.sweep)
 	j.mu.Unlock()
 	j.starts.watch(j)
-	for _, at := range all {
-		j.release(at)
-	}
+	j.releaseAll()
 }
 
 // sweep has each lane look through its backlog that has not been tried for a while.

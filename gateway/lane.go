@@ -28,6 +28,7 @@ const (
 	laneReports
 	laneWatch
 	laneNotify
+	laneForward // to another gateway
 )
 
 // task is one unit of work in a lane. run is called in the lane's goroutine and may wait for the network.
@@ -110,6 +111,14 @@ func (l *lanes) add(k laneKey, t task) bool {
 	s.mu.Unlock()
 	go l.work(s, k, t)
 	return true
+}
+
+// has tells whether a lane has work.
+func (l *lanes) has(k laneKey) bool {
+	s := l.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lanes[k] != nil
 }
 
 // replaceable is a task that a newer one of the same lane may supersede while it still waits (presence: newest wins).

@@ -28,6 +28,16 @@ func (h *handler) Message(_ context.Context, op *adapters.MessageOp, respond fun
 		d.end(refused)
 		return
 	}
+	if g.node != nil {
+		g.node.message(d)
+		return
+	}
+	g.accept(d)
+}
+
+// accept takes a message that was admitted, here or by another gateway, and is this gateway's to deliver.
+func (g *Gateway) accept(d *delivery) {
+	op := d.op
 	if identified(op) {
 		known, v := g.duplicates.begin(d.began, d)
 		switch v {
@@ -39,7 +49,7 @@ func (h *handler) Message(_ context.Context, op *adapters.MessageOp, respond fun
 		}
 		d.identified = true
 	}
-	if refused = g.often(d); refused.Outcome != 0 {
+	if refused := g.often(d); refused.Outcome != 0 {
 		d.end(refused)
 		return
 	}
@@ -134,6 +144,11 @@ type delivery struct {
 	verdict policy.Verdict // of that
 	release func()         // gives back what it took of the policy's bounds; nil: nothing
 
+	part    int    // with several gateways: the part it belongs to
+	epoch   uint64 // and since when that is this one's
+	entered bool   // the part was entered; end leaves it
+	away    bool   // it is on its way to another gateway, or to who that is
+
 	identified bool        // its copies can be known
 	stored     bool        // it is in the journal
 	copyKey    originKey   // among duplicates, where it was looked for
@@ -162,6 +177,12 @@ func (d *delivery) superseded() { d.end(adapters.Accepted()) }
 
 // run implements task: it hands the message to the recipient's adapter and answers.
 func (d *delivery) run(ctx context.Context) {
+	if d.away {
+		if status, ok := d.gateway.node.forward(ctx, d); ok {
+			d.end(status)
+		}
+		return
+	}
 	d.end(d.deliver(ctx))
 }
 
@@ -202,9 +223,13 @@ func (d *delivery) deliver(ctx context.Context) (status adapters.Status) {
 		}
 		return d.keep(given, adapters.Status{})
 	}
+	if d.entered && !g.node.still(d.part, d.epoch) {
+		// It waited in its lane until its part was another's; what has not been handed to anybody may be sent again.
+		return adapters.Failed(adapters.ReasonDomainTimeout, "")
+	}
 	hops, status := g.nextHops(ctx, d.route, op.To.Address, op.Deadline)
 	if status.Outcome == 0 {
-		status = g.hand(ctx, d.from, to, hops, op, given)
+		status = g.hand(ctx, d.from, to, hops, op, given, d.epoch)
 	}
 	switch {
 	case !stored, passes(status) && op.NoStore:
@@ -223,8 +248,9 @@ func (d *delivery) keep(given string, failed adapters.Status) adapters.Status {
 	return status
 }
 
-// hand gives a message to the adapter of its recipient, and remembers where a late outcome belongs. given is what its sender calls it.
-func (g *Gateway) hand(ctx context.Context, from, to *side, hops []resolver.Target, op *adapters.MessageOp, given string) adapters.Status {
+// hand gives a message to the adapter of its recipient, and remembers where a late outcome belongs. given is what its sender calls it, epoch
+// since when its part is this node's.
+func (g *Gateway) hand(ctx context.Context, from, to *side, hops []resolver.Target, op *adapters.MessageOp, given string, epoch uint64) adapters.Status {
 	// Kept before the message leaves: a late outcome may overtake the adapter's own answer.
 	late := (op.Wants != 0 || !to.caps.PositiveAnswer) && op.Activity == adapters.ActivityNone
 	if late = late && from != nil; late {
@@ -232,7 +258,7 @@ func (g *Gateway) hand(ctx context.Context, from, to *side, hops []resolver.Targ
 		if op.OriginID != "" {
 			copyKey = g.duplicates.key(from, op)
 		}
-		g.origins.remember(time.Now(), from, to, op, given, copyKey)
+		g.origins.remember(time.Now(), from, to, op, given, copyKey, epoch)
 	}
 	if g.observe != nil && from != nil {
 		g.observe(Observation{From: from.name, To: to.name, Message: op})
@@ -267,6 +293,9 @@ func (d *delivery) end(s adapters.Status) {
 		d.release()
 	}
 	d.respond(s)
+	if d.entered {
+		g.node.exit(d.part)
+	}
 	r := result{
 		operation: opMessage, id: op.ID, from: d.from, began: d.began, status: s,
 		sender: op.From.Address, recipient: op.To.Address, transID: op.TransID, peer: op.Peer.Name,
@@ -283,17 +312,27 @@ func (d *delivery) end(s adapters.Status) {
 // Report implements adapters.Handler: a late outcome goes to the sender of its message, if that is known, and only once.
 func (h *handler) Report(_ context.Context, r *adapters.Report) {
 	g := h.gateway
-	now := time.Now()
 	res := result{
-		operation: opReport, id: g.ids.operation(), from: h.side, began: now,
+		operation: opReport, id: g.ids.operation(), from: h.side, began: time.Now(),
 		sender: r.Recipient.Address, recipient: r.Sender.Address, transID: r.TransID, report: r.Kind,
 	}
-	o, known := g.origins.settle(now, h.side, r)
+	if g.node != nil {
+		// By who owns the message: what settles it is in one place.
+		g.node.report(h, r, res)
+		return
+	}
+	h.settle(r, res, 0)
+}
+
+// settle finds whom a late outcome is for, and has them told once. epoch is since when the message's part is this node's. part and epoch are those of its message, with several gateways.
+func (h *handler) settle(r *adapters.Report, res result, epoch uint64) {
+	g, now := h.gateway, res.began
+	o, known := g.origins.settle(now, h.side, r, epoch)
 	key := g.journal.outcomeKey(r.TransID, r.Kind)
 	if o == nil && !known && key != "" {
 		if o = g.journal.recall(h.side, r); o != nil {
 			// Of a message from before a restart, or forgotten: whether it was told already the disk knows.
-			t := &recalled{reporting: reporting{gateway: g, to: o.side, result: res, key: key}, origin: o, given: *r}
+			t := &recalled{reporting: reporting{gateway: g, to: o.side, result: res, key: key, epoch: epoch}, origin: o, given: *r}
 			t.given.ID = g.journal.tokens.reportID(key)
 			t.result.to = o.side
 			if !g.lanes.add(reportLane(o.side, r), t) {
@@ -313,7 +352,9 @@ func (h *handler) Report(_ context.Context, r *adapters.Report) {
 		g.duplicates.forgetKey(o.copyKey)
 	}
 	res.to = o.side
-	t := &reporting{gateway: g, to: o.side, report: o.told(r), result: res, key: key, durable: g.journal != nil && r.Kind == adapters.ReportFailed}
+	t := &reporting{
+		gateway: g, to: o.side, report: o.told(r), result: res, key: key, epoch: epoch, durable: g.journal != nil && r.Kind == adapters.ReportFailed,
+	}
 	if key != "" {
 		t.report.ID = g.journal.tokens.reportID(key)
 	}

@@ -25,6 +25,8 @@ type metrics struct {
 	unstored *prometheus.CounterVec
 	// byPolicy counts what the policy refused.
 	byPolicy *prometheus.CounterVec
+	// forwards counts what was handed to the gateway whose part it is.
+	forwards *prometheus.CounterVec
 	counters []atomic.Pointer[prometheus.Counter]
 	timers   []atomic.Pointer[prometheus.Observer]
 }
@@ -67,6 +69,10 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		Name: "isthmus_policy_refused_total",
 		Help: "What the policy refused, by the rule that decided and the cause.",
 	}, []string{"rule", "cause"})
+	m.forwards = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "isthmus_forwards_total",
+		Help: "Messages and notices handed to the gateway of the cluster whose part they are, by how that ended.",
+	}, []string{"outcome"})
 	for _, s := range g.order {
 		m.names = append(m.names, s.name)
 	}
@@ -80,7 +86,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
 	}
 	for _, c := range []prometheus.Collector{
-		m.ops, m.seconds, m.panics, m.dropped, m.refusedBy, m.unstored, m.byPolicy,
+		m.ops, m.seconds, m.panics, m.dropped, m.refusedBy, m.unstored, m.byPolicy, m.forwards,
 		gauge("isthmus_lane_tasks", "Operations waiting in lanes or under way.", func() float64 {
 			n, _ := g.lanes.count()
 			return float64(n)

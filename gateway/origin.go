@@ -60,6 +60,7 @@ type origin struct {
 	displayed         bool      // a notice of display was passed on
 	doubted           bool      // its sender was told that the outcome is not known
 	copyKey           originKey // its key among duplicates, zero for none
+	epoch             uint64    // since when its part is this node's
 }
 
 func newOrigins(limit int, life time.Duration) *origins {
@@ -88,7 +89,7 @@ func (o *origins) key(to *side, transID string, sender, recipient adapters.Party
 
 // remember keeps the origin of op, which came from side from and was handed to side to as op.TransID; transID is what
 // its sender calls it, copyKey its key among duplicates.
-func (o *origins) remember(now time.Time, from, to *side, op *adapters.MessageOp, transID string, copyKey originKey) {
+func (o *origins) remember(now time.Time, from, to *side, op *adapters.MessageOp, transID string, copyKey originKey, epoch uint64) {
 	entry := &origin{
 		side:      from,
 		sender:    op.From,
@@ -99,6 +100,7 @@ func (o *origins) remember(now time.Time, from, to *side, op *adapters.MessageOp
 		wants:   op.Wants,
 		sent:    op.Sent,
 		copyKey: copyKey,
+		epoch:   epoch,
 	}
 	if entry.sent.IsZero() {
 		entry.sent = now
@@ -134,8 +136,8 @@ func (s *originShard) turn(now time.Time, half int, life time.Duration) {
 
 // settle finds the origin of a late outcome of kind k, and notes it: a message gets one terminal notice at most. It
 // returns nil when there is none, when it had its terminal notice, or when its sender did not ask for this kind; known tells that there
-// is one.
-func (o *origins) settle(now time.Time, reporter *side, r *adapters.Report) (_ *origin, known bool) {
+// is one. What is remembered from another epoch is not known: another node may have settled it meanwhile.
+func (o *origins) settle(now time.Time, reporter *side, r *adapters.Report, epoch uint64) (_ *origin, known bool) {
 	k := o.key(reporter, r.TransID, r.Sender, r.Recipient)
 	s := &o.shards[k[0]%originShards]
 	s.mu.Lock()
@@ -146,7 +148,7 @@ func (o *origins) settle(now time.Time, reporter *side, r *adapters.Report) (_ *
 	if entry == nil {
 		entry = s.old[k]
 	}
-	if entry == nil {
+	if entry == nil || entry.epoch != epoch {
 		return nil, false
 	}
 	switch r.Kind {

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/gateway/store"
@@ -129,6 +128,8 @@ type reporting struct {
 	// it was delivered or displayed is told at once, as the message was.
 	durable bool
 
+	epoch uint64 // since when its message's part is this node's
+
 	stored *entry // its entry in the journal
 }
 
@@ -152,7 +153,13 @@ func (t *reporting) run(ctx context.Context) {
 			t.result.status = adapters.Failed(adapters.ReasonUnexpectedRequest, "")
 			return
 		}
-		if t.stored = j.storeNotice(t); t.stored != nil && j.behind(reportLane(t.to, t.report)) {
+		t.stored = j.storeNotice(t)
+		if t.stored != nil && !j.ours(t.stored) {
+			t.stored = nil // its part has another owner, who has been told of it
+			t.result.status = adapters.Accepted()
+			return
+		}
+		if t.stored != nil && j.behind(reportLane(t.to, t.report)) {
 			n := t.stored
 			t.stored = nil
 			j.added(n, reportLane(t.to, t.report), t.report)
@@ -181,22 +188,18 @@ func (t *reporting) tell(ctx context.Context) adapters.Status {
 	if r == nil || r.side != t.to {
 		return adapters.Failed(adapters.ReasonDomainNotFound, "")
 	}
-	hops, failed := g.nextHops(ctx, r, t.report.Sender.Address, time.Now().Add(g.limits().DirectWait))
-	if failed.Outcome != 0 {
-		return failed
-	}
 	if g.observe != nil {
 		g.observe(Observation{From: t.result.from.name, To: t.to.name, Report: t.report})
 	}
 	failpoint.Hit("tell-before")
 	defer failpoint.Hit("tell-after")
-	return t.to.adapter.Report(ctx, hops, t.report)
+	return g.tell(ctx, r, t.report, t.result.id)
 }
 
-// storeNotice writes a report on its way. nil if the journal does not take it.
+// storeNotice writes a report on its way. nil if the journal does not take it. If its part is not this node's any more, the owner is told of it.
 func (j *journal) storeNotice(t *reporting) *entry {
 	n := j.newNotice(j.disk.NewID())
-	n.settles = t.key
+	n.settles, n.part, n.epoch = t.key, max(0, j.gateway.noticePart(t.report)), t.epoch
 	octets, err := encodeNotice(t.report, t.result.id, t.to.name, t.key)
 	if err == nil {
 		err = j.append(n, reportLane(t.to, t.report), octets)
@@ -204,6 +207,10 @@ func (j *journal) storeNotice(t *reporting) *entry {
 	if err != nil {
 		j.gateway.log.Error().Str("id", t.result.id).Str("fault", clip(err.Error())).Msg("a notice could not be stored")
 		return nil
+	}
+	if !j.ours(n) {
+		go j.gateway.node.nudge(n.part, n.id)
+		return n
 	}
 	j.await(n)
 	return n
@@ -215,7 +222,9 @@ func (j *journal) keepNotice(t *reporting) bool {
 	if n == nil {
 		return false
 	}
-	j.added(n, reportLane(t.to, t.report), t.report)
+	if j.ours(n) {
+		j.added(n, reportLane(t.to, t.report), t.report)
+	}
 	return true
 }
 

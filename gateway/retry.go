@@ -42,6 +42,7 @@ func (t *retry) run(ctx context.Context) {
 		}
 		if len(unended) > 0 {
 			j.mu.Lock()
+			unended = slices.DeleteFunc(unended, func(e *entry) bool { return !j.ours(e) }) // forgotten meanwhile
 			b.entries, b.soonest = slices.Concat(unended, b.entries), now
 			j.mu.Unlock()
 			j.refused(b)
@@ -71,6 +72,11 @@ func (t *retry) run(ctx context.Context) {
 // attempt tries the first entry of a backlog. It returns whether the next one may be tried.
 func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 	g := j.gateway
+	if !j.enter(e) {
+		j.refused(b) // it is handed to another node, or nobody knows whose it is now
+		return false
+	}
+	defer g.node.exit(e.part)
 	if e.progress.Crashes >= maxDeaths {
 		return j.condemn(b, e, "the gateway died each time that it was tried")
 	}
@@ -100,13 +106,20 @@ func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 	// Written before the attempt, so that a process that dies in it does not try for ever without a pause (THREATS.md 1.3).
 	e.progress.Attempts++
 	e.progress.Next = time.Now().Add(retryAfter(e.progress.Attempts))
-	if err := j.mark(e); err != nil {
+	err := j.mark(e)
+	var se store.Entry
+	if err == nil {
+		rctx, cancel := context.WithTimeout(ctx, markWait)
+		se, _, err = j.disk.Read(rctx, e.id)
+		cancel()
+	} else if !errors.Is(err, store.ErrNotFound) {
 		j.refused(b)
 		return false
 	}
-	rctx, cancel := context.WithTimeout(ctx, markWait)
-	se, _, err := j.disk.Read(rctx, e.id)
-	cancel()
+	if errors.Is(err, store.ErrNotFound) && g.node != nil {
+		j.drop(b, e) // it came to its end in an attempt that this node had begun before it lost the part
+		return true
+	}
 	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
 		j.refused(b) // the disk is at fault, and may not be soon
 		return false
@@ -179,7 +192,7 @@ func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se s
 		hops, failed := g.nextHops(ctx, r, op.To.Address, op.Deadline)
 		status = failed
 		if failed.Outcome == 0 {
-			status = g.hand(ctx, from, r.side, hops, op, m.Given)
+			status = g.hand(ctx, from, r.side, hops, op, m.Given, e.epoch)
 		}
 	}
 	res := result{
@@ -209,6 +222,9 @@ func noticeOf(id store.ID) store.ID { return id + "n" }
 // died after the notice was told, and before the message was forgotten, would deliver it. False if the journal does not take it: then the
 // message is still there, and its end must be told later.
 func (j *journal) tellEnd(e *entry, from *side, m *storedMessage, op *adapters.MessageOp, status adapters.Status) bool {
+	if !j.ours(e) {
+		return false
+	}
 	j.gateway.duplicates.forget(from, op)
 	n, r := j.endOf(e, m, op, status)
 	if j.told(context.Background(), n.settles) {
@@ -229,6 +245,10 @@ func (j *journal) tellEnd(e *entry, from *side, m *storedMessage, op *adapters.M
 		return false
 	}
 	j.gone(e)
+	if !j.ours(n) {
+		go j.gateway.node.nudge(n.part, n.id)
+		return true
+	}
 	j.await(n)
 	j.added(n, key, r)
 	return true
@@ -244,6 +264,7 @@ func (j *journal) endOf(e *entry, m *storedMessage, op *adapters.MessageOp, stat
 		r.Sent = e.accepted
 	}
 	n := j.newNotice(noticeOf(e.id))
+	n.part, n.epoch = e.part, e.epoch
 	n.settles = j.outcomeKeyOf(op)
 	r.ID = j.tokens.reportID(cmp.Or(n.settles, string(n.id)))
 	return n, r
@@ -276,12 +297,7 @@ func (j *journal) deliverNotice(ctx context.Context, e *entry, se store.Entry) a
 	status := adapters.Failed(adapters.ReasonDomainNotFound, "")
 	tried := false
 	if route := g.routeOf(r.Sender.Address.Domain()); to != nil && route != nil && route.side == to {
-		hops, failed := g.nextHops(ctx, route, r.Sender.Address, began.Add(g.limits().DirectWait))
-		status = failed
-		if failed.Outcome == 0 {
-			status = to.adapter.Report(ctx, hops, r)
-		}
-		tried = true
+		status, tried = g.tell(ctx, route, r, n.Op), true
 	}
 	if to != nil {
 		g.finish(&result{
@@ -301,6 +317,10 @@ func (j *journal) deliverNotice(ctx context.Context, e *entry, se store.Entry) a
 // expire ends an entry whose life is over: the sender of a message is told, a notice that nobody took is a dead letter. False if the
 // journal does not take it now.
 func (j *journal) expire(ctx context.Context, e *entry) bool {
+	if !j.enter(e) {
+		return false
+	}
+	defer j.gateway.node.exit(e.part)
 	if e.kind == store.KindNotice {
 		j.bury(nil, e, "nobody took it in its life")
 		return true
@@ -338,6 +358,10 @@ func (j *journal) giveUp(ctx context.Context, e *entry, status adapters.Status) 
 
 // tellDelay tells the sender once that it takes long. A notice of delay is not stored: the end will be told in any case.
 func (j *journal) tellDelay(e *entry) {
+	if !j.enter(e) {
+		return
+	}
+	defer j.gateway.node.exit(e.part)
 	e.progress.Delayed = true
 	if j.mark(e) != nil {
 		return

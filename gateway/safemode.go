@@ -27,6 +27,7 @@ const (
 // starts counts the starts that did not last.
 type starts struct {
 	facts store.Facts
+	key   string
 
 	mu      sync.Mutex
 	timer   *time.Timer
@@ -45,7 +46,7 @@ func (s *starts) begin(ctx context.Context, now time.Time) (looping bool, err er
 		return false, err
 	}
 	// Without an end of its life: what the engine forgets by the clock may be there again after a crash, in an older version.
-	if err := s.facts.Put(ctx, bucketStarts, keyStarts, octets, 0); err != nil {
+	if err := s.facts.Put(ctx, bucketStarts, s.key, octets, 0); err != nil {
 		return false, fmt.Errorf("gateway: note the start: %w", err)
 	}
 	return len(recent) > maxStarts, nil
@@ -53,7 +54,7 @@ func (s *starts) begin(ctx context.Context, now time.Time) (looping bool, err er
 
 // recent are the starts within the window of which none has lasted.
 func (s *starts) recent(ctx context.Context, now time.Time) ([]time.Time, error) {
-	octets, _, err := s.facts.Get(ctx, bucketStarts, keyStarts)
+	octets, _, err := s.facts.Get(ctx, bucketStarts, s.key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
@@ -76,7 +77,7 @@ func (s *starts) recent(ctx context.Context, now time.Time) ([]time.Time, error)
 func (s *starts) lasted() {
 	ctx, cancel := context.WithTimeout(context.Background(), markWait)
 	defer cancel()
-	s.facts.Put(ctx, bucketStarts, keyStarts, []byte("[]"), 0) //nolint:errcheck // the next start is counted once too often
+	s.facts.Put(ctx, bucketStarts, s.key, []byte("[]"), 0) //nolint:errcheck // the next start is counted once too often
 }
 
 // watch has a start that lasts forgotten, and what it held tried again after a while: a minute without a crash proves nothing of what is

@@ -89,6 +89,10 @@ func (j *journal) tellDoubt(e *entry) (err error) {
 	if err := j.append(n, key, octets); err != nil {
 		return err
 	}
+	if !j.ours(n) {
+		go j.gateway.node.nudge(n.part, n.id)
+		return nil
+	}
 	j.await(n)
 	j.added(n, key, r)
 	return nil

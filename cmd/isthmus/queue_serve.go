@@ -69,4 +69,4 @@ func (q *storeQueue) Drop(ctx context.Context, id string) error {
 }
 
 // Resume implements admin.Queue.
-func (q *storeQueue) Resume(context.Context) error { return q.gateway.ResumeStored() }
+func (q *storeQueue) Resume(ctx context.Context) error { return q.gateway.ResumeStored(ctx) }

@@ -18,8 +18,8 @@ import (
 
 // Work is what the owner of a part does. Its methods may be called at the same time for different parts, never for the same one.
 type Work interface {
-	// Take reads what is in the journal of these parts. Operations of theirs may begin when it has returned nil; with an error it is called
-	// again. ctx ends when the parts are lost meanwhile.
+	// Take reads what is in the journal of these parts. Operations of theirs may begin when it has returned nil; with an error Lost is called, and
+	// Take again. ctx ends when the parts are lost meanwhile. Epoch says already what Enter will.
 	Take(ctx context.Context, parts []int) error
 	// Begun is called when operations of the parts may begin: Enter lets them in.
 	Begun(parts []int)
@@ -238,9 +238,7 @@ func (c *Cluster) take(owned context.Context, parts []int) {
 	}
 	slowest := time.Duration(0)
 	for _, n := range parts {
-		p := &c.parts[n]
-		p.epoch.Add(1)
-		p.state.Store(held)
+		c.parts[n].state.Store(held)
 		if before := c.table[n].before; !before.IsZero() {
 			slowest = max(slowest, now.Sub(before))
 		}

@@ -140,6 +140,7 @@ func (c *Cluster) plan(now time.Time) (p plan) {
 		switch {
 		case x.owner == me && state == idle:
 			if !c.handing && !c.draining {
+				c.parts[n].epoch.Add(1)
 				c.parts[n].state.Store(taking)
 				p.take = append(p.take, n)
 			}
