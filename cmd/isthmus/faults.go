@@ -12,16 +12,17 @@ import (
 
 // faultsCommand runs the fault runner against this program.
 type faultsCommand struct {
-	Rounds     int    `default:"20" help:"How many rounds to play, each with one fault."`
-	Workers    int    `default:"2" help:"How many rounds to play at once."`
-	Seed       uint64 `help:"The seed of load and faults; 0: a random one, which is printed."`
-	Binary     string `type:"existingfile" help:"The isthmus to break; this one by default."`
-	Failpoints bool   `help:"The isthmus was built with -tags failpoints: also end it at its named points."`
-	OSCrash    bool   `name:"os-crash" help:"End the gateway's whole machine instead: it runs in a virtual one (QEMU). The isthmus is static (CGO_ENABLED=0)."`
-	Unsynced   bool   `help:"With --os-crash, of an isthmus built with -tags failpoints: its store does not sync, and messages must be lost."`
-	Guest      bool   `hidden:"" help:"Be the first process of that machine."`
-	Directory  string `help:"Where configurations, logs and stores go; a new temporary directory by default."`
-	JSON       bool   `name:"json" help:"Print the summary as JSON."`
+	Rounds     int      `default:"20" help:"How many rounds to play, each with one fault."`
+	Workers    int      `default:"2" help:"How many rounds to play at once."`
+	Kind       []string `placeholder:"KIND" help:"Play this kind of fault alone, as the summary names it: \"reload changed\". May be repeated."`
+	Seed       uint64   `help:"The seed of load and faults; 0: a random one, which is printed."`
+	Binary     string   `type:"existingfile" help:"The isthmus to break; this one by default."`
+	Failpoints bool     `help:"The isthmus was built with -tags failpoints: also end it at its named points."`
+	OSCrash    bool     `name:"os-crash" help:"End the gateway's whole machine instead: it runs in a virtual one (QEMU). The isthmus is static (CGO_ENABLED=0)."`
+	Unsynced   bool     `help:"With --os-crash, of an isthmus built with -tags failpoints: its store does not sync, and messages must be lost."`
+	Guest      bool     `hidden:"" help:"Be the first process of that machine."`
+	Directory  string   `help:"Where configurations, logs and stores go; a new temporary directory by default."`
+	JSON       bool     `name:"json" help:"Print the summary as JSON."`
 }
 
 // Run executes it.
@@ -44,7 +45,7 @@ func (c *faultsCommand) Run(ctx context.Context, p process) (err error) {
 	}
 	fmt.Fprintf(p.err, "seed %d, in %s\n", c.Seed, c.Directory)
 	sum, err := faults.Run(ctx, faults.Config{
-		Binary: c.Binary, Failpoints: c.Failpoints, OSCrash: c.OSCrash, Unsynced: c.Unsynced, Rounds: c.Rounds, Workers: c.Workers, Seed: c.Seed, Directory: c.Directory, Log: p.err,
+		Binary: c.Binary, Failpoints: c.Failpoints, OSCrash: c.OSCrash, Unsynced: c.Unsynced, Kinds: c.Kind, Rounds: c.Rounds, Workers: c.Workers, Seed: c.Seed, Directory: c.Directory, Log: p.err,
 	})
 	if c.JSON {
 		e := json.NewEncoder(p.out)

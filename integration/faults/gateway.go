@@ -18,6 +18,7 @@ import (
 type gateway struct {
 	binary, dir string
 	sip, admin  int
+	written     string // its configuration
 
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -82,6 +83,7 @@ func newGateway(binary, dir string) (*gateway, error) {
 // configure writes its configuration.
 func (g *gateway) configure(xmpp, user int) error {
 	text := strings.NewReplacer("SIP", fmt.Sprint(g.sip), "XMPP", fmt.Sprint(xmpp), "USER", fmt.Sprint(user), "ADMIN", fmt.Sprint(g.admin), "DIR", g.dir).Replace(configuration)
+	g.written = text
 	return errors.Join(
 		os.WriteFile(filepath.Join(g.dir, "isthmus.yaml"), []byte(text), 0o600),
 		os.WriteFile(filepath.Join(g.dir, "secret"), []byte("faults\n"), 0o600),

@@ -3,6 +3,7 @@ package faults
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -125,6 +126,18 @@ func (l *ledger) counts() (c Counts) {
 
 // unknown are the answers that say that the outcome is not known: such a message may have been delivered.
 var unknown = []int{408, 500, 504}
+
+// refused are the messages that were not answered well, but for those to somebody whom there is not: nothing that is done to the gateway in such a round is a reason for that.
+func (l *ledger) refused() (bad []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.messages {
+		if !m.crossing && (m.code < 200 || m.code >= 300) && !(m.code == 604 && strings.Contains(m.pair, " to gone@")) {
+			bad = append(bad, fmt.Sprintf("T-FI-22: %s of %s was answered %d", m.id, m.pair, m.code))
+		}
+	}
+	return bad
+}
 
 // check returns what breaks the invariants after a round with so many crashes.
 func (l *ledger) check(crashes int) []string {

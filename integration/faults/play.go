@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -32,11 +33,11 @@ func (f fault) String() string {
 
 // The kinds, and the points of package failpoint.
 var (
-	kinds  = []string{"kill", "kill", "kill twice", "kill and xmpp down", "kill and xmpp down", "term", "stop", "xmpp down", "xmpp drop", "xmpp stall", "journal full"}
+	kinds  = []string{"kill", "kill", "kill twice", "kill and xmpp down", "kill and xmpp down", "term", "term twice", "reload broken", "reload changed", "stop", "xmpp down", "xmpp drop", "xmpp stall", "journal full"}
 	points = []string{"append-before", "append-after", "mark-before", "mark-after", "remove-before", "remove-after", "notice-before", "notice-after", "replay"}
 )
 
-func choose(r *rand.Rand, failpoints bool) fault {
+func choose(r *rand.Rand, failpoints bool, kinds []string) fault {
 	f := fault{kind: kinds[r.IntN(len(kinds))], at: time.Duration(r.IntN(1500)) * time.Millisecond, last: time.Duration(200+r.IntN(1500)) * time.Millisecond}
 	if failpoints && r.IntN(2) == 0 {
 		f.kind = "failpoint"
@@ -66,7 +67,11 @@ type play struct {
 
 func newPlay(c *Config, dir string, number int) (*play, error) {
 	p := &play{random: rand.New(rand.NewPCG(c.Seed, uint64(number))), ledger: newLedger(), number: number}
-	p.fault = choose(p.random, c.Failpoints)
+	of := kinds
+	if len(c.Kinds) > 0 {
+		of = c.Kinds
+	}
+	p.fault = choose(p.random, c.Failpoints, of)
 	var err error
 	if p.gateway, err = newGateway(c.Binary, dir); err != nil {
 		return nil, err
@@ -140,7 +145,7 @@ func (p *play) play() (bad []string, err error) {
 		load.Go(func() { p.talk(i, each, pause, rand.New(rand.NewPCG(seed, 1))) })
 	}
 	time.Sleep(p.fault.at)
-	if err := p.breakAndHeal(); err != nil {
+	if bad, err = p.breakAndHeal(); err != nil {
 		return nil, err
 	}
 	load.Wait()
@@ -171,6 +176,9 @@ func (p *play) play() (bad []string, err error) {
 		return nil, err
 	}
 	time.Sleep(time.Second)
+	if strings.HasPrefix(p.fault.kind, "reload") {
+		bad = append(bad, p.ledger.refused()...)
+	}
 	return append(bad, p.ledger.check(p.crashes)...), nil
 }
 
@@ -189,7 +197,7 @@ func (p *play) talk(i, each, pause int, r *rand.Rand) {
 	}
 }
 
-func (p *play) breakAndHeal() error {
+func (p *play) breakAndHeal() (bad []string, err error) {
 	f, g := p.fault, p.gateway
 	if f.down {
 		p.xmpp.down(true)
@@ -202,22 +210,35 @@ func (p *play) breakAndHeal() error {
 		g.kill()
 		time.Sleep(f.last / 2)
 		if err := p.again(); err != nil {
-			return err
+			return nil, err
 		}
 		if f.kind == "kill twice" {
 			time.Sleep(f.last)
 			g.kill()
 			if err := p.again(); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	case "term":
 		if err := g.stop(); err != nil {
-			return err
+			return nil, err
 		}
 		if err := p.run("", false); err != nil {
-			return err
+			return nil, err
 		}
+	case "term twice":
+		g.signal(syscall.SIGTERM)
+		time.Sleep(f.last / 10)
+		if err := g.stop(); err != nil {
+			return nil, err
+		}
+		if err := p.again(); err != nil { // what was under way is lost to it, as in a crash
+			return nil, err
+		}
+	case "reload broken":
+		bad, err = p.hangups("refused", g.broken)
+	case "reload changed":
+		bad, err = p.hangups("applied", g.changed, func() string { return g.written })
 	case "stop":
 		g.signal(syscall.SIGSTOP)
 		time.Sleep(f.last)
@@ -235,10 +256,10 @@ func (p *play) breakAndHeal() error {
 		time.Sleep(f.last + time.Second)
 	case "failpoint":
 		if err := p.failpoint(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return p.xmpp.up()
+	return bad, errors.Join(err, p.xmpp.up())
 }
 
 // failpoint waits until the gateway has ended itself, with the XMPP side down for the first while, and starts it again.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -19,6 +20,8 @@ type Config struct {
 	Binary string
 	// Failpoints tells that Binary was built with -tags failpoints: it is ended at its named points too.
 	Failpoints bool
+	// Kinds are the faults to choose from, as the summary names them; empty: all.
+	Kinds []string
 	// OSCrash plays rounds in which the gateway's whole machine is ended: it runs in a virtual one (QEMU). Binary must be static then.
 	OSCrash bool
 	// Unsynced has the store in that machine not sync, which loses messages: to see that the rounds can fail. Binary was built with
@@ -85,6 +88,11 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 	}
 	if c.Workers <= 0 {
 		c.Workers = 2
+	}
+	for _, k := range c.Kinds {
+		if !slices.Contains(kinds, k) {
+			return Summary{}, fmt.Errorf("faults: no kind %q: there are %s", k, strings.Join(kinds, ", "))
+		}
 	}
 	began := time.Now()
 	sum := Summary{Seed: c.Seed, Kinds: map[string]KindSummary{}}

@@ -19,6 +19,7 @@ type xmppSide struct {
 	listener net.Listener
 	conns    map[net.Conn]*sync.Mutex // with the lock for writing
 	stalled  chan struct{}            // not nil: closed when it reads again
+	accepted int
 }
 
 func newXMPPSide() (*xmppSide, error) {
@@ -97,6 +98,13 @@ func (x *xmppSide) connected() bool {
 	return len(x.conns) > 0
 }
 
+// opened is how many streams there have been.
+func (x *xmppSide) opened() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.accepted
+}
+
 type stanza struct {
 	XMLName xml.Name
 	From    string `xml:"from,attr"`
@@ -121,6 +129,7 @@ func (x *xmppSide) serve(c net.Conn) {
 	writing := &sync.Mutex{}
 	x.mu.Lock()
 	x.conns[c] = writing
+	x.accepted++
 	x.mu.Unlock()
 	defer func() {
 		x.mu.Lock()
