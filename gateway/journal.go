@@ -313,15 +313,25 @@ func (j *journal) bury(b *backlog, e *entry, why string) {
 	j.gateway.log.Error().Str("entry", string(e.id)).Str("why", why).Msg("a dead letter")
 }
 
+// refuses tells whether the store cannot take anything now.
+func refuses(err error) bool {
+	return errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrUnavailable)
+}
+
 // start reads the journal and begins to try. Entries that are there before the adapters take anything stay before what comes.
 func (j *journal) start(ctx context.Context, disk store.Durable) error {
 	j.disk, j.starts = disk, &starts{facts: disk, key: keyStarts}
 	if j.gateway.node != nil {
 		j.starts.key += "/" + disk.Node() // each dies by itself
 	}
-	looping, err := j.starts.begin(ctx, time.Now())
-	if err != nil {
+	sctx, cancel := context.WithTimeout(ctx, markWait)
+	looping, err := j.starts.begin(sctx, time.Now())
+	cancel()
+	if err != nil && !refuses(err) {
 		return err
+	}
+	if err != nil { // a disk that is full, for example: what it holds can be handed over
+		j.gateway.log.Error().Str("fault", clip(err.Error())).Msg("the store takes nothing: the gateway serves, and hands over what is stored")
 	}
 	if j.tokens, err = openTokens(ctx, disk); err != nil {
 		return err

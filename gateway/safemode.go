@@ -34,7 +34,7 @@ type starts struct {
 	stopped bool
 }
 
-// begin notes a start, and tells whether it is one too many.
+// begin notes a start, and tells whether it is one too many, also when it could not be noted.
 func (s *starts) begin(ctx context.Context, now time.Time) (looping bool, err error) {
 	recent, err := s.recent(ctx, now)
 	if err != nil {
@@ -47,7 +47,7 @@ func (s *starts) begin(ctx context.Context, now time.Time) (looping bool, err er
 	}
 	// Without an end of its life: what the engine forgets by the clock may be there again after a crash, in an older version.
 	if err := s.facts.Put(ctx, bucketStarts, s.key, octets, 0); err != nil {
-		return false, fmt.Errorf("gateway: note the start: %w", err)
+		return len(recent) > maxStarts, fmt.Errorf("gateway: note the start: %w", err)
 	}
 	return len(recent) > maxStarts, nil
 }

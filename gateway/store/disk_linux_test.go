@@ -123,3 +123,98 @@ func TestT_FI_05_ADiskThatIsReadOnly(t *testing.T) {
 		t.Errorf("%d entries", n)
 	}
 }
+
+// T-FI-05: a store on a disk without any room, filled by somebody else, is opened with all that is in it, takes what becomes of that, and
+// refuses more; it takes again when there is room.
+func TestT_FI_05_ADiskThatIsFullAtTheStart(t *testing.T) {
+	dir := small(t, "48m")
+	s := open(t, filepath.Join(dir, "store"), nil)
+	for i := range 10 {
+		if err := s.Append(t.Context(), entry(s, strconv.Itoa(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ballast := filepath.Join(dir, "store", "ballast")
+	_, err := os.Stat(ballast)
+	for end, tick := time.Now().Add(10*time.Second), time.Tick(50*time.Millisecond); err != nil && time.Now().Before(end); <-tick {
+		_, err = os.Stat(ballast)
+	}
+	if err != nil {
+		t.Fatal("nothing is kept for a disk that is full: ", err)
+	}
+	s.Close()
+	free := filepath.Join(dir, "full")
+	f, err := os.Create(free)
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	f.Close()
+	s = open(t, filepath.Join(dir, "store"), nil)
+	if n := len(held(t, s)); n != 10 {
+		t.Errorf("%d entries", n)
+	}
+	if err := s.Append(t.Context(), entry(s, "more")); !errors.Is(err, store.ErrFull) {
+		t.Errorf("%v", err)
+	}
+	var all []store.ID
+	err = s.Replay(t.Context(), nil, func(e store.Entry, _ store.Progress) error {
+		all = append(all, e.ID)
+		return nil
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range all[:5] {
+		if err := s.Mark(t.Context(), id, store.Progress{Attempts: 1}); err != nil {
+			t.Errorf("what becomes of an entry cannot be written: %v", err)
+		}
+		if err := s.Remove(t.Context(), id); err != nil {
+			t.Errorf("what becomes of an entry cannot be written: %v", err)
+		}
+	}
+	if err := os.Remove(free); err != nil {
+		t.Fatal(err)
+	}
+	err = errors.New("not tried")
+	for end, tick := time.Now().Add(40*time.Second), time.Tick(200*time.Millisecond); err != nil && time.Now().Before(end); <-tick {
+		err = s.Append(t.Context(), entry(s, "more"))
+	}
+	if err != nil {
+		t.Fatalf("it does not take again: %v", err)
+	}
+	if n := len(held(t, s)); n != 6 {
+		t.Errorf("%d entries", n)
+	}
+}
+
+// T-FI-05: a disk that becomes read-only while it is used takes nothing.
+func TestT_FI_05_ADiskThatBecomesReadOnly(t *testing.T) {
+	below := small(t, "100m")
+	dir, _ := loopDisk(t, filepath.Join(below, "disk"), "64m")
+	s := open(t, filepath.Join(dir, "store"), nil)
+	ctx := func() context.Context {
+		c, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		t.Cleanup(cancel)
+		return c
+	}
+	taken := 0
+	for ; taken < 10; taken++ {
+		if err := s.Append(ctx(), entry(s, strconv.Itoa(taken))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// As the kernel does by itself after an error (errors=remount-ro): also with files that are open for writing.
+	command(t, "mount", "-o", "remount,abort", dir)
+	err := error(nil)
+	for i := 0; i < 20 && err == nil; i++ {
+		if err = s.Append(ctx(), entry(s, "refused")); err == nil {
+			t.Error("taken by a disk that is read-only")
+		}
+	}
+	if !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrFull) {
+		t.Errorf("%v", err)
+	}
+	if s.Up() {
+		t.Error("it says that it takes what it is given")
+	}
+}

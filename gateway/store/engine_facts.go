@@ -32,7 +32,16 @@ func (s *Store) put(ctx context.Context, bucket, key string, value []byte, life 
 	if s.broken.Load() {
 		return errBroken
 	}
+	// It does not answer when the disk refuses a write.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.failed, cancel)()
 	_, err = e.js.PublishMsg(ctx, m, opts...)
+	if err != nil && e.failed.Err() != nil {
+		err = errWrite
+		s.suspect(err)
+		return err
+	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
 		return fmt.Errorf("%w: %s", ErrExists, k)

@@ -40,6 +40,7 @@ func (s *Store) tidy() {
 			s.mend()
 			continue
 		}
+		s.takeBallast()
 		_, last := s.room.first()
 		if last-min(last, cut) < tidyFrom && time.Since(since) < tidyAlways || last == cut {
 			continue

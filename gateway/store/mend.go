@@ -33,7 +33,7 @@ func (s *Store) mend() {
 	for pause := time.Second; s.ending.Err() == nil; pause = min(2*pause, mendWait) {
 		err := error(ErrFull)
 		// Not opened while there is no room at all: the engine writes to open.
-		if free, all, ok := space(s.cfg.Directory); !ok || free >= min(all/20, maxReserve)/4 {
+		if s.dropBallast() {
 			if err = s.settle(); err == nil {
 				err = s.run(s.ending)
 			}

@@ -68,9 +68,9 @@ type engine struct {
 	facts   jetstream.KeyValue
 	commits *committer
 	ended   chan struct{} // closed when it ends
-	// failed is closed when the disk has refused it a write; it does not answer who waits for that.
-	failed chan struct{}
-	fails  sync.Once
+	// failed ends when the disk has refused it a write; it does not answer who waits for that.
+	failed context.Context
+	fail   context.CancelFunc
 }
 
 // engine returns the engine, or ErrUnavailable.
@@ -168,12 +168,13 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 func (s *Store) run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, openWait)
 	defer cancel()
-	e := &engine{ended: make(chan struct{}), failed: make(chan struct{})}
+	e := newEngine()
 	defer func() {
 		if err != nil {
 			e.close()
 		}
 	}()
+	s.dropBallast()
 	if err := inspect(&s.cfg); err != nil {
 		return err
 	}
@@ -194,7 +195,7 @@ func (s *Store) run(ctx context.Context) (err error) {
 	if err := s.learn(ctx, e); err != nil {
 		return err
 	}
-	e.commits = newCommitter(e.js, e.failed, s.room.stored)
+	e.commits = newCommitter(e.js, e.failed.Done(), s.room.stored)
 	s.now.Store(e)
 	return nil
 }
@@ -225,12 +226,16 @@ func (e *engine) start(c *Config) error {
 	return nil
 }
 
-// fail notes that the disk has refused a write.
-func (e *engine) fail() { e.fails.Do(func() { close(e.failed) }) }
+func newEngine() *engine {
+	e := &engine{ended: make(chan struct{})}
+	e.failed, e.fail = context.WithCancel(context.Background())
+	return e
+}
 
 // close ends the engine.
 func (e *engine) close() {
 	close(e.ended)
+	defer e.fail()
 	if e.commits != nil {
 		e.commits.close()
 	}
@@ -246,14 +251,14 @@ func (e *engine) close() {
 func (e *engine) openStreams(ctx context.Context, c *Config) (err error) {
 	// Config.MaxEntries and MaxOctets are kept by room, not by the engine: a journal that is full must still take what becomes of its
 	// entries.
-	e.journal, err = e.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	e.journal, err = ensureStream(ctx, e.js, jetstream.StreamConfig{
 		Name: journalStream, Subjects: []string{entrySubject + ">", progressPrefix + ">", packPrefix + "*"}, Storage: jetstream.FileStorage, Replicas: 1,
 		Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1, MaxMsgSize: int32(c.MaxEntry + 64<<10), AllowDirect: true,
 	})
 	if err != nil {
 		return fmt.Errorf("store: the journal: %w", err)
 	}
-	e.facts, err = e.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+	e.facts, err = ensureBucket(ctx, e.js, jetstream.KeyValueConfig{
 		Bucket: factsBucket, Storage: jetstream.FileStorage, Replicas: 1, History: 1, LimitMarkerTTL: time.Second,
 	})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 func TestAStoreWithoutParts(t *testing.T) {
 	ctx := t.Context()
 	c := Config{Directory: t.TempDir(), MaxOctets: 1 << 30, MaxEntry: 1 << 20, Logger: zerolog.New(zerolog.NewTestWriter(t))}
-	e := &engine{ended: make(chan struct{}), failed: make(chan struct{})}
+	e := newEngine()
 	if err := e.start(&c); err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ routes:
   - {domain: xmpp.test, via: xmpp, next_hops: ["component:faults"]}
 store: {directory: /data/store}
 admin: {listen: "ADMIN"}
-limits: {drain: 10s, messages: {direct_wait: 1s, pair_rate: 1000000, pair_burst: 10000000}}
+limits: {drain: 10s, messages: {direct_wait: 5s, pair_rate: 1000000, pair_burst: 10000000}}
 `
 
 // ErrNoMachine says what is missing.
