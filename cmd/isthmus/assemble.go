@@ -22,15 +22,16 @@ import (
 
 // assembly is a gateway with its adapters, as a configuration describes them. A third protocol is a field and a few lines here.
 type assembly struct {
-	gateway *gateway.Gateway
-	sip     *sip.Adapter                      // nil without listeners
-	xmpp    *xmpp.Adapter                     // nil without components
-	names   atomic.Pointer[resolver.Resolver] // nil while nothing is looked up
-	guard   *resolver.Guard
-	certs   *certs.Store // nil where the configuration says nothing of TLS
-	store   *store.Store // nil without one, and before the start
-	started atomic.Bool
-	ready   chan struct{} // closed when it has started
+	gateway   *gateway.Gateway
+	sip       *sip.Adapter                      // nil without listeners
+	xmpp      *xmpp.Adapter                     // nil without components
+	names     atomic.Pointer[resolver.Resolver] // nil while nothing is looked up
+	guard     *resolver.Guard
+	certs     *certs.Store                // nil where the configuration says nothing of TLS
+	store     atomic.Pointer[store.Store] // nil without one, and before the start
+	storeless bool                        // none is configured
+	started   atomic.Bool
+	ready     chan struct{} // closed when it has started
 
 	with     surroundings
 	running  atomic.Pointer[configs.Config] // what it runs with
@@ -117,8 +118,11 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 		a.names.Store(names)
 		g.Resolver = names
 	}
-	if cfg.Store.Directory != "" {
+	if a.storeless = cfg.Store.Directory == ""; !a.storeless {
 		g.OpenStore = a.openStore(cfg, with.part("store"))
+		if err := a.measureStore(with.registry); err != nil {
+			return err
+		}
 	}
 	if a.gateway, err = gateway.New(g); err != nil {
 		return errors.Join(err, a.close())
@@ -145,23 +149,10 @@ func (a *assembly) wait() error { return a.gateway.Wait() }
 func (a *assembly) shutdown(ctx context.Context) error {
 	a.started.Store(false)
 	err := a.gateway.Shutdown(ctx)
-	if a.store != nil {
-		a.store.Close()
+	if s := a.store.Load(); s != nil {
+		s.Close()
 	}
 	return err
-}
-
-// openStore returns what opens the store when the gateway starts: before that nothing is.
-func (a *assembly) openStore(cfg *configs.Config, log zerolog.Logger) func(context.Context) (store.Durable, error) {
-	return func(ctx context.Context) (_ store.Durable, err error) {
-		a.store, err = store.Open(ctx, store.Config{
-			Directory: string(cfg.Store.Directory), MaxEntries: cfg.Store.Entries.Int(), MaxOctets: int64(cfg.Store.Size.Octets()), Logger: log,
-		})
-		if err != nil {
-			return nil, err
-		}
-		return a.store, nil
-	}
 }
 
 func (a *assembly) close() error {
@@ -182,6 +173,13 @@ func (a *assembly) links() []admin.Link {
 	}
 	for _, l := range cfg.XMPP.Server.Listeners {
 		links = append(links, admin.Link{Adapter: xmpp.Name, Name: "server " + l.TLS + " " + l.Address.String(), Up: up})
+	}
+	if !a.storeless {
+		l := admin.Link{Adapter: "store", Name: "store", Up: a.storeUp()}
+		if !l.Up {
+			l.Detail = "takes nothing now, see the log"
+		}
+		links = append(links, l)
 	}
 	if a.xmpp == nil {
 		return links
