@@ -33,10 +33,10 @@ type assembly struct {
 	started   atomic.Bool
 	ready     chan struct{} // closed when it has started
 
-	with     surroundings
-	running  atomic.Pointer[configs.Config] // what it runs with
-	replaced sync.WaitGroup                 // resolvers that a reload has replaced, until they are closed
-	closing  chan struct{}
+	with    surroundings
+	running atomic.Pointer[configs.Config] // what it runs with
+	beside  sync.WaitGroup                 // what runs beside the gateway until close
+	closing chan struct{}
 }
 
 // surroundings is what a gateway is given beside its configuration.
@@ -140,6 +140,9 @@ func (a *assembly) start(ctx context.Context) error {
 	if err == nil {
 		a.started.Store(true)
 		close(a.ready)
+		if a.certs != nil {
+			a.beside.Go(func() { a.certs.Watch(a.closing) })
+		}
 	}
 	return err
 }
@@ -157,7 +160,7 @@ func (a *assembly) shutdown(ctx context.Context) error {
 
 func (a *assembly) close() error {
 	close(a.closing)
-	a.replaced.Wait()
+	a.beside.Wait()
 	if names := a.names.Load(); names != nil {
 		return names.Close()
 	}

@@ -234,7 +234,7 @@ func (a *assembly) rename(names *resolver.Resolver) {
 	if old == nil {
 		return
 	}
-	a.replaced.Go(func() {
+	a.beside.Go(func() {
 		t := time.NewTimer(nameGrace)
 		defer t.Stop()
 		select {

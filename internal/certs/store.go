@@ -38,7 +38,8 @@ type Store struct {
 }
 
 // Open reads all files. It fails with every fault at once: each is a *FileFault that errors.As finds, joined by errors.Join.
-// Certificates that are expired or not yet valid are taken, with a warning: peers refuse them, and the gateway's other domains go on.
+// Certificates that are expired or not yet valid are taken, with a warning, and shown to nobody while they are so: handshakes that need one
+// fail, and the gateway's other domains go on.
 func Open(c Config) (*Store, error) {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -208,9 +209,43 @@ func (s *Store) Held() []Held {
 	return out
 }
 
+// Watch says again what is to be said of the certificates: once a day, and when one of them ends or begins to end soon. It returns when done is
+// closed.
+func (s *Store) Watch(done <-chan struct{}) {
+	for {
+		t := time.NewTimer(s.quiet())
+		select {
+		case <-t.C:
+			s.warn()
+		case <-done:
+			t.Stop()
+			return
+		}
+	}
+}
+
+// quiet is how long nothing new is to be said, at most a day.
+func (s *Store) quiet() time.Duration {
+	now, next := s.config.Now(), 24*time.Hour
+	for _, c := range s.current.Load().all {
+		end := c.expiry()
+		for _, at := range [...]time.Time{end.Add(-soon), end} {
+			// A second later, so that it is so then.
+			if d := at.Sub(now) + time.Second; d > 0 {
+				next = min(next, d)
+			}
+		}
+	}
+	return next
+}
+
 func (s *Store) warn() {
 	for _, w := range s.Warnings() {
-		s.config.Logger.Warn().Str("certificate", w.Name).Str("warning", string(w.Kind)).Time("until", w.Until).Msg("certificate")
+		e := s.config.Logger.Warn()
+		if w.Kind == Expired {
+			e = s.config.Logger.Error()
+		}
+		e.Str("certificate", w.Name).Str("warning", string(w.Kind)).Time("until", w.Until).Msg("certificate")
 	}
 }
 
@@ -293,16 +328,19 @@ func (h *holding) find(domain string) []*held {
 	return found
 }
 
-// choose is the first of the certificates for domain that supports lets pass, or the first of them.
-func (h *holding) choose(domain string, supports func(*tls.Certificate) error) *tls.Certificate {
+// choose is the first of the certificates for domain that is valid and that supports lets pass, or the first that is valid. One that is not
+// valid proves nothing and is shown to nobody (T-FI-17); ended says that there is such a one and no other.
+func (h *holding) choose(domain string, now time.Time, supports func(*tls.Certificate) error) (_ *tls.Certificate, ended bool) {
+	var first *tls.Certificate
 	found := h.find(domain)
 	for _, c := range found {
-		if supports(&c.tls) == nil {
-			return &c.tls
+		switch {
+		case !c.valid(now):
+		case supports(&c.tls) == nil:
+			return &c.tls, false
+		case first == nil:
+			first = &c.tls
 		}
 	}
-	if len(found) > 0 {
-		return &found[0].tls
-	}
-	return nil
+	return first, first == nil && len(found) > 0
 }

@@ -37,7 +37,7 @@ func (s *Store) Server(o Server) *tls.Config {
 	}
 	c.VerifyConnection = o.Verify
 	c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		h := s.current.Load()
+		h, now := s.current.Load(), s.config.Now()
 		// Whether the client has the algorithms for it is asked of crypto/tls, whether the name is right is not.
 		supports := func(cert *tls.Certificate) error {
 			a := *hello
@@ -48,17 +48,26 @@ func (s *Store) Server(o Server) *tls.Config {
 			if domain == "" {
 				continue
 			}
-			if found := h.choose(domain, supports); found != nil {
+			if found, ended := h.choose(domain, now, supports); found != nil {
 				return found, nil
+			} else if ended {
+				return nil, errEnded
+			}
+		}
+		for _, c := range h.all {
+			if c.valid(now) {
+				return &c.tls, nil
 			}
 		}
 		if len(h.all) > 0 {
-			return &h.all[0].tls, nil
+			return nil, errEnded
 		}
 		return nil, errNoCertificate
 	}
 	return c
 }
+
+var errEnded = errors.New("certs: the certificate is not valid at this time")
 
 var errNoCertificate = errors.New("certs: no certificate is configured")
 
@@ -93,7 +102,7 @@ func (s *Store) Client(o Client, verify Verifier) *tls.Config {
 				a.AcceptableCAs = nil
 				return a.SupportsCertificate(cert)
 			}
-			if found := s.current.Load().choose(o.From, supports); found != nil {
+			if found, _ := s.current.Load().choose(o.From, s.config.Now(), supports); found != nil {
 				return found, nil
 			}
 		}
