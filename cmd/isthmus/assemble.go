@@ -81,7 +81,7 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 		}
 		sides = append(sides, a.sip)
 	}
-	routes, byName, err := routesOf(cfg)
+	core, byName, err := settingsOf(cfg)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,6 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 				c.Logger.Warn().Str("domain", d).Msg("xmpp: no certificate under tls.certificates is for this domain: other servers will not believe it")
 			}
 			c.Servers = serverConfig(cfg, a)
-			byName = true // a dialback key may be of any domain
 		}
 		if a.xmpp, err = xmpp.New(c); err != nil {
 			return err
@@ -105,10 +104,7 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 		sides = append(sides, a.xmpp)
 	}
 	g := gateway.Config{
-		Adapters: sides, Routes: routes, Limits: gatewayLimits(cfg), NoTrace: !bool(cfg.Limits.Messages.Trace), Logger: with.part("gateway"), Registerer: with.registry, Observe: with.observe,
-	}
-	if g.Policy, err = openPolicy(cfg); err != nil {
-		return err
+		Adapters: sides, Routes: core.Routes, Limits: core.Limits, NoTrace: core.NoTrace, Policy: core.Policy, Logger: with.part("gateway"), Registerer: with.registry, Observe: with.observe,
 	}
 	if byName {
 		names, err := newResolver(cfg, a.guard, with.part("resolver"))
@@ -218,6 +214,17 @@ func (a *assembly) load() int {
 		return 0
 	}
 	return a.gateway.Load()
+}
+
+// settingsOf is what a configuration says of the core, but for its resolver; byName tells whether it needs one. The start and a reload take the
+// same.
+func settingsOf(cfg *configs.Config) (s gateway.Settings, byName bool, err error) {
+	s = gateway.Settings{Limits: gatewayLimits(cfg), NoTrace: !bool(cfg.Limits.Messages.Trace)}
+	if s.Routes, byName, err = routesOf(cfg); err != nil {
+		return s, false, err
+	}
+	s.Policy, err = openPolicy(cfg)
+	return s, byName || cfg.XMPP.Server.Used(), err // a dialback key may be of any domain
 }
 
 // routesOf converts the routes; byName tells whether any of them needs a resolver.

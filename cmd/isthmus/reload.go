@@ -16,7 +16,6 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/configs"
-	"github.com/isthmus-gateway/isthmus/gateway"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -166,11 +165,10 @@ func (a *assembly) prepare(ctx context.Context, cfg *configs.Config) (commit fun
 	}
 	guard := newGuard(cfg)
 	commits = append(commits, func() { a.guard.Renew(guard) })
-	routes, byName, err := routesOf(cfg)
+	core, byName, err := settingsOf(cfg)
 	if err != nil {
 		return nil, err
 	}
-	byName = byName || cfg.XMPP.Server.Used()
 	names := a.names.Load()
 	if old := a.running.Load(); byName && (names == nil || !sameNames(old, cfg)) {
 		if names, err = newResolver(cfg, a.guard, a.with.part("resolver")); err != nil {
@@ -203,11 +201,10 @@ func (a *assembly) prepare(ctx context.Context, cfg *configs.Config) (commit fun
 		}
 		add(change)
 	}
-	settings := gateway.Settings{Routes: routes, Limits: gatewayLimits(cfg), NoTrace: !bool(cfg.Limits.Messages.Trace)}
 	if names != nil {
-		settings.Resolver = names
+		core.Resolver = names
 	}
-	change, err := a.gateway.Prepare(settings)
+	change, err := a.gateway.Prepare(core)
 	if err != nil {
 		return nil, err
 	}
