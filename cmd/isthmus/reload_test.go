@@ -148,10 +148,15 @@ admin: {listen: "unix:SOCKET"}
 	}
 }
 
+// waitFor waits for a state that has no event of its own.
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
+	tick, end := time.NewTicker(10*time.Millisecond), time.After(time.Minute)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-end:
 			t.Fatalf("a minute, and not: %s", what)
 		}
 	}

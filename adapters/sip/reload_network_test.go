@@ -1,0 +1,112 @@
+package sip
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
+	"github.com/isthmus-gateway/isthmus/resolver"
+)
+
+// reloaded is the configuration of start, changed.
+func reloaded(change func(*Config)) Config {
+	c := Config{
+		Listeners: []transaction.Listener{{Transport: resolver.UDP, Address: "127.0.0.1:0"}, {Transport: resolver.TCP, Address: "127.0.0.1:0"}},
+		Peers:     []Peer{loopback}, Limits: Limits{NotifyInterval: time.Millisecond},
+	}
+	change(&c)
+	return c
+}
+
+func (c *core) taken(t *testing.T) {
+	t.Helper()
+	next(t, c.messages, "message")
+}
+
+// T-FI-22: who may send is judged by what holds when a request comes, on connections that are up too; a configuration that is wrong, or was not
+// committed, changes nothing.
+func TestT_FI_22_PeersChange(t *testing.T) {
+	a, c := start(t, nil)
+	g := tcpAgent(t, a)
+	say := func(tag string, want int) {
+		t.Helper()
+		if m := g.ask(tagged(hello, tag)); m.StatusCode() != want {
+			t.Errorf("%s: %d %s", tag, m.StatusCode(), m.ReasonPhrase())
+		}
+		if want == 202 {
+			c.taken(t)
+		}
+	}
+	say("before", 202)
+	if _, err := a.Prepare(t.Context(), reloaded(func(c *Config) { c.Peers = append(c.Peers, loopback) })); err == nil {
+		t.Error("two peers of a name were taken")
+	}
+	other := reloaded(func(c *Config) {
+		c.Peers = []Peer{{Name: "trunk", Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Domains: []string{"example.org"}}}
+	})
+	change, err := a.Prepare(t.Context(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	say("prepared", 202)
+	change.Discard()
+	say("discarded", 202)
+	if change, err = a.Prepare(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	change.Commit()
+	say("committed", 403)
+	if change, err = a.Prepare(t.Context(), reloaded(func(*Config) {})); err != nil {
+		t.Fatal(err)
+	}
+	change.Commit()
+	say("back", 202)
+}
+
+// T-FI-22: listeners come and go; connections of one that has gone stay, and what was sent to its UDP socket is answered.
+func TestT_FI_22_ListenersChange(t *testing.T) {
+	a, c := start(t, nil)
+	stays, datagrams := tcpAgent(t, a), udpAgent(t, a)
+	var old netip.AddrPort
+	for _, b := range a.Addrs() {
+		if b.Transport == resolver.TCP {
+			old = b.Address
+		}
+	}
+	if m := stays.ask(tagged(hello, "before")); m.StatusCode() != 202 {
+		t.Fatal(m.StatusCode())
+	}
+	c.taken(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if _, err := a.Prepare(t.Context(), reloaded(func(c *Config) {
+		c.Listeners = append(c.Listeners, transaction.Listener{Transport: resolver.TCP, Address: taken.Addr().String()})
+	})); err == nil {
+		t.Error("an address in use was taken")
+	}
+	change, err := a.Prepare(t.Context(), reloaded(func(c *Config) {
+		c.Listeners = []transaction.Listener{{Transport: resolver.UDP, Address: "127.0.0.2:0"}, {Transport: resolver.TCP, Address: "127.0.0.2:0"}}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	change.Commit()
+	if b := a.Addrs(); len(b) != 2 || b[1].Address.Addr() != netip.MustParseAddr("127.0.0.2") {
+		t.Fatalf("%v", b)
+	}
+	for name, g := range map[string]*agent{"the connection that was there": stays, "the socket that has gone": datagrams, "the new one": tcpAgent(t, a)} {
+		if m := g.ask(tagged(hello, itoa(int64(len(name))))); m.StatusCode() != 202 {
+			t.Errorf("%s: %d %s", name, m.StatusCode(), m.ReasonPhrase())
+		}
+		c.taken(t)
+	}
+	if conn, err := net.Dial("tcp", old.String()); err == nil {
+		conn.Close()
+		t.Error("the listener that has gone takes connections")
+	}
+}

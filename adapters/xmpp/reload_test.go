@@ -1,0 +1,98 @@
+package xmpp_test
+
+import (
+	"testing"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stream"
+)
+
+// renew takes a configuration on.
+func renew(t *testing.T, a *xmpp.Adapter, cfg xmpp.Config) {
+	t.Helper()
+	c, err := a.Prepare(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Commit()
+}
+
+// takes reads one message and its ping, answers it, and expects that this is the end of st.
+func (p *peer) takes(st <-chan adapters.Status) {
+	p.t.Helper()
+	if e := p.hear(); e.Name.Local != "message" {
+		p.t.Fatalf("%s", e.Raw)
+	}
+	p.pong(p.hear())
+	if got := next(p.t, st, "the outcome"); got.Outcome != adapters.Indeterminate {
+		p.t.Errorf("%+v", got)
+	}
+}
+
+// T-FI-22: whom a link serves, and its secret, change while its stream stays; the secret is for the next one. A configuration that is wrong, or
+// was not committed, changes nothing.
+func TestT_FI_22_LinkStays(t *testing.T) {
+	s := listen(t)
+	a, p := started(t, s, newRecorder(), nil)
+	cfg := quick()
+	cfg.Components = []xmpp.Component{component(s.l.Addr().String())}
+	bad := cfg
+	bad.Components = []xmpp.Component{cfg.Components[0], cfg.Components[0]}
+	if _, err := a.Prepare(t.Context(), bad); err == nil {
+		t.Error("two links of a name were taken")
+	}
+	one := cfg.Components[0]
+	one.Serves, one.Secret = []string{xmppDomain, "more.example"}, xmpp.NewSecret("another")
+	cfg.Components = []xmpp.Component{one}
+	change, err := a.Prepare(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change.Discard()
+	p.takes(send(t, a, textOp("m1", "x")))
+	renew(t, a, cfg)
+	p.takes(send(t, a, textOp("m2", "x")))
+	p.conn.Close()
+	again := s.accept(t)
+	again.say(head)
+	if e := again.hear(); e.Name.Local != "handshake" || !stream.CheckHandshake(e.Text(), "3BF96D32", []byte("another")) {
+		t.Errorf("handshake %s", e.Raw)
+	}
+}
+
+// T-FI-22: a link that is taken out is drained: what was written is still acknowledged, and only then its stream ends; what comes for the one that
+// takes its place, on the same server with the same domain, waits for that and is not lost.
+func TestT_FI_22_LinkIsReplaced(t *testing.T) {
+	s := listen(t)
+	a, p := started(t, s, newRecorder(), nil)
+	before := send(t, a, textOp("m1", "x"))
+	p.hear()
+	ping := p.hear()
+	cfg := quick()
+	one := component(s.l.Addr().String())
+	one.Name = "renamed"
+	cfg.Components = []xmpp.Component{one}
+	renew(t, a, cfg)
+	if l := a.Links(); len(l) != 1 || l[0].Component != "renamed" {
+		t.Fatalf("%+v", l)
+	}
+	after := send(t, a, textOp("m2", "x"))
+	await(t, "it waits for its link", func() bool { return a.Links()[0].Queued == 1 })
+	p.pong(ping)
+	if st := next(t, before, "the outcome of what was under way"); st.Outcome != adapters.Indeterminate {
+		t.Errorf("%+v", st)
+	}
+	s.welcome(t).takes(after)
+	await(t, "it is up", up(a))
+}
+
+// T-FI-22: a side that was not there cannot come by a reload.
+func TestT_FI_22_NoServersByReload(t *testing.T) {
+	s := listen(t)
+	a, _ := started(t, s, newRecorder(), nil)
+	cfg := quick()
+	if _, err := a.Prepare(t.Context(), cfg); err == nil {
+		t.Error("a configuration of nothing was taken")
+	}
+}
