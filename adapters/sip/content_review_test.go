@@ -125,21 +125,21 @@ func TestComposersFullCostsNoWalk(t *testing.T) {
 // What is kept of users keeps nothing of the requests that they came in.
 func TestWhatIsKeptIsSmall(t *testing.T) {
 	l, c := newLearned(), newComposers()
-	before := heap()
+	before := heapInUse()
 	for i := range 500 {
 		request := "im:u" + strconv.Itoa(i) + "@example.net" + strings.Repeat(" ", 64<<10)
 		user := cpim.MustParseAddress(strings.TrimRight(request, " "))
 		l.note(userAgent{"p", user, featureCPIM}, true)
 		c.step(conversation{user, user}, adapters.ActivityComposing, 0, now)
 	}
-	if grown := heap() - before; grown > 8<<20 {
+	if grown := heapInUse() - before; grown > 8<<20 {
 		t.Errorf("%d octets for 500 users", grown)
 	}
 	runtime.KeepAlive(l)
 	runtime.KeepAlive(c)
 }
 
-func heap() int {
+func heapInUse() int {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -148,13 +148,13 @@ func heap() int {
 
 // An address that was read is no part of the request: what is kept by it, in the core too, would keep 64 KiB each.
 func TestAddressesAreNoPartsOfRequests(t *testing.T) {
-	before := heap()
+	before := heapInUse()
 	var kept []adapters.Party
 	for range 500 {
 		op := read(t, strings.Replace(rfc7572Example4, "Content-Length: 44\n\nNeither", "\n"+strings.Repeat("x", 32<<10), 1))
 		kept = append(kept, adapters.Party{Address: op.From.Address}, adapters.Party{Address: op.To.Address})
 	}
-	if grown := heap() - before; grown > 8<<20 {
+	if grown := heapInUse() - before; grown > 8<<20 {
 		t.Errorf("%d octets for 1000 addresses", grown)
 	}
 	runtime.KeepAlive(kept)

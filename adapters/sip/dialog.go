@@ -84,6 +84,20 @@ func (d *Dialog) check() error {
 			return fmt.Errorf("sip: restored dialog: %w", err)
 		}
 	}
+	if !isToken(d.LocalTag) || !isToken(d.RemoteTag) {
+		return errors.New("sip: restored dialog: a tag is no token")
+	}
+	if e, ok := parseEvent(d.Event); !ok || e.kind != eventPresence || e.String() != d.Event {
+		return errors.New("sip: restored dialog: no event of the presence package")
+	}
+	if d.State > adapters.WatchTerminated || len(d.RouteSet) > maxRoutes {
+		return errors.New("sip: restored dialog: a state or a route set that there is not")
+	}
+	for _, r := range d.RouteSet {
+		if a, err := wire.ParseAddr(r); err != nil || a.URI().Scheme() != "sip" {
+			return errors.New("sip: restored dialog: a route is none")
+		}
+	}
 	return nil
 }
 
