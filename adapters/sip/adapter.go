@@ -33,6 +33,9 @@ type Adapter struct {
 	composers *composers
 	pending   *onePending
 	reached   func(resolver.Target, bool) // may be nil
+	nextHops  NextHops                    // may be nil
+	keeper    adapters.Keeper             // nil without a store; set before Start
+	turns     resumption
 	cseq      atomic.Uint32
 	// timerN is how long a NOTIFY may take after a SUBSCRIBE: 64*T1 (RFC 6665 §4.1.2.4).
 	timerN time.Duration
@@ -81,6 +84,7 @@ func New(cfg Config) (*Adapter, error) {
 		composers: newComposers(),
 		pending:   newOnePending(),
 		reached:   cfg.Reached,
+		nextHops:  cfg.NextHops,
 		timerN:    32 * time.Second,
 		auth:      newAuthenticator(),
 		loopSeed:  maphash.MakeSeed(),
@@ -183,14 +187,15 @@ func (a *Adapter) Start(ctx context.Context, h adapters.Handler) error {
 		return err
 	}
 	a.publishers.start()
+	a.turns.start(a.limits().Resumes)
 	return nil
 }
 
 // Wait implements adapters.Adapter.
 func (a *Adapter) Wait() error { return a.layer.Wait() }
 
-// Shutdown implements adapters.Adapter. Dialogs are left as they are: those who export them before may restore them (see Dialogs);
-// the far side notices the end of the others when they expire, or by a 481.
+// Shutdown implements adapters.Adapter. Dialogs are left as they are, and go on after a restart if there is a Keeper; else the far side
+// notices their end when they expire, or by a 481.
 func (a *Adapter) Shutdown(ctx context.Context) error {
 	a.spawns.Lock()
 	twice := a.closing.Swap(true)

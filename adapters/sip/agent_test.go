@@ -103,6 +103,12 @@ var loopback = Peer{Name: "trunk", Networks: []netip.Prefix{netip.MustParsePrefi
 // start starts an adapter on loopback sockets.
 func start(t *testing.T, change func(*Config)) (*Adapter, *core) {
 	t.Helper()
+	return startWith(t, change, func(*Adapter) {})
+}
+
+// startWith is start, with something to be done before Start.
+func startWith(t *testing.T, change func(*Config), before func(*Adapter)) (*Adapter, *core) {
+	t.Helper()
 	cfg := Config{
 		Listeners: []transaction.Listener{
 			{Transport: resolver.UDP, Address: "127.0.0.1:0"}, {Transport: resolver.TCP, Address: "127.0.0.1:0"},
@@ -120,6 +126,7 @@ func start(t *testing.T, change func(*Config)) (*Adapter, *core) {
 		t.Fatal(err)
 	}
 	c := newCore()
+	before(a)
 	if err := a.Start(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}

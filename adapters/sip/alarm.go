@@ -57,7 +57,9 @@ func (q *alarms) set(a *alarm, owner ringer, at time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
-	case at.IsZero() || q.stopped:
+	case q.stopped:
+		return
+	case at.IsZero():
 		if a.place > 0 {
 			heap.Remove(&q.waiting, int(a.place)-1)
 		}

@@ -30,35 +30,48 @@ type Published struct {
 type compositor struct {
 	a *Adapter
 
+	alarms *alarms
+
 	mu           sync.Mutex
 	users        map[cpim.Address]*composed
 	publications int
 	watches      int
+	perWatcher   map[cpim.Address]int // watches
 	stopped      bool
-	// news waits for the core, in order; telling says that a goroutine is bringing it.
-	news    []*adapters.NotifyOp
+	// notices wait for the core, in order; telling says that a goroutine is bringing them.
+	notices []*adapters.NotifyOp
 	telling bool
 }
 
 // composed is a presentity that has publications or watches.
 type composed struct {
+	table   *compositor
 	address cpim.Address
 	entity  pidf.URI
 	list    []*publication // in the order in which they were made
 	watches map[adapters.WatchID]struct{}
 	told    *pidf.Presence // the last composition, nil if there was none
+	// toldAt is when all watchers were told; stale that something has changed since, which they are told when alarm rings. changed is the
+	// document that did, nil if one is gone.
+	toldAt  time.Time
+	stale   bool
+	changed *pidf.Presence
+	alarm   alarm
 }
 
 // publication is the event state that one entity-tag names.
 type publication struct {
-	etag  string
-	doc   *pidf.Presence
-	until time.Time
-	timer *time.Timer
+	etag        string
+	doc         *pidf.Presence
+	until, made time.Time
+	timer       *time.Timer
+	record      string // its name in the store
 }
 
 func newCompositor(a *Adapter) *compositor {
-	return &compositor{a: a, users: make(map[cpim.Address]*composed)}
+	return &compositor{
+		a: a, alarms: newAlarms(), users: make(map[cpim.Address]*composed), perWatcher: make(map[cpim.Address]int),
+	}
 }
 
 // newPublished checks the published domains: by domain, whether everyone may watch.
@@ -94,11 +107,13 @@ func (c *compositor) count() int {
 	return c.publications
 }
 
-// stop ends the timers. Publications are soft state: after a restart their user agents get 412, and publish anew (RFC 3903 §5).
+// stop ends the timers. Publications are in the store; without one they end here, and after a restart their user agents get 412, and publish
+// anew (RFC 3903 §5).
 func (c *compositor) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = true
+	c.alarms.stop()
 	for _, u := range c.users {
 		for _, p := range u.list {
 			stopTimers(p.timer)
@@ -116,7 +131,7 @@ func (c *compositor) user(address cpim.Address, create bool) *composed {
 	if err != nil {
 		return nil
 	}
-	u = &composed{address: address, entity: entity, watches: make(map[adapters.WatchID]struct{})}
+	u = &composed{table: c, address: address, entity: entity, watches: make(map[adapters.WatchID]struct{})}
 	c.users[address] = u
 	return u
 }
@@ -124,6 +139,7 @@ func (c *compositor) user(address cpim.Address, create bool) *composed {
 // release forgets a presentity that has nothing left. c.mu is held.
 func (c *compositor) release(u *composed) {
 	if len(u.list) == 0 && len(u.watches) == 0 {
+		c.alarms.set(&u.alarm, u, time.Time{})
 		delete(c.users, u.address)
 	}
 }
@@ -136,9 +152,15 @@ type change struct {
 	doc        *pidf.Presence // nil for a refresh and a removal
 }
 
-// apply does a change wholly or not at all ("PUBLISH requests MUST also be processed atomically", RFC 3903 §6), and returns the new
-// entity-tag. The requests of one Request-URI come here in the order in which they were received, from the goroutine that reads them.
-func (c *compositor) apply(x change) (etag string, ref *Refusal) {
+// applied is what a change came to: the new entity-tag, and what has to be in the store before it is told, if there is one.
+type applied struct {
+	etag, record string
+	octets       []byte
+}
+
+// apply does a change wholly or not at all ("PUBLISH requests MUST also be processed atomically", RFC 3903 §6). The requests of one
+// Request-URI come here in the order in which they were received, from the goroutine that reads them.
+func (c *compositor) apply(x change) (done applied, ref *Refusal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	u := c.user(x.presentity, false)
@@ -150,25 +172,25 @@ func (c *compositor) apply(x change) (etag string, ref *Refusal) {
 	case x.etag != "" && at < 0:
 		// "If no match is found, the ESC MUST reject the publication with a response of 412 (Conditional Request Failed)" (RFC
 		// 3903 §6 step 3).
-		return "", refuse(WhyCondition, 412, phraseOf(412))
+		return done, refuse(WhyCondition, 412, phraseOf(412))
 	case x.etag == "" && x.doc == nil:
-		return "", refuse(WhySyntax, 400, "Bad Request: an initial publication has a body")
+		return done, refuse(WhySyntax, 400, "Bad Request: an initial publication has a body")
 	case c.stopped:
-		return "", refuse(WhyOverload, 503, phraseOf(503))
+		return done, refuse(WhyOverload, 503, phraseOf(503))
 	case x.etag == "" && x.expires > 0 && c.publications >= c.a.limits().Publications:
-		return "", refuse(WhyOverload, 503, phraseOf(503))
+		return done, refuse(WhyOverload, 503, phraseOf(503))
 	case x.etag == "" && x.expires > 0 && u != nil && len(u.list) >= c.a.limits().PublicationsPerUser:
-		return "", refuse(WhyOverload, 403, "Forbidden: too many publications")
+		return done, refuse(WhyOverload, 403, "Forbidden: too many publications")
 	}
 	// An entity-tag is random, so that it "MUST be different from any entity-tag assigned previously" (RFC 3903 §6 step 6).
-	etag = wire.NewTag()
+	done.etag = wire.NewTag()
 	if x.expires == 0 {
 		// "the event state identified by the entity-tag MUST be immediately removed. The ESC MUST NOT store any event state as a
 		// result of such a request" (RFC 3903 §6 step 5).
 		if at >= 0 {
 			c.drop(u, u.list[at])
 		}
-		return etag, nil
+		return done, nil
 	}
 	var p *publication
 	if at >= 0 {
@@ -176,19 +198,70 @@ func (c *compositor) apply(x change) (etag string, ref *Refusal) {
 		stopTimers(p.timer)
 	} else {
 		if u = c.user(x.presentity, true); u == nil {
-			return "", refuse(WhyAddress, 404, phraseOf(404))
+			return done, refuse(WhyAddress, 404, phraseOf(404))
 		}
-		p = &publication{}
+		p = &publication{made: time.Now(), record: storedUploaded + wire.NewTag()}
 		u.list = append(u.list, p)
 		c.publications++
 	}
-	p.etag, p.until = etag, time.Now().Add(x.expires)
+	p.etag, p.until = done.etag, time.Now().Add(x.expires)
 	p.timer = time.AfterFunc(x.expires, func() { c.expire(u, p) })
 	if x.doc != nil {
 		p.doc = x.doc
-		c.compose(u, x.doc)
+		c.news(u, x.doc)
 	}
-	return etag, nil
+	if c.a.keeper != nil {
+		var err error
+		done.record = p.record
+		if done.octets, err = appendUploaded(&uploaded{x.presentity, p.etag, p.until, p.made, p.doc}); err != nil {
+			c.a.unwritten(err)
+		}
+	}
+	return done, nil
+}
+
+// selfWatch is the pair under which the store has what a user published.
+func selfWatch(user cpim.Address) adapters.WatchID {
+	return adapters.WatchID{Watcher: user, Presentity: user}
+}
+
+// resume brings back a publication of an earlier process; its watchers are told by the core's asking. One that has expired meanwhile is
+// forgotten.
+func (c *compositor) resume(s uploaded, record string) error {
+	left := time.Until(s.until)
+	c.mu.Lock()
+	defer c.tell()
+	defer c.mu.Unlock()
+	switch {
+	case !c.serves(s.presentity.Domain()):
+		return errNoPeer
+	case left <= 0:
+		c.a.forget(selfWatch(s.presentity), record)
+		return nil
+	case c.publications >= c.a.limits().Publications:
+		return errFull
+	}
+	u := c.user(s.presentity, true)
+	if u == nil || len(u.list) >= c.a.limits().PublicationsPerUser {
+		return errFull
+	}
+	if slices.ContainsFunc(u.list, func(q *publication) bool { return q.record == record }) {
+		return errTwice
+	}
+	p := &publication{etag: s.etag, doc: s.doc, until: s.until, made: s.made, record: record}
+	p.timer = time.AfterFunc(left, func() { c.expire(u, p) })
+	at, _ := slices.BinarySearchFunc(u.list, p, func(x, y *publication) int { return x.made.Compare(y.made) })
+	u.list = slices.Insert(u.list, at, p)
+	c.publications++
+	c.news(u, p.doc)
+	return nil
+}
+
+// forget drops a record, if there is a store.
+func (a *Adapter) forget(of adapters.WatchID, record string) {
+	if a.keeper != nil {
+		a.keeper.Forget(of, record)
+	}
 }
 
 // expire removes a publication that was not refreshed.
@@ -208,22 +281,57 @@ func (c *compositor) drop(u *composed, p *publication) {
 	stopTimers(p.timer)
 	u.list = slices.DeleteFunc(u.list, func(q *publication) bool { return q == p })
 	c.publications--
-	c.compose(u, nil)
+	c.a.forget(selfWatch(u.address), p.record)
+	c.news(u, nil)
 	c.release(u)
 }
 
-// compose makes the presence of u from its publications and puts it before its watchers. changed is the document that is new. c.mu is
-// held.
+// news notes that u has changed, by the document changed, or because one is gone. Its watchers are told at once, or when the last time is
+// Limits.NotifyInterval ago: "A PA SHOULD NOT generate notifications for a single presentity at a rate of more than once every five
+// seconds" (RFC 3856 §6.10). c.mu is held.
+func (c *compositor) news(u *composed, changed *pidf.Presence) {
+	if len(u.watches) == 0 {
+		u.told, u.stale, u.changed = nil, false, nil
+		return
+	}
+	next := u.toldAt.Add(c.a.limits().NotifyInterval)
+	if !u.toldAt.IsZero() && time.Now().Before(next) {
+		u.stale, u.changed = true, changed
+		c.alarms.set(&u.alarm, u, next)
+		return
+	}
+	c.publish(u, changed)
+}
+
+// publish puts what u is now before all of its watchers. c.mu is held.
+func (c *compositor) publish(u *composed, changed *pidf.Presence) {
+	c.compose(u, changed)
+	u.stale, u.changed, u.toldAt = false, nil, time.Now()
+	for id := range u.watches {
+		c.notices = append(c.notices, &adapters.NotifyOp{
+			Peer: adapters.Peer{Adapter: Name}, Watch: id, Whole: true, State: adapters.WatchActive, Presence: u.told,
+		})
+	}
+}
+
+// ring implements ringer: what was held back is told.
+func (u *composed) ring() {
+	c := u.table
+	c.mu.Lock()
+	if u.stale && !c.stopped && len(u.watches) > 0 {
+		c.publish(u, u.changed)
+	}
+	c.mu.Unlock()
+	c.tell()
+}
+
+// compose makes the presence of u from its publications. changed is the document that is new. c.mu is held.
 //
 // "The mechanism by which the ESC aggregates this information is a matter of local policy" (RFC 3903 §10.3): here it is the union of the
 // documents, in the order in which the publications were made. A tuple that is gone is told as closed once, as pidf.Composer does. The
 // newest timestamp never goes back, because watchers would take the document for outdated (RFC 3863 §6): where the clock of a user agent,
 // or the end of the newest publication, would make it so, the tuple that changed gets the time of the change.
 func (c *compositor) compose(u *composed, changed *pidf.Presence) {
-	if len(u.watches) == 0 {
-		u.told = nil
-		return
-	}
 	docs := make([]*pidf.Presence, len(u.list))
 	for i, p := range u.list {
 		docs[i] = p.doc
@@ -259,10 +367,20 @@ func (c *compositor) compose(u *composed, changed *pidf.Presence) {
 		doc.Tuples[at].Timestamp = datetime.FromTimeDigits(stamp, 6)
 	}
 	u.told = doc
-	for id := range u.watches {
-		c.news = append(c.news, &adapters.NotifyOp{
-			Peer: adapters.Peer{Adapter: Name}, Watch: id, Whole: true, State: adapters.WatchActive, Presence: doc,
-		})
+}
+
+// unwatch forgets a watch of u. c.mu is held.
+func (c *compositor) unwatch(u *composed, id adapters.WatchID) {
+	if _, there := u.watches[id]; !there {
+		return
+	}
+	delete(u.watches, id)
+	c.watches--
+	if c.perWatcher[id.Watcher]--; c.perWatcher[id.Watcher] <= 0 {
+		delete(c.perWatcher, id.Watcher)
+	}
+	if len(u.watches) == 0 {
+		u.told, u.stale, u.changed = nil, false, nil
 	}
 }
 
@@ -274,9 +392,9 @@ func (c *compositor) tell() {
 		return
 	}
 	c.telling = true
-	for len(c.news) > 0 {
-		batch := c.news
-		c.news = nil
+	for len(c.notices) > 0 {
+		batch := c.notices
+		c.notices = nil
 		c.mu.Unlock()
 		for _, op := range batch {
 			c.a.handler.Notify(c.a.base, op)
@@ -295,10 +413,7 @@ func (c *compositor) watch(op *adapters.WatchOp) adapters.WatchStatus {
 	switch op.Verb {
 	case adapters.WatchClose, adapters.WatchCancel:
 		if u := c.user(op.Watch.Presentity, false); u != nil {
-			if _, there := u.watches[op.Watch]; there {
-				delete(u.watches, op.Watch)
-				c.watches--
-			}
+			c.unwatch(u, op.Watch)
 			c.release(u)
 		}
 		return over
@@ -316,24 +431,22 @@ func (c *compositor) watch(op *adapters.WatchOp) adapters.WatchStatus {
 	}
 	_, again := u.watches[op.Watch]
 	if !again {
-		if c.stopped || c.watches >= c.a.limits().Watches {
+		if c.stopped || c.watches >= c.a.limits().Watches || c.perWatcher[op.Watch.Watcher] >= c.a.limits().WatchesPerWatcher {
 			c.release(u)
 			return adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "")}
 		}
 		u.watches[op.Watch] = struct{}{}
 		c.watches++
+		c.perWatcher[op.Watch.Watcher]++
 	}
-	if u.told == nil {
-		news := len(c.news)
-		c.compose(u, nil)
-		c.news = c.news[:news] // nobody but this watcher is to be told
+	if u.told == nil || u.stale {
+		c.compose(u, u.changed) // nobody but this watcher is told; the others are in their time
 	}
 	told := &adapters.NotifyOp{Peer: adapters.Peer{Adapter: Name}, Watch: op.Watch, Whole: true, Presence: u.told}
-	c.news = append(c.news, told)
+	c.notices = append(c.notices, told)
 	if op.Verb == adapters.WatchFetch {
 		if !again {
-			delete(u.watches, op.Watch)
-			c.watches--
+			c.unwatch(u, op.Watch)
 			c.release(u)
 		}
 		return adapters.WatchStatus{Status: adapters.Succeeded()}

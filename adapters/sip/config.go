@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters/sip/passport"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/internal/certs"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -60,9 +62,15 @@ type Config struct {
 	// (RFC 3263 §4.3), true for any other response. It is not called where nothing was learnt: the attempt was cut short, or the fault
 	// is our own. Called from many goroutines; it must not block. nil: nobody is told.
 	Reached func(t resolver.Target, ok bool)
+	// NextHops gives the next hops of an address as they are now, for requests that only time asks for: a refresh, a PUBLISH by name. It
+	// may wait for DNS. nil: those that the core gave last.
+	NextHops NextHops
 	// T1 is the round-trip time estimate of RFC 3261 §17.1.1.1. Zero: 500 ms. Tests shorten it.
 	T1 time.Duration
 }
+
+// NextHops finds the next hops of an address.
+type NextHops func(ctx context.Context, to cpim.Address) ([]resolver.Target, error)
 
 // Limits bounds the tables of watches and the durations that are granted. A zero field means its default; a negative one is
 // refused by New.
@@ -75,6 +83,8 @@ type Limits struct {
 	WatchesPerWatcher int
 	// Refreshes is how many refreshes of our own watches may be under way at once. Default 64; more wait.
 	Refreshes int
+	// Resumes is how many dialogs and publications of an earlier process are refreshed, or ended, a second. Default 200.
+	Resumes int
 	// Publications is how many of SIP users are kept, and of how many users of the other network the presence is published.
 	// PublicationsPerUser is how many of one SIP user are kept. Defaults 10,000 and 16. The next is answered 503 and 403.
 	Publications, PublicationsPerUser int
@@ -100,6 +110,7 @@ func (l *Limits) setDefaults() error {
 		{"Watches", &l.Watches, 100_000},
 		{"WatchesPerWatcher", &l.WatchesPerWatcher, 200},
 		{"Refreshes", &l.Refreshes, 64},
+		{"Resumes", &l.Resumes, 200},
 		{"Publications", &l.Publications, 10_000},
 		{"PublicationsPerUser", &l.PublicationsPerUser, 16},
 	} {

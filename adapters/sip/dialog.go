@@ -22,8 +22,8 @@ const (
 )
 
 // Dialog is the state of one event dialog (RFC 3261 §12), with what a watch needs beside it: everything that must survive a
-// restart so that neither the watch is lost nor a sequence number goes back. It is a plain value that encoding/json or any other
-// encoder can hold. It is pure: no clock, no socket; who owns one must lock around it.
+// restart so that neither the watch is lost nor a sequence number goes back (see storedDialog). It is pure: no clock, no socket; who owns
+// one must lock around it.
 type Dialog struct {
 	Role Role
 	// CallID, LocalTag and RemoteTag identify the dialog (RFC 3261 §12). RemoteTag is "" until the far side has answered.
@@ -47,6 +47,8 @@ type Dialog struct {
 	// State is what the last NOTIFY said. Granted tells that one said "active".
 	State   adapters.WatchState
 	Granted bool
+	// End is why State is terminated, in a record of a dialog whose end was not told when it was written.
+	End adapters.EndReason
 	// Partial tells that presence goes as partial documents where that is shorter (RFC 5263): for a Notifier that the watcher prefers
 	// them, for a Subscriber that we say that we take them. PartialVersion is that of the last one that a Notifier sent.
 	Partial        bool
@@ -90,7 +92,7 @@ func (d *Dialog) check() error {
 	if e, ok := parseEvent(d.Event); !ok || e.kind != eventPresence || e.String() != d.Event {
 		return errors.New("sip: restored dialog: no event of the presence package")
 	}
-	if d.State > adapters.WatchTerminated || len(d.RouteSet) > maxRoutes {
+	if d.State > adapters.WatchTerminated || d.End > adapters.EndInvariant || len(d.RouteSet) > maxRoutes {
 		return errors.New("sip: restored dialog: a state or a route set that there is not")
 	}
 	for _, r := range d.RouteSet {

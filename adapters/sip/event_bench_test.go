@@ -113,9 +113,11 @@ func BenchmarkPublishIn(b *testing.B) {
 			b.Fatal(ref)
 		}
 		x.etag = etag // each but the first modifies the one before
-		if etag, ref = a.compositor.apply(x); ref != nil {
+		done, ref := a.compositor.apply(x)
+		if ref != nil {
 			b.Fatal(ref)
 		}
+		etag = done.etag
 		a.compositor.tell()
 	}
 	a.compositor.stop()

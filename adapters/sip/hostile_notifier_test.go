@@ -121,9 +121,7 @@ func TestRestoredSourceIsCheckedAgain(t *testing.T) {
 	d := *romeoWatchesJuliet()
 	d.Peer, d.Source, d.Transport, d.Expires = "trunk", g.addr().String(), "udp", time.Now().Add(time.Hour)
 	d.RemoteTarget = "sip:romeo@host.example.net"
-	if err := a.Restore([]Dialog{d}); err != nil {
-		t.Fatal(err)
-	}
+	a.Resume([]adapters.Record{recordOf(t, &d)})
 	s := a.Notify(t.Context(), nil, &adapters.NotifyOp{Watch: d.watchID(), State: adapters.WatchActive})
 	if s.Outcome != adapters.Failure || s.Reason != adapters.ReasonDomainNotFound {
 		t.Errorf("%+v", s)

@@ -99,6 +99,7 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part
 		// A NOTIFY that is not the last may have crossed our Expires 0, and confirms nothing of it.
 		s.noticeBy, s.owed = time.Time{}, false
 	}
+	before, until := s.d.State, s.d.Expires
 	if s.fetch && op.State != adapters.WatchTerminated {
 		// One NOTIFY is all that a poll asks for, whatever state the far side gives it.
 		s.finish()
@@ -127,12 +128,15 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part
 		// §4.1.3). A notifier must not lengthen a watch, so only a shorter one changes the refresh.
 		if end := in.opts.Now.Add(op.Duration); op.Duration > 0 && (s.d.Expires.IsZero() || end.Before(s.d.Expires)) {
 			s.d.Expires = end
-			if at := in.opts.Now.Add(refreshAfter(op.Duration)); s.refreshAt.IsZero() || at.Before(s.refreshAt) {
+			if at := in.opts.Now.Add(s.table.a.refreshWait(op.Duration)); s.refreshAt.IsZero() || at.Before(s.refreshAt) {
 				s.refreshAt = at
 			}
 		}
 	}
 	s.schedule()
+	if s.d.State != before || !s.d.Expires.Equal(until) || change != adapters.AuthorizationUnchanged || !s.kept {
+		s.save()
+	}
 	return change, !s.closing, nil
 }
 

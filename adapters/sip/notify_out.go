@@ -214,13 +214,15 @@ func (n *notifying) queue(hops []resolver.Target, s watchState, b *body) *turn {
 	if n.ended {
 		return nil
 	}
-	stopTimers(n.grace)
+	n.graceAt = time.Time{}
 	if len(hops) > 0 {
 		n.hops = hops
 	}
 	now := time.Now()
-	before := n.d.State
+	before, until := n.d.State, n.d.Expires
 	switch {
+	case before == adapters.WatchTerminated: // an end that an earlier process could not tell; nothing can follow it
+		s, b = watchState{state: before, end: n.d.End}, nil
 	case s.state == adapters.WatchTerminated:
 	case n.last:
 		// A poll's NOTIFY "will contain a "Subscription-State" value of "terminated" and a "reason" parameter of
@@ -236,12 +238,13 @@ func (n *notifying) queue(hops []resolver.Target, s watchState, b *body) *turn {
 	}
 	if s.state == adapters.WatchTerminated {
 		n.ended = true
-		n.d.State = s.state
-		stopTimers(n.expiry)
+		n.d.State, n.d.End = s.state, s.end
 	} else if s.hasExpires && now.Add(s.expires).Before(n.d.Expires) {
 		n.d.Expires = now.Add(s.expires) // "MUST NOT be used to lengthen a subscription" (RFC 6665 §4.2.2)
-		stopTimers(n.expiry)
-		n.expiry = n.after(s.expires, n.expire)
+	}
+	n.schedule()
+	if n.d.State != before || !n.d.Expires.Equal(until) {
+		n.save()
 	}
 	if s.state == adapters.WatchPending {
 		b = nil
@@ -292,6 +295,7 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 	var req *wire.Request
 	if err == nil {
 		req, err = writeNotify(&n.d, t.state, b)
+		n.spend()
 	}
 	hops := a.dialogHops(&n.d, a.renewed(n.peer), n.hops)
 	n.mu.Unlock()
@@ -303,6 +307,7 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 	r, st := a.try(ctx, hops, req)
 	n.mu.Lock()
 	n.d.used(req.CSeq)
+	n.spend()
 	n.mu.Unlock()
 	// "If the NOTIFY request fails due to expiration of SIP Timer F (transaction timeout), the notifier SHOULD remove the subscription"; for some
 	// codes it "MUST remove the corresponding subscription" (RFC 6665 §4.2.2).
@@ -372,7 +377,7 @@ func (a *Adapter) try(ctx context.Context, hops []resolver.Target, req *wire.Req
 func (n *notifying) speak() {
 	n.table.a.spawn(func(ctx context.Context) {
 		n.mu.Lock()
-		s := watchState{state: n.d.State}
+		s := watchState{state: n.d.State, end: n.d.End}
 		n.mu.Unlock()
 		st := n.notify(ctx, nil, s, nil)
 		if st.Outcome != adapters.Failure {

@@ -113,8 +113,8 @@ func TestNotifierPartial(t *testing.T) {
 		t.Errorf("after a refresh: diff %v, version %d", d.IsDiff(), d.Version)
 	}
 	// The state outlives a restart: version numbers never go back.
-	for _, d := range a.Dialogs() {
-		if !d.Partial || d.PartialVersion != 6 {
+	for _, n := range a.notifiers.all() {
+		if d := n.d.reserved(); !d.Partial || d.PartialVersion != 6+reserve {
 			t.Errorf("kept: %+v", d)
 		}
 	}

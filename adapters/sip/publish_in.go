@@ -22,14 +22,17 @@ func (c *compositor) take(in *inbound) *Refusal {
 	if ref != nil {
 		return ref
 	}
-	etag, ref := c.apply(x)
+	done, ref := c.apply(x)
 	if ref != nil {
 		return ref
 	}
-	// The answer first: what follows may take its time.
-	c.a.respond(in, answer{code: 200, phrase: phraseOf(200), headers: []wire.Header{
-		{Name: "Expires", Value: itoa(seconds(x.expires))}, {Name: "SIP-ETag", Value: etag},
-	}}, "")
+	// The answer first: what follows may take its time. And not before the store has it: else a crash would leave what was published
+	// before beside what is published then, because the user agent has only the entity-tag of this answer.
+	c.a.afterKept(selfWatch(x.presentity), done.record, done.octets, func() {
+		c.a.respond(in, answer{code: 200, phrase: phraseOf(200), headers: []wire.Header{
+			{Name: "Expires", Value: itoa(seconds(x.expires))}, {Name: "SIP-ETag", Value: done.etag},
+		}}, "")
+	})
 	c.tell()
 	return nil
 }

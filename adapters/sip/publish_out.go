@@ -100,6 +100,8 @@ type publishing struct {
 	until time.Time  // when the server forgets the publication by itself
 	want  time.Duration
 	fails int
+	// resumed tells that it is an earlier process's, and has its turn.
+	resumed bool
 	// leaving tells that nothing is to be published any more, and that it is over once the server has nothing; over that it is.
 	leaving, over bool
 	// again refreshes the publication, or tries again; open keeps the watch open at the core.
@@ -118,7 +120,7 @@ const (
 func (t *publishers) start() {
 	for _, s := range t.servers {
 		for _, u := range s.users {
-			if p := t.join(s, u); p != nil {
+			if p := t.join(s, u); p != nil && !p.resumed {
 				p.reopen()
 			}
 		}
@@ -189,7 +191,66 @@ func (t *publishers) join(s *presenceServer, user cpim.Address) *publishing {
 		watch: adapters.WatchID{Watcher: s.watcher, Presentity: user, Session: wire.NewTag()},
 	}
 	t.byTag[p.watch.Session], t.byPair[pair] = p, p
+	p.save()
 	return p
+}
+
+// resume brings back a user of an earlier process.
+func (t *publishers) resume(u upload) (resuming, error) {
+	s := t.servers[u.watch.Watcher]
+	if s == nil {
+		return nil, errNoPeer
+	}
+	p := &publishing{
+		table: t, server: s, busy: make(chan struct{}, 1), callID: wire.NewCallID(""), tag: wire.NewTag(), want: t.a.limits().Expires,
+		watch: u.watch, etag: u.etag, until: u.until, resumed: true, leaving: u.leaving, fresh: u.leaving,
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	pair := [2]cpim.Address{u.watch.Watcher, u.watch.Presentity}
+	switch {
+	case t.byTag[u.watch.Session] != nil, t.byPair[pair] != nil && !u.leaving:
+		return nil, errTwice
+	case t.stopped || len(t.byTag) >= t.a.limits().Publications:
+		return nil, errFull
+	}
+	t.byTag[u.watch.Session] = p
+	if !u.leaving {
+		t.byPair[pair] = p
+	}
+	return p, nil
+}
+
+func (p *publishing) ends() time.Time { return p.until }
+
+// resume implements resuming: who was leaving goes on to leave; for anybody else the watch is opened, and what the user is by then is
+// published in place of what an earlier process published. Until the core has said what that is, nothing is refreshed: it may not be true
+// any more, and expires.
+func (p *publishing) resume(at time.Time) {
+	p.mu.Lock()
+	leaving := p.leaving
+	if leaving {
+		p.after(time.Until(at))
+	}
+	p.mu.Unlock()
+	if !leaving {
+		p.reopenAfter(time.Until(at))
+	}
+}
+
+// save brings what is kept of p up to date: that it is there, and what the server has of it. What a stop takes back is published anew after
+// a restart. p.mu is held, or p is not known to anybody else.
+func (p *publishing) save() {
+	a := p.table.a
+	if a.keeper == nil || p.over {
+		return
+	}
+	b, err := appendUpload(&upload{watch: p.watch, etag: p.etag, until: p.until, leaving: p.leaving && !a.closing.Load()})
+	if err != nil {
+		a.unwritten(err)
+		return
+	}
+	a.keeper.Save(p.watch, storedPublishing+p.watch.Session, b, nil)
 }
 
 // part keeps p from being joined again: who joins from now on begins anew. It can still be found by its watch's session.
@@ -211,6 +272,9 @@ func (t *publishers) leave(p *publishing) {
 	p.over = true
 	stopTimers(p.again, p.open)
 	p.mu.Unlock()
+	if !t.a.closing.Load() {
+		t.a.forget(p.watch, storedPublishing+p.watch.Session)
+	}
 }
 
 // reopen opens the watch at the core, or keeps it open.
@@ -291,6 +355,7 @@ func (p *publishing) depart() {
 	p.mu.Lock()
 	p.body, p.fresh, p.leaving = nil, true, true
 	stopTimers(p.open)
+	p.save()
 	p.mu.Unlock()
 }
 
@@ -358,6 +423,9 @@ func (p *publishing) bring(ctx context.Context, due bool) adapters.Status {
 	}
 	for range 3 {
 		p.mu.Lock()
+		if p.etag != "" && !time.Now().Before(p.until) {
+			p.etag, p.fresh = "", true // the server has forgotten it
+		}
 		b, fresh, etag, want := p.body, p.fresh, p.etag, p.want
 		if p.over || b == nil && etag == "" || !fresh && !due {
 			p.fresh = false
@@ -417,6 +485,7 @@ func (p *publishing) failure(st adapters.Status) adapters.Status {
 func (p *publishing) settle(r transaction.Result, st adapters.Status, etag string, want time.Duration, sent *body) (done bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.save()
 	stopTimers(p.again)
 	if st.Outcome != adapters.Failure {
 		p.etag, p.fails = "", 0
@@ -435,7 +504,7 @@ func (p *publishing) settle(r transaction.Result, st adapters.Status, etag strin
 			}
 		}
 		p.until = time.Now().Add(granted)
-		p.after(refreshAfter(granted))
+		p.after(p.table.a.refreshWait(granted))
 		return true
 	}
 	switch {

@@ -501,7 +501,7 @@ func TestWebSocketOfAnother(t *testing.T) {
 	first.nc.Close()                     //nolint:errcheck // a test
 	second := connect(local)
 
-	d := a.Dialogs()[0]
+	d := a.notifiers.all()[0].d
 	s := a.Notify(t.Context(), nil, &adapters.NotifyOp{Watch: d.watchID(), State: adapters.WatchActive})
 	if s.Outcome != adapters.Failure {
 		t.Errorf("%+v", s)

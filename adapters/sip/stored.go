@@ -52,6 +52,7 @@ type storedDialog struct {
 	Expires    time.Time `json:"exp"`
 	Confirmed  bool      `json:"confirmed,omitempty"`
 	State      uint8     `json:"state,omitempty"`
+	End        uint8     `json:"end,omitempty"`
 	Granted    bool      `json:"granted,omitempty"`
 	Partial    bool      `json:"partial,omitempty"`
 	PartialSeq uint32    `json:"partialseq,omitempty"`
@@ -89,7 +90,7 @@ func appendDialog(d *Dialog) ([]byte, error) {
 	return json.Marshal(&storedDialog{
 		Version: storedVersion, Role: d.Role, CallID: d.CallID, LocalTag: d.LocalTag, RemoteTag: d.RemoteTag, LocalURI: d.LocalURI,
 		RemoteURI: d.RemoteURI, LocalCSeq: d.LocalCSeq, RemoteCSeq: d.RemoteCSeq, HasRemote: d.HasRemoteCSeq, RouteSet: d.RouteSet,
-		Target: d.RemoteTarget, Contact: d.Contact, Event: d.Event, Expires: storedTime(d.Expires), Confirmed: d.Confirmed, State: uint8(d.State),
+		Target: d.RemoteTarget, Contact: d.Contact, Event: d.Event, Expires: storedTime(d.Expires), Confirmed: d.Confirmed, State: uint8(d.State), End: uint8(d.End),
 		Granted: d.Granted, Partial: d.Partial, PartialSeq: d.PartialVersion, Peer: d.Peer, Source: d.Source, Transport: d.Transport,
 		Watcher: d.Watcher.String(), Presentity: d.Presentity.String(), Session: d.Session,
 	})
@@ -107,7 +108,7 @@ func parseDialog(b []byte) (Dialog, error) {
 	d := Dialog{
 		Role: s.Role, CallID: s.CallID, LocalTag: s.LocalTag, RemoteTag: s.RemoteTag, LocalURI: s.LocalURI, RemoteURI: s.RemoteURI,
 		LocalCSeq: s.LocalCSeq, RemoteCSeq: s.RemoteCSeq, HasRemoteCSeq: s.HasRemote, RouteSet: s.RouteSet, RemoteTarget: s.Target,
-		Contact: s.Contact, Event: s.Event, Expires: storedTime(s.Expires), Confirmed: s.Confirmed, State: adapters.WatchState(s.State), Granted: s.Granted,
+		Contact: s.Contact, Event: s.Event, Expires: storedTime(s.Expires), Confirmed: s.Confirmed, State: adapters.WatchState(s.State), End: adapters.EndReason(s.End), Granted: s.Granted,
 		Partial: s.Partial, PartialVersion: s.PartialSeq, Peer: s.Peer, Source: s.Source, Transport: s.Transport, Session: s.Session,
 	}
 	var err error

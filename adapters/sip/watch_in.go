@@ -19,7 +19,8 @@ const acceptedPresence = pidf.MediaType
 // notifiers holds the dialogs in which SIP watchers are notified: the notifier's role of RFC 6665 §4.2. Its lock guards the tables and
 // is never held while one of their entries' is asked for.
 type notifiers struct {
-	a *Adapter
+	a      *Adapter
+	alarms *alarms
 
 	mu         sync.Mutex
 	byTag      map[string]*notifying // by Dialog.LocalTag, which is the watch's Session too
@@ -28,7 +29,7 @@ type notifiers struct {
 }
 
 func newNotifiers(a *Adapter) *notifiers {
-	return &notifiers{a: a, byTag: make(map[string]*notifying), perWatcher: make(map[cpim.Address]int)}
+	return &notifiers{a: a, alarms: newAlarms(), byTag: make(map[string]*notifying), perWatcher: make(map[cpim.Address]int)}
 }
 
 func (t *notifiers) count() int {
@@ -58,7 +59,7 @@ func (t *notifiers) add(n *notifying) *Refusal {
 	return nil
 }
 
-// remove forgets a dialog; once is enough.
+// remove forgets a dialog, also in the store; once is enough.
 func (t *notifiers) remove(n *notifying) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,6 +72,14 @@ func (t *notifiers) remove(n *notifying) {
 	}
 }
 
+// stop ends the alarms; dialogs stay as they are, and in the store.
+func (t *notifiers) stop() {
+	t.mu.Lock()
+	t.stopped = true
+	t.mu.Unlock()
+	t.alarms.stop()
+}
+
 // all returns the dialogs there are.
 func (t *notifiers) all() []*notifying {
 	t.mu.Lock()
@@ -80,18 +89,6 @@ func (t *notifiers) all() []*notifying {
 		list = append(list, n)
 	}
 	return list
-}
-
-// stop ends the timers; dialogs stay as they are, to be exported.
-func (t *notifiers) stop() {
-	t.mu.Lock()
-	t.stopped = true
-	t.mu.Unlock()
-	for _, n := range t.all() {
-		n.mu.Lock()
-		stopTimers(n.expiry, n.grace)
-		n.mu.Unlock()
-	}
 }
 
 func stopTimers(timers ...*time.Timer) {
@@ -116,10 +113,15 @@ type notifying struct {
 	// silence is when the first of the NOTIFY requests was sent that the watcher has left unanswered one after the other; zero if it
 	// answered the last.
 	silence time.Time
-	// expiry ends the watch in its time; grace sends a NOTIFY if the core does not.
-	expiry, grace *time.Timer
-	sending       bool
-	next          *turn
+	// alarm rings when the watch ends in its time, and at graceAt, when a NOTIFY is sent if the core does not; a zero graceAt is never.
+	// Neither before resumeAt: a dialog of an earlier process waits for its turn.
+	alarm             alarm
+	graceAt, resumeAt time.Time
+	sending           bool
+	next              *turn
+	// kept tells that the dialog is in the store, with sequence numbers up to bound.
+	kept  bool
+	bound uint32
 	// maker makes partial documents where d.Partial; told is when the last document was sent.
 	maker pidf.PartialMaker
 	told  time.Time
@@ -229,11 +231,12 @@ func (t *notifiers) take(in *inbound) *Refusal {
 	if ref = t.add(n); ref != nil {
 		return ref
 	}
-	verb := adapters.WatchOpen
 	if s.expires == 0 {
-		verb = adapters.WatchFetch
+		n.ask(in, adapters.WatchFetch, s, true)
+		return nil
 	}
-	n.ask(in, verb, s, true)
+	// A dialog that was answered must be there after a crash, or its watcher would take the last it was told for true until it refreshes.
+	n.keepFirst(in.opts.Now.Add(s.expires), func() { n.ask(in, adapters.WatchOpen, s, true) })
 	return nil
 }
 
@@ -277,7 +280,7 @@ func (t *notifiers) refresh(in *inbound, s subscribe, tag string) *Refusal {
 	cseq, _ := in.req.CSeq()
 	n.mu.Lock()
 	switch {
-	case n.d.CallID != in.req.CallID() || n.d.RemoteTag != in.req.From().Tag() || n.ended || n.last || n.d.Event != s.event.String():
+	case n.d.CallID != in.req.CallID() || n.d.RemoteTag != in.req.From().Tag() || n.ended || n.last || n.d.State == adapters.WatchTerminated || n.d.Event != s.event.String():
 		n.mu.Unlock()
 		return gone
 	case from.Address != n.d.Watcher || in.peer.Name != n.peer.Name:
@@ -294,7 +297,7 @@ func (t *notifiers) refresh(in *inbound, s subscribe, tag string) *Refusal {
 	// (RFC 5263 §4.4), at once.
 	n.d.Partial = s.form == formPartial
 	n.maker.Reset()
-	n.told = time.Time{}
+	n.told, n.resumeAt = time.Time{}, time.Time{}
 	n.mu.Unlock()
 	s.watcher, s.presentity = from, adapters.Party{Address: n.d.Presentity}
 	verb := adapters.WatchOpen
@@ -348,41 +351,56 @@ func (n *notifying) answered(in *inbound, verb adapters.WatchVerb, s subscribe, 
 		n.d.State = w.State
 	}
 	n.d.Expires = in.opts.Now.Add(granted)
-	stopTimers(n.expiry, n.grace)
+	n.graceAt, n.resumeAt = time.Time{}, time.Time{}
 	wait := graceOpen
 	switch {
 	case verb == adapters.WatchFetch:
 		wait = graceFetch
 	case granted == 0:
 		n.last = true
-	default:
-		n.expiry = n.after(granted, n.expire)
 	}
 	if n.next == nil && !n.sending || !first {
-		n.grace = n.after(wait, n.speak)
+		n.graceAt = time.Now().Add(wait)
 	}
+	n.schedule()
+	n.save()
 }
 
-// after is time.AfterFunc, but not once the table is stopped. n.mu is held.
-func (n *notifying) after(d time.Duration, f func()) *time.Timer {
-	if n.table.a.closing.Load() {
-		return nil
+// schedule sets the alarm for the first of the times that n waits for. n.mu is held.
+func (n *notifying) schedule() {
+	at := n.graceAt
+	if end := n.d.Expires; !n.ended && !n.last && !end.IsZero() && (at.IsZero() || end.Before(at)) {
+		at = end
 	}
-	return time.AfterFunc(d, f)
+	if n.gone {
+		at = time.Time{}
+	} else if !at.IsZero() && at.Before(n.resumeAt) {
+		at = n.resumeAt
+	}
+	n.table.alarms.set(&n.alarm, n, at)
 }
 
-// expire ends a watch that was not refreshed: the core is told, and the watcher by a NOTIFY that is "terminated" with "reason=timeout"
-// (RFC 6665 §4.2.1.4), the core's own if it has one.
-func (n *notifying) expire() {
+// ring implements ringer: it sends the NOTIFY that the core did not, or ends a watch that was not refreshed: the core is told, and the
+// watcher by a NOTIFY that is "terminated" with "reason=timeout" (RFC 6665 §4.2.1.4), the core's own if it has one.
+func (n *notifying) ring() {
 	n.mu.Lock()
-	if n.ended || n.last || n.table.a.closing.Load() || time.Now().Before(n.d.Expires) {
-		n.mu.Unlock()
-		return
+	now := time.Now()
+	switch {
+	case n.gone || n.table.a.closing.Load():
+	case !n.graceAt.IsZero() && !n.graceAt.After(now):
+		n.graceAt = time.Time{}
+		n.schedule()
+		defer n.speak()
+	case !n.ended && !n.last && !n.d.Expires.After(now):
+		n.last = true
+		n.graceAt = now.Add(graceOpen)
+		n.schedule()
+		n.save()
+		defer n.tellClosed()
+	default:
+		n.schedule()
 	}
-	n.last = true
-	n.grace = n.after(graceOpen, n.speak)
 	n.mu.Unlock()
-	n.tellClosed()
 }
 
 // tellClosed tells the core that the watch is over.
@@ -398,7 +416,8 @@ func (n *notifying) tellClosed() {
 func (n *notifying) end() {
 	n.mu.Lock()
 	n.ended, n.gone = true, true
-	stopTimers(n.expiry, n.grace)
+	n.schedule()
+	n.save()
 	n.mu.Unlock()
 	n.table.remove(n)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/pidf"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -17,7 +18,8 @@ import (
 // subscribers holds the dialogs in which SIP presentities are watched: the subscriber's role of RFC 6665 §4.1. Its lock guards the
 // tables and is never held while one of their entries' is asked for.
 type subscribers struct {
-	a *Adapter
+	a      *Adapter
+	alarms *alarms
 	// slots bounds the refreshes under way.
 	slots chan struct{}
 	// ticks counts the timers that fired; tests look at it.
@@ -31,7 +33,7 @@ type subscribers struct {
 
 func newSubscribers(a *Adapter) *subscribers {
 	return &subscribers{
-		a: a, slots: make(chan struct{}, a.limits().Refreshes),
+		a: a, alarms: newAlarms(), slots: make(chan struct{}, a.limits().Refreshes),
 		byTag: make(map[string]*subscribing), byWatch: make(map[adapters.WatchID]*subscribing),
 	}
 }
@@ -105,16 +107,12 @@ func (t *subscribers) all() []*subscribing {
 	return list
 }
 
-// stop ends the timers; dialogs stay as they are, to be exported.
+// stop ends the alarms; dialogs stay as they are, and in the store.
 func (t *subscribers) stop() {
 	t.mu.Lock()
 	t.stopped = true
 	t.mu.Unlock()
-	for _, s := range t.all() {
-		s.mu.Lock()
-		stopTimers(s.timer)
-		s.mu.Unlock()
-	}
+	t.alarms.stop()
 }
 
 // subscribing is one dialog in which a SIP presentity is watched.
@@ -138,9 +136,15 @@ type subscribing struct {
 	// partial is what partial documents have made so far; gaps counts those that did not fit to it.
 	partial pidf.PartialCopy
 	gaps    int
-	// The times that the one timer waits for; zero is none. noticeBy is the end of Timer N.
-	refreshAt, noticeBy time.Time
-	timer               *time.Timer
+	// The times that the alarm waits for; zero is none. noticeBy is the end of Timer N. Nothing is done before resumeAt: a dialog of an
+	// earlier process waits for its turn.
+	refreshAt, noticeBy, resumeAt time.Time
+	alarm                         alarm
+	// record is the name that the dialog has in the store, whatever its tag has become; kept tells that it is there, with sequence numbers
+	// up to bound.
+	record string
+	kept   bool
+	bound  uint32
 }
 
 // Watch implements adapters.Adapter: the subscriber's side of a watch. A SIP watch is also the asking for an authorization (RFC 8048
@@ -192,7 +196,7 @@ func (a *Adapter) open(ctx context.Context, hops []resolver.Target, op *adapters
 	peer := a.peers().toward(hops[0], op.Watch.Presentity.Domain())
 	d.Partial = peer != nil && peer.PartialPresence && !fetch
 	create := func() *subscribing {
-		return &subscribing{table: a.subscribers, watch: op.Watch, fetch: fetch, busy: make(chan struct{}, 1), d: d, peer: peer}
+		return &subscribing{table: a.subscribers, watch: op.Watch, fetch: fetch, busy: make(chan struct{}, 1), d: d, peer: peer, record: storedSubscriber + d.LocalTag}
 	}
 	for {
 		var s *subscribing
@@ -210,7 +214,7 @@ func (a *Adapter) open(ctx context.Context, hops []resolver.Target, op *adapters
 			a.subscribers.leave(s)
 			continue
 		}
-		s.hops, s.want = hops, want
+		s.hops, s.want, s.resumeAt = hops, want, time.Time{}
 		s.mu.Unlock()
 		return s.subscribe(ctx, want, op.Hops)
 	}
@@ -322,6 +326,7 @@ func (s *subscribing) ask(ctx context.Context, want time.Duration, maxForwards i
 		return transaction.Result{}, adapters.Failed(adapters.ReasonNotFound, "The watch is over")
 	}
 	req, err := WriteSubscribe(&s.d, want, maxForwards)
+	s.spend()
 	hops := s.hops
 	if s.d.RemoteTag != "" {
 		hops = a.dialogHops(&s.d, a.renewed(s.peer), s.hops)
@@ -342,6 +347,7 @@ func (s *subscribing) ask(ctx context.Context, want time.Duration, maxForwards i
 	r, st := a.try(ctx, hops, req)
 	s.mu.Lock()
 	s.d.used(req.CSeq)
+	s.spend()
 	s.mu.Unlock()
 	return r, st
 }
@@ -376,14 +382,23 @@ func (s *subscribing) granted(r transaction.Result, st adapters.Status, want tim
 		s.noticeBy = now.Add(s.table.a.timerN)
 	}
 	if granted > 0 && !s.closing {
-		s.refreshAt = now.Add(refreshAfter(granted))
+		s.refreshAt = now.Add(s.table.a.refreshWait(granted))
 	} else {
 		s.refreshAt = time.Time{}
 	}
 	s.schedule()
+	s.save()
 	out.Duration = granted
 	out.State = s.d.State // of the last NOTIFY; a 202 says no more than a 200 (RFC 6665 §8.3.1)
 	return out
+}
+
+// refreshLeast is the shortest wait before what the far side granted is refreshed: one that grants a second must not keep us busy. It is
+// shorter where Limits.MinExpires is.
+const refreshLeast = 5 * time.Second
+
+func (a *Adapter) refreshWait(granted time.Duration) time.Duration {
+	return max(refreshAfter(granted), min(refreshLeast, a.limits().MinExpires/2))
 }
 
 // refreshAfter is when a watch of duration d is refreshed: between 75 and 85 percent of it, so that many that were opened together are
@@ -459,7 +474,8 @@ func (d *Dialog) renew(callID, tag string) {
 func (s *subscribing) close(ctx context.Context, hops []resolver.Target) adapters.WatchStatus {
 	s.mu.Lock()
 	s.closing = true
-	s.refreshAt = time.Time{}
+	s.refreshAt, s.resumeAt = time.Time{}, time.Time{}
+	s.save()
 	if len(hops) > 0 {
 		s.hops = hops
 	}
@@ -482,30 +498,23 @@ func (s *subscribing) close(ctx context.Context, hops []resolver.Target) adapter
 // finish ends s: no timer, not found any more. s.mu is held.
 func (s *subscribing) finish() {
 	s.ended = true
-	stopTimers(s.timer)
+	s.schedule()
+	s.save()
 	s.table.remove(s, s.d.LocalTag)
 }
 
 // schedule sets the timer for the first of the times that s waits for. s.mu is held.
 func (s *subscribing) schedule() {
-	if s.ended || s.table.a.closing.Load() {
-		return
-	}
 	var at time.Time
 	for _, t := range [...]time.Time{s.expiry(), s.refreshAt, s.noticeBy} {
-		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+		if !s.ended && !t.IsZero() && (at.IsZero() || t.Before(at)) {
 			at = t
 		}
 	}
-	if at.IsZero() {
-		return
+	if !at.IsZero() && at.Before(s.resumeAt) {
+		at = s.resumeAt
 	}
-	wait := max(0, time.Until(at))
-	if s.timer == nil {
-		s.timer = time.AfterFunc(wait, s.tick)
-		return
-	}
-	s.timer.Reset(wait)
+	s.table.alarms.set(&s.alarm, s, at)
 }
 
 // expiry is when s is over unless it is refreshed. A poll, and a dialog that was asked to end, have expired at once, and are over with
@@ -517,8 +526,8 @@ func (s *subscribing) expiry() time.Time {
 	return s.d.Expires
 }
 
-// tick does what is due.
-func (s *subscribing) tick() {
+// ring implements ringer: it does what is due.
+func (s *subscribing) ring() {
 	s.table.ticks.Add(1)
 	s.mu.Lock()
 	now := time.Now()
@@ -554,10 +563,19 @@ func (s *subscribing) refresh(ctx context.Context) {
 		return
 	}
 	s.mu.Lock()
-	want, over := s.want, s.ended || s.closing
+	want, over, closing := s.want, s.ended || s.left, s.closing
 	s.mu.Unlock()
-	if over {
+	switch {
+	case over:
 		return
+	case closing: // which an earlier process could not say
+		s.subscribe(ctx, 0, 0)
+		return
+	}
+	if hops := s.table.a.hopsNow(ctx, s.watch.Presentity); len(hops) > 0 {
+		s.mu.Lock()
+		s.hops = hops
+		s.mu.Unlock()
 	}
 	st := s.subscribe(ctx, want, 0)
 	if st.Outcome != adapters.Failure || st.State != adapters.WatchTerminated {
@@ -568,6 +586,18 @@ func (s *subscribing) refresh(ctx context.Context) {
 		op.End, op.Change = adapters.EndRejected, adapters.AuthorizationRefused
 	}
 	s.tell(op)
+}
+
+// hopsNow is Config.NextHops, none where that is unknown.
+func (a *Adapter) hopsNow(ctx context.Context, to cpim.Address) []resolver.Target {
+	if a.nextHops == nil {
+		return nil
+	}
+	hops, err := a.nextHops(ctx, to)
+	if err != nil {
+		a.log.Debug().Str("domain", to.Domain()).Str("fault", clip(err.Error())).Msg("no next hops were found for a refresh")
+	}
+	return hops
 }
 
 // tell tells the core what became of the watch.

@@ -2,67 +2,14 @@ package sip
 
 import (
 	"context"
-	"encoding/json"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
-	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
-
-func TestRestore(t *testing.T) {
-	a, c := start(t, nil)
-	g := udpAgent(t, a)
-	seen := map[string]bool{}
-	r, id := establish(t, g, c, seen)
-	sub := open(t, a, c, g, seen, "600")
-	b, err := json.Marshal(a.Dialogs())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), wait)
-	defer cancel()
-	if err := a.Shutdown(ctx); err != nil {
-		t.Fatal(err)
-	}
-
-	var dialogs []Dialog
-	if err := json.Unmarshal(b, &dialogs); err != nil || len(dialogs) != 2 {
-		t.Fatalf("%v %s", err, b)
-	}
-	a, c = start(t, nil)
-	if err := a.Restore(dialogs); err != nil {
-		t.Fatal(err)
-	}
-	g.to = a.Addrs()[0].Address
-
-	// Neither is lost, and no sequence number goes back.
-	done := notify(a, g, adapters.NotifyOp{Watch: id, State: adapters.WatchActive})
-	m := g.request("NOTIFY", seen)
-	fields(t, m, map[string]string{"CSeq": "2 NOTIFY", "Call-ID": "watch-1"})
-	g.answer(m, wire.Response{Code: 200})
-	next(t, done, "outcome")
-	if got := g.ask(within(r, "7", "600")); got.StatusCode() != 500 {
-		t.Errorf("an old sequence number after the restart: %d", got.StatusCode())
-	}
-	if got := g.ask(notifyText(sub, "agent", "1", "active", "")); got.StatusCode() != 500 {
-		t.Errorf("an old sequence number after the restart: %d", got.StatusCode())
-	}
-	if got := g.ask(notifyText(sub, "agent", "2", "active", "")); got.StatusCode() != 200 {
-		t.Errorf("%d %s", got.StatusCode(), got.ReasonPhrase())
-	}
-	if op := next(t, c.notices, "notification"); op.Change != adapters.AuthorizationUnchanged {
-		t.Errorf("%+v: granted twice", op)
-	}
-	dialogs[0].CallID = ""
-	dialogs[1].Peer = "nobody"
-	if err := a.Restore(dialogs[:1]); err == nil {
-		t.Error("a spoilt dialog was taken")
-	}
-}
 
 func TestNextHop(t *testing.T) {
 	a, _ := start(t, nil)
@@ -131,10 +78,10 @@ func TestShutdownLeavesNothing(t *testing.T) {
 	}
 	a.spawn(func(context.Context) { t.Error("work was begun after Shutdown") })
 	for _, n := range a.notifiers.all() {
-		n.expire()
+		n.ring()
 	}
 	for _, s := range a.subscribers.all() {
-		s.tick()
+		s.ring()
 	}
 	if n := len(c.notices); n > 0 {
 		t.Errorf("the core was told %d things after Shutdown", n)

@@ -1,0 +1,128 @@
+package sip
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+)
+
+// What outlives the process: the dialogs of both roles, what user agents have published here, and whose presence is published to presence
+// servers. Each is a record of its own, written when something in it changes that the far side would notice (see reserve for what changes
+// with each request), and forgotten when it is over. Polls are not kept.
+
+var _ adapters.Keeping = (*Adapter)(nil)
+
+// Keep implements adapters.Keeping.
+func (a *Adapter) Keep(k adapters.Keeper) { a.keeper = k }
+
+// keptWait is how long an answer waits for the store. One that takes longer is not waited for: what is answered then lives on as far as the
+// process does.
+const keptWait = 2 * time.Second
+
+// afterKept saves a record and then calls f, once, from any goroutine; at once without a store. No lock of f's may be held.
+func (a *Adapter) afterKept(of adapters.WatchID, name string, octets []byte, f func()) {
+	if a.keeper == nil || octets == nil {
+		f()
+		return
+	}
+	var once sync.Once
+	late := time.AfterFunc(keptWait, func() { once.Do(f) })
+	a.keeper.Save(of, name, octets, func(error) { // an error is the gateway's to log; it tries again by itself
+		late.Stop()
+		once.Do(f)
+	})
+}
+
+// unwritten logs that a record could not be made, which only a defect or a document without a printed form can cause.
+func (a *Adapter) unwritten(err error) {
+	a.log.Warn().Str("fault", clip(err.Error())).Msg("what should be kept over a restart cannot be written")
+}
+
+// record is n's record, nil if it cannot be made. n.mu is held.
+func (n *notifying) record() []byte {
+	r := n.d.reserved()
+	b, err := appendDialog(&r)
+	if err != nil {
+		n.table.a.unwritten(err)
+		return nil
+	}
+	n.bound = r.LocalCSeq
+	return b
+}
+
+func (n *notifying) name() string { return storedNotifier + n.d.LocalTag }
+
+// keepFirst saves a new dialog that lasts until then, and goes on with f when it is safe.
+func (n *notifying) keepFirst(until time.Time, f func()) {
+	a := n.table.a
+	if a.keeper == nil {
+		f()
+		return
+	}
+	n.mu.Lock()
+	n.d.Expires, n.kept = until, true
+	b := n.record()
+	n.mu.Unlock()
+	a.afterKept(n.d.watchID(), n.name(), b, f)
+}
+
+// save brings what is kept of n up to date. n.mu is held.
+func (n *notifying) save() {
+	k := n.table.a.keeper
+	switch {
+	case k == nil || !n.kept:
+	case n.gone || n.last:
+		// Over, or the watcher's own wish or its silence: nothing would be told after a restart that it does not expect.
+		n.kept = false
+		k.Forget(n.d.watchID(), n.name())
+	default:
+		if b := n.record(); b != nil {
+			k.Save(n.d.watchID(), n.name(), b, nil)
+		}
+	}
+}
+
+// spend reserves sequence numbers anew when half of them are used. n.mu is held.
+func (n *notifying) spend() {
+	if n.kept && runsOut(n.d.LocalCSeq, n.bound) {
+		n.save()
+	}
+}
+
+// save brings what is kept of s up to date. A dialog that is to end is kept until the far side has been told. s.mu is held.
+func (s *subscribing) save() {
+	k := s.table.a.keeper
+	switch {
+	case k == nil || s.fetch:
+	case s.ended:
+		if s.kept {
+			s.kept = false
+			k.Forget(s.watch, s.record)
+		}
+	case s.d.RemoteTag == "": // none yet
+	default:
+		r := s.d.reserved()
+		if s.closing {
+			r.State = adapters.WatchTerminated
+		}
+		b, err := appendDialog(&r)
+		if err != nil {
+			s.table.a.unwritten(err)
+			return
+		}
+		s.kept, s.bound = true, r.LocalCSeq
+		k.Save(s.watch, s.record, b, nil)
+	}
+}
+
+// spend is that of notifying. s.mu is held.
+func (s *subscribing) spend() {
+	if s.kept && runsOut(s.d.LocalCSeq, s.bound) {
+		s.save()
+	}
+}
+
+// errRecordName is of a record whose name says that it is something else than it is.
+var errRecordName = errors.New("sip: a record of another kind than its name says")
