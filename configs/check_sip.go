@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+
+	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
 func (k *checker) sip() {
@@ -111,8 +113,8 @@ func (k *checker) publishTo() {
 		case n >= 0 && p.As != "" && !slices.Contains(k.SIP.Peers[n].Domains, p.As.Domain()):
 			k.fault(at, string(p.As.Domain())+" is no domain of the peer "+string(p.Peer), "write a mailbox in one of its domains")
 		}
-		if _, ok := p.To.Static.Target("example.invalid"); !ok && p.To != (NextHop{}) {
-			k.fault(index("sip.publish_to", i, "to"), quoted(p.To.String())+" is no SIP next hop with an IP address", `write as in "sip:192.0.2.7:5060;transport=tcp"`)
+		if p.To != (NextHop{}) && (p.To.Component != "" || p.To.Static.Protocol() != resolver.SIP) {
+			k.fault(index("sip.publish_to", i, "to"), quoted(p.To.String())+" is no SIP next hop", `write as in "sip:192.0.2.7:5060;transport=tcp" or "sip:ps.example.net"`)
 		}
 	}
 }

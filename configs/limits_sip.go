@@ -53,6 +53,9 @@ type SIPLimits struct {
 	WatchesPerWatcher Count `yaml:"watches_per_watcher" default:"200" min:"1" max:"100000"`
 	// The refreshes of our own watches under way at once. More wait.
 	Refreshes Count `yaml:"refreshes" default:"64" min:"1" max:"10000"`
+	// The watches and publications of before a restart that are refreshed, or ended, a second, those that end first at first. The more, the
+	// sooner is what changed meanwhile known; the fewer, the less do the other servers notice of a restart.
+	Resumes Count `yaml:"resumes" default:"200" min:"1" max:"10000"`
 	// The publications of SIP users, of at most 16 KiB each. The next PUBLISH is answered 503.
 	Publications Count `yaml:"publications" default:"10000" min:"1" max:"1000000"`
 	// The publications of one SIP user, which has one for each of its devices. The next is answered 403.

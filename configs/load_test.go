@@ -236,10 +236,10 @@ func TestParseFaults(t *testing.T) {
 		{"nobody publishes", "xmpp:\n", "  published:\n    - {domain: example.com, authorize: everyone}\nxmpp:\n", []string{
 			`f:10:16: sip.published[0].domain: no peer may send as example.com, so nobody can publish there; write it under the domains of a peer in sip.peers`,
 		}},
-		{"published to whom", "xmpp:\n", "  publish_to:\n    - {peer: prox, to: \"sip:ps.example.net\", as: presence@example.com, users: [juliet]}\nxmpp:\n", []string{
+		{"published to whom", "xmpp:\n", "  publish_to:\n    - {peer: prox, to: \"xmpp:ps.example.net\", as: presence@example.com, users: [juliet]}\nxmpp:\n", []string{
 			`f:10:14: sip.publish_to[0].peer: there is no peer "prox"; write a name under sip.peers`,
-			`f:10:24: sip.publish_to[0].to: "sip:ps.example.net" is no SIP next hop with an IP address; write as in "sip:192.0.2.7:5060;transport=tcp"`,
-			`f:10:80: sip.publish_to[0].users[0]: "juliet" is no mailbox; write as in presence@example.net`,
+			`f:10:24: sip.publish_to[0].to: "xmpp:ps.example.net" is no SIP next hop; write as in "sip:192.0.2.7:5060;transport=tcp" or "sip:ps.example.net"`,
+			`f:10:81: sip.publish_to[0].users[0]: "juliet" is no mailbox; write as in presence@example.net`,
 		}},
 		{"published as whom", "xmpp:\n", "  publish_to:\n    - {peer: proxy, to: \"sip:192.0.2.7\", as: presence@example.com}\nxmpp:\n", []string{
 			`f:10:46: sip.publish_to[0].as: example.com is no domain of the peer proxy; write a mailbox in one of its domains`,

@@ -47,7 +47,7 @@ type Signer struct {
 type PublishTo struct {
 	// The peer that the server is: a name under sip.peers.
 	Peer Name `yaml:"peer" required:"true" example:"example-net-proxy"`
-	// Where PUBLISH requests go: an IP address, as in a route's next hops.
+	// Where PUBLISH requests go, as in a route's next hops: an IP address, or a name that is looked up each time.
 	To NextHop `yaml:"to" required:"true" example:"sip:127.0.0.1:5070;transport=udp"`
 	// The name by which the gateway watches XMPP users for it, in a domain of the peer's. Each user is asked whether this watcher may
 	// see the presence, and nothing is published of one who refuses.

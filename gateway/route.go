@@ -101,6 +101,21 @@ func (g *Gateway) admitAddresses(from *side, sender, recipient cpim.Address) (*r
 	return to, adapters.Status{}
 }
 
+// NextHops returns where traffic for an address goes now, for an adapter that has to send without having been asked to: a refresh. It may
+// wait for DNS. The error is the resolver's, or that there is no route.
+func (g *Gateway) NextHops(ctx context.Context, to cpim.Address) ([]resolver.Target, error) {
+	r := g.routeOf(to.Domain())
+	switch {
+	case r == nil:
+		return nil, errNoRoute
+	case len(r.hops) > 0:
+		return r.hops, nil
+	}
+	return g.resolve(ctx, r, to)
+}
+
+var errNoRoute = errors.New("gateway: the domain has no route")
+
 // nextHops returns where r's traffic for to goes: its static next hops, or what the resolver finds before deadline.
 func (g *Gateway) nextHops(ctx context.Context, r *route, to cpim.Address, deadline time.Time) ([]resolver.Target, adapters.Status) {
 	if r == nil {

@@ -23,8 +23,10 @@ import (
 type PublishTo struct {
 	// Peer is the name of the peer that the server is.
 	Peer string
-	// Hop is where PUBLISH requests go, straight.
+	// Hop is where PUBLISH requests go, straight; the zero value where Lookup is set.
 	Hop resolver.Target
+	// Lookup finds where they go, each time, if the server is named by its domain. It may wait for DNS. nil: Hop is meant.
+	Lookup func(context.Context) ([]resolver.Target, error)
 	// Watcher is the mailbox of the watcher, in a domain of the peer's: "presence@example.net".
 	Watcher string
 	// Users are the mailboxes of those who are asked at the start. Anybody else joins by watching Watcher, and leaves by cancelling.
@@ -45,7 +47,7 @@ type publishers struct {
 // presenceServer is a PublishTo, checked.
 type presenceServer struct {
 	peer    *Peer
-	hop     resolver.Target
+	hops    func(context.Context) ([]resolver.Target, error)
 	watcher cpim.Address
 	users   []cpim.Address
 }
@@ -57,13 +59,17 @@ func newPublishers(a *Adapter, list []PublishTo, known *peers) (*publishers, err
 	}
 	var errs []error
 	for _, p := range list {
-		s := &presenceServer{peer: known.named(p.Peer), hop: p.Hop}
+		s := &presenceServer{peer: known.named(p.Peer), hops: p.Lookup}
+		if s.hops == nil {
+			straight := []resolver.Target{p.Hop}
+			s.hops = func(context.Context) ([]resolver.Target, error) { return straight, nil }
+		}
 		var err error
 		if s.watcher, err = cpim.ParseAddress("pres:" + p.Watcher); err != nil {
 			errs = append(errs, fmt.Errorf("sip: publish as %q: %w", p.Watcher, err))
 			continue
 		}
-		if s.peer == nil || p.Hop.Protocol() != resolver.SIP {
+		if s.peer == nil || p.Lookup == nil && p.Hop.Protocol() != resolver.SIP {
 			errs = append(errs, fmt.Errorf("sip: publish as %q: no such peer, or no next hop", p.Watcher))
 		}
 		if t.servers[s.watcher] != nil {
@@ -445,7 +451,11 @@ func (p *publishing) bring(ctx context.Context, due bool) adapters.Status {
 		if err != nil {
 			return adapters.Failed(adapters.ReasonAddressMalformed, "")
 		}
-		r, st := p.table.a.try(ctx, []resolver.Target{p.server.hop}, p.outside(req))
+		hops, err := p.server.hops(ctx)
+		if err != nil && len(hops) == 0 {
+			p.table.a.log.Warn().Str("peer", p.server.peer.Name).Str("fault", clip(err.Error())).Msg("the presence server was not found; it is looked for again")
+		}
+		r, st := p.table.a.try(ctx, hops, p.outside(req))
 		p.cseq = max(p.cseq, req.CSeq) // a challenged request was sent again with the next
 		if p.settle(r, st, etag, want, sent) {
 			return p.failure(st)

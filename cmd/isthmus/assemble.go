@@ -13,6 +13,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters/sip"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
 	"github.com/isthmus-gateway/isthmus/configs"
+	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/gateway"
 	"github.com/isthmus-gateway/isthmus/gateway/store"
 	"github.com/isthmus-gateway/isthmus/internal/admin"
@@ -65,6 +66,7 @@ func assemble(cfg *configs.Config, with surroundings) (*assembly, error) {
 
 func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 	var sides []adapters.Adapter
+	publishedByName := false
 	var err error
 	if a.certs, err = openCertificates(cfg, with); err != nil {
 		return err
@@ -76,6 +78,8 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 			return err
 		}
 		c.Reached, c.Load, c.DialControl, c.AllowAddr = a.reached, a.load, a.guard.Control, a.guard.AllowAddr
+		c.NextHops = a.nextHops
+		publishedByName = a.findServers(cfg, &c)
 		if a.sip, err = sip.New(c); err != nil {
 			return err
 		}
@@ -85,6 +89,7 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 	if err != nil {
 		return err
 	}
+	byName = byName || publishedByName
 	if cfg.XMPP.Used() {
 		c := xmppConfig(cfg, with)
 		if cfg.XMPP.Server.Used() {
@@ -206,6 +211,25 @@ func (a *assembly) reached(t resolver.Target, ok bool) {
 	default:
 		names.Failed(t)
 	}
+}
+
+// nextHops is gateway.NextHops of the gateway, which was made after the adapter.
+func (a *assembly) nextHops(ctx context.Context, to cpim.Address) ([]resolver.Target, error) {
+	return a.gateway.NextHops(ctx, to)
+}
+
+// findServers has the presence servers that are named by a domain looked up each time; it tells whether there are any. The resolver is made
+// after the adapter, and before anything is published.
+func (a *assembly) findServers(cfg *configs.Config, c *sip.Config) (byName bool) {
+	for i, p := range cfg.SIP.PublishTo {
+		domain := string(p.As.Domain())
+		if _, ok := p.To.Static.Target(domain); ok {
+			continue
+		}
+		byName = true
+		c.PublishTo[i].Lookup = func(ctx context.Context) ([]resolver.Target, error) { return a.names.Static(ctx, p.To.Static, domain) }
+	}
+	return byName
 }
 
 // load is how much of what comes in is too much for the gateway, which was made after the adapter.

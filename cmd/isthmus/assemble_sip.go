@@ -15,7 +15,7 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 	c := sip.Config{
 		SentBy: string(cfg.SIP.Advertise),
 		Limits: sip.Limits{
-			Watches: l.Watches.Int(), WatchesPerWatcher: l.WatchesPerWatcher.Int(), Refreshes: l.Refreshes.Int(),
+			Watches: l.Watches.Int(), WatchesPerWatcher: l.WatchesPerWatcher.Int(), Refreshes: l.Refreshes.Int(), Resumes: l.Resumes.Int(),
 			Publications: l.Publications.Int(), PublicationsPerUser: l.PublicationsPerUser.Int(),
 			NotifyInterval: l.NotifyInterval.Std(),
 			MinExpires:     l.MinExpires.Std(), MaxExpires: l.MaxExpires.Std(), Expires: l.Expires.Std(),
@@ -48,7 +48,7 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 	}
 	for _, p := range cfg.SIP.PublishTo {
 		to := sip.PublishTo{Peer: string(p.Peer), Watcher: string(p.As)}
-		to.Hop, _ = p.To.Static.Target(string(p.As.Domain())) // checked with the configuration
+		to.Hop, _ = p.To.Static.Target(string(p.As.Domain())) // a name is looked up: see findServers
 		for _, u := range p.Users {
 			to.Users = append(to.Users, string(u))
 		}
