@@ -166,7 +166,7 @@ func appendUploaded(u *uploaded) ([]byte, error) {
 		return nil, err
 	}
 	return json.Marshal(&storedPublication{
-		Version: storedVersion, Presentity: u.presentity.String(), ETag: u.etag, Until: storedTime(u.until), Order: storedTime(u.made), Document: string(doc),
+		Version: storedVersion, Presentity: u.presentity.String(), ETag: u.etag, Until: storedTime(u.until), Order: u.made.Round(0).UTC(), Document: string(doc),
 	})
 }
 
@@ -181,7 +181,7 @@ func parseUploaded(b []byte) (u uploaded, err error) {
 	if u.presentity, _, err = storedPair(s.Presentity, s.Presentity); err != nil {
 		return u, err
 	}
-	u.etag, u.until, u.made = s.ETag, storedTime(s.Until), storedTime(s.Order)
+	u.etag, u.until, u.made = s.ETag, storedTime(s.Until), s.Order.UTC()
 	if u.doc, err = pidf.Parse([]byte(s.Document)); err != nil {
 		return u, err
 	}
