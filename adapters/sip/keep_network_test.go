@@ -147,7 +147,8 @@ func TestDialogsGoOnAfterACrash(t *testing.T) {
 	if op := next(t, c.notices, "notification"); op.Change != adapters.AuthorizationUnchanged {
 		t.Errorf("an approval was told twice: %+v", op)
 	}
-	// In its turn the watch is refreshed, in the same dialog.
+	// The core asks for what it knows of, and the watch is refreshed in the same dialog.
+	asked := watchRomeo(a, g, adapters.WatchOpen)
 	for {
 		m = g.readRequest(seen)
 		if m.Method() == "SUBSCRIBE" {
@@ -158,6 +159,8 @@ func TestDialogsGoOnAfterACrash(t *testing.T) {
 	if m.CallID() != sub.CallID() || m.From().Tag() != sub.From().Tag() || m.To().Tag() != "agent" || number(t, m) <= number(t, sub) {
 		t.Errorf("the refresh after the restart:\n%s", m.Raw())
 	}
+	g.answer(m, wire.Response{Code: 200, Headers: []wire.Header{{Name: "Expires", Value: "600"}}})
+	next(t, asked, "outcome")
 	if n := len(l.all()); n != 2 {
 		t.Errorf("%d records", n)
 	}
@@ -268,7 +271,7 @@ func romeosDialog(g *agent, left time.Duration) Dialog {
 // A watch that its presentity's side has given up meanwhile is opened anew (RFC 6665 §4.1.2.2); one that has expired is the core's to open.
 func TestResumedWatchIsRefreshed(t *testing.T) {
 	g := lonelyAgent(t)
-	d := romeosDialog(g, time.Hour)
+	d := romeosDialog(g, 3*time.Second)
 	_, c, l := startKept(t, []adapters.Record{recordOf(t, &d)}, func(cfg *Config) {
 		cfg.NextHops = func(context.Context, cpim.Address) ([]resolver.Target, error) { return []resolver.Target{g.hop()}, nil }
 	})
@@ -565,11 +568,31 @@ func TestPublishedToGoesOnAfterACrash(t *testing.T) {
 // A refresh after months goes where the domain's next hops are now.
 func TestRefreshAsksForNextHops(t *testing.T) {
 	g := lonelyAgent(t)
-	d := romeosDialog(g, time.Hour)
+	d := romeosDialog(g, 2*time.Second)
 	d.RemoteTarget = "sip:romeo@phone.example.net"
 	startKept(t, []adapters.Record{recordOf(t, &d)}, func(cfg *Config) {
 		cfg.NextHops = func(context.Context, cpim.Address) ([]resolver.Target, error) { return []resolver.Target{g.hop()}, nil }
 	})
 	m := g.readRequest(map[string]bool{})
 	fields(t, m, map[string]string{"CSeq": strconv.Itoa(1501) + " SUBSCRIBE"})
+}
+
+// A dialog that only we know of is not kept up for ever: nobody would hear of what it brings.
+func TestUnclaimedDialogEnds(t *testing.T) {
+	g := lonelyAgent(t)
+	d := romeosDialog(g, time.Hour)
+	a, c, l := startKept(t, []adapters.Record{recordOf(t, &d)}, nil)
+	s := a.subscribers.all()[0]
+	s.mu.Lock()
+	if s.claimBy.IsZero() {
+		t.Error("it is taken for claimed")
+	}
+	s.claimBy, s.refreshAt, s.resumeAt = time.Now(), time.Now(), time.Time{}
+	s.schedule()
+	s.mu.Unlock()
+	m := g.readRequest(map[string]bool{})
+	fields(t, m, map[string]string{"CSeq": "1501 SUBSCRIBE", "Expires": "0", "Call-ID": "sub-1"})
+	g.answer(m, wire.Response{Code: 481})
+	until(t, "the record is forgotten", func() bool { return len(l.all()) == 0 })
+	c.quiet(t)
 }

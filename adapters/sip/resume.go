@@ -180,12 +180,21 @@ func (a *Adapter) resumeSubscriber(d Dialog, record string) (resuming, error) {
 
 func (s *subscribing) ends() time.Time { return s.d.Expires }
 
-// resume implements resuming: the watch is refreshed in its turn, however long it would last, because the presentity's side may have given
-// it up while nobody answered it, and what it says then is news; the end that was not said is said.
+// resume implements resuming: the watch is refreshed in its time, and not before its turn; the end that was not said is said. The core asks for
+// each watch that it knows of anew, and that is when the presentity's side says what it has said meanwhile.
 func (s *subscribing) resume(at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refreshAt, s.resumeAt = at, at
+	s.resumeAt, s.claimBy = at, at.Add(claimTime)
+	if s.refreshAt = at; !s.closing {
+		if left := time.Until(s.d.Expires); left > 0 {
+			s.refreshAt = time.Now().Add(refreshAfter(left))
+		}
+	}
 	s.spend()
 	s.schedule()
 }
+
+// claimTime is how long a dialog of an earlier process is kept up that the core does not ask for: with a crash at the wrong moment it has none
+// of its own for it. It is longer than the core takes to ask for all.
+const claimTime = 24 * time.Hour

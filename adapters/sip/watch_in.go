@@ -280,7 +280,7 @@ func (t *notifiers) refresh(in *inbound, s subscribe, tag string) *Refusal {
 	cseq, _ := in.req.CSeq()
 	n.mu.Lock()
 	switch {
-	case n.d.CallID != in.req.CallID() || n.d.RemoteTag != in.req.From().Tag() || n.ended || n.last || n.d.State == adapters.WatchTerminated || n.d.Event != s.event.String():
+	case n.d.CallID != in.req.CallID() || n.d.RemoteTag != in.req.From().Tag() || n.over() || n.d.Event != s.event.String():
 		n.mu.Unlock()
 		return gone
 	case from.Address != n.d.Watcher || in.peer.Name != n.peer.Name:
@@ -366,10 +366,15 @@ func (n *notifying) answered(in *inbound, verb adapters.WatchVerb, s subscribe, 
 	n.save()
 }
 
+// over tells that the watch has ended or ends with the NOTIFY that comes next. n.mu is held.
+func (n *notifying) over() bool {
+	return n.ended || n.last || n.d.State == adapters.WatchTerminated
+}
+
 // schedule sets the alarm for the first of the times that n waits for. n.mu is held.
 func (n *notifying) schedule() {
 	at := n.graceAt
-	if end := n.d.Expires; !n.ended && !n.last && !end.IsZero() && (at.IsZero() || end.Before(at)) {
+	if end := n.d.Expires; !n.over() && !end.IsZero() && (at.IsZero() || end.Before(at)) {
 		at = end
 	}
 	if n.gone {
@@ -391,7 +396,7 @@ func (n *notifying) ring() {
 		n.graceAt = time.Time{}
 		n.schedule()
 		defer n.speak()
-	case !n.ended && !n.last && !n.d.Expires.After(now):
+	case !n.over() && !n.d.Expires.After(now):
 		n.last = true
 		n.graceAt = now.Add(graceOpen)
 		n.schedule()

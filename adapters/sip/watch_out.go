@@ -138,6 +138,8 @@ type subscribing struct {
 	// earlier process waits for its turn.
 	refreshAt, noticeBy, resumeAt time.Time
 	alarm                         alarm
+	// claimBy is when a dialog of an earlier process ends that the core has not asked for; zero for one that it has.
+	claimBy time.Time
 	// record is the name that the dialog has in the store, whatever its tag has become; kept tells that it is there, with sequence numbers
 	// up to bound.
 	record string
@@ -212,7 +214,7 @@ func (a *Adapter) open(ctx context.Context, hops []resolver.Target, op *adapters
 			a.subscribers.leave(s)
 			continue
 		}
-		s.hops, s.want, s.resumeAt = hops, want, time.Time{}
+		s.hops, s.want, s.resumeAt, s.claimBy = hops, want, time.Time{}, time.Time{}
 		s.mu.Unlock()
 		return s.subscribe(ctx, want, op.Hops)
 	}

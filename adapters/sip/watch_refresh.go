@@ -84,6 +84,11 @@ func (s *subscribing) refresh(ctx context.Context) {
 		return
 	}
 	s.mu.Lock()
+	if !s.claimBy.IsZero() && !time.Now().Before(s.claimBy) {
+		s.closing = true
+		s.save()
+		s.table.leave(s)
+	}
 	want, over, closing := s.want, s.ended || s.left, s.closing
 	s.mu.Unlock()
 	switch {
