@@ -227,7 +227,9 @@ func (a *assembly) findServers(cfg *configs.Config, c *sip.Config) (byName bool)
 			continue
 		}
 		byName = true
-		c.PublishTo[i].Lookup = func(ctx context.Context) ([]resolver.Target, error) { return a.names.Load().Static(ctx, p.To.Static, domain) }
+		c.PublishTo[i].Lookup = func(ctx context.Context) ([]resolver.Target, error) {
+			return a.names.Load().Static(ctx, p.To.Static, domain)
+		}
 	}
 	return byName
 }
