@@ -28,11 +28,12 @@ type Adapter struct {
 
 	servers *servers // nil without server-to-server
 
-	since   time.Time
-	answers *brake
-	caps    *capsCache
-	talks   *conversations
-	lapses  lapses
+	since    time.Time
+	answers  *brake
+	caps     *capsCache
+	talks    *conversations
+	lapses   lapses
+	personal *personal
 
 	h      adapters.Handler
 	base   context.Context // of every inbound operation; ends when the adapter stops
@@ -57,7 +58,7 @@ func New(c Config) (*Adapter, error) {
 	}
 	a := &Adapter{log: c.Logger, tap: c.Tap, dial: (&net.Dialer{}).DialContext, stopped: make(chan struct{})}
 	a.base, a.cancel = context.WithCancel(context.Background())
-	a.since, a.answers, a.caps, a.talks = time.Now(), newBrake(), newCapsCache(), newConversations()
+	a.since, a.answers, a.caps, a.talks, a.personal = time.Now(), newBrake(), newCapsCache(), newConversations(), newPersonal()
 	a.now.Store(&x.world)
 	for _, e := range x.ends {
 		x.links = append(x.links, newLink(a, e))

@@ -31,13 +31,19 @@ type question struct {
 	at       time.Time
 }
 
+// capability is what a hash stands for.
+type capability struct {
+	service *pidf.ServiceCaps
+	wants   wants
+}
+
 // capsCache knows what the hashes of capabilities stand for, as far as an answer proved it. It is for any goroutine.
 //
 // A device is asked when it says a hash that is not known, once per hash and at most capsTries times if what comes back is not what the
 // hash stands for. What was not proven is never used.
 type capsCache struct {
 	mu    sync.Mutex
-	known map[capsHash]*pidf.ServiceCaps
+	known map[capsHash]capability
 	asked map[capsHash]question
 	tries map[capsHash]int
 	rests map[capsHash]time.Time
@@ -45,7 +51,7 @@ type capsCache struct {
 
 func newCapsCache() *capsCache {
 	return &capsCache{
-		known: map[capsHash]*pidf.ServiceCaps{}, asked: map[capsHash]question{}, tries: map[capsHash]int{}, rests: map[capsHash]time.Time{},
+		known: map[capsHash]capability{}, asked: map[capsHash]question{}, tries: map[capsHash]int{}, rests: map[capsHash]time.Time{},
 	}
 }
 
@@ -59,7 +65,7 @@ func (c *capsCache) tell(s *stanza.Stanza, op *adapters.NotifyOp, now time.Time)
 	defer c.mu.Unlock()
 	if found, ok := c.known[h]; ok {
 		for i := range op.Presence.Tuples {
-			op.Presence.Tuples[i].Rich = &pidf.Rich{ServiceCaps: found}
+			op.Presence.Tuples[i].Rich = &pidf.Rich{ServiceCaps: found.service}
 		}
 		return nil
 	}
@@ -118,8 +124,8 @@ func bound[V any](m map[capsHash]V) {
 }
 
 // answered takes an answer to one of our questions: its id, who it is from and who it is for must all be those of the question
-// (THREATS.md X13). It returns false for any other stanza.
-func (c *capsCache) answered(s *stanza.Stanza, now time.Time) bool {
+// (THREATS.md X13). It returns false for any other stanza, and the hash that is known now, if one is.
+func (c *capsCache) answered(s *stanza.Stanza, now time.Time) (learnt capsHash, ours bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for h, q := range c.asked {
@@ -129,15 +135,23 @@ func (c *capsCache) answered(s *stanza.Stanza, now time.Time) bool {
 		info := s.Info()
 		if info == nil || !info.Verify(q.caps) {
 			c.failed(h, now)
-			return true
+			return capsHash{}, true
 		}
 		delete(c.asked, h)
 		delete(c.tries, h)
-		c.known[h] = serviceCaps(info)
+		c.known[h] = capability{serviceCaps(info), wantsOf(info)}
 		bound(c.known)
-		return true
+		return h, true
 	}
-	return false
+	return capsHash{}, false
+}
+
+// wanted returns the events that a device with these capabilities wants; ok is false while that is not known.
+func (c *capsCache) wanted(h capsHash) (w wants, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found, ok := c.known[h]
+	return found.wants, ok
 }
 
 // serviceCaps says in terms of RFC 5196 what a device can do that is reached through this gateway, which carries messages and no media.

@@ -148,7 +148,7 @@ func TestCapsQuestionsAreBounded(t *testing.T) {
 	if c.tell(s, op, now) != nil {
 		t.Error("who is gone was asked")
 	}
-	if c.answered(&stanza.Stanza{Kind: stanza.IQ, Type: "result", ID: "stray"}, now) {
+	if _, ours := c.answered(&stanza.Stanza{Kind: stanza.IQ, Type: "result", ID: "stray"}, now); ours {
 		t.Error("a stray answer was taken")
 	}
 }

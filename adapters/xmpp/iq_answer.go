@@ -22,7 +22,15 @@ func (a *Adapter) answer(s *stanza.Stanza) (octets []byte, ok bool) {
 }
 
 // answered takes the answer to a request of ours other than a ping. It returns false for one that nothing asked for.
-func (a *Adapter) answered(s *stanza.Stanza) bool { return a.caps.answered(s, time.Now()) }
+func (a *Adapter) answered(s *stanza.Stanza) bool {
+	learnt, ours := a.caps.answered(s, time.Now())
+	if learnt != (capsHash{}) {
+		if w, ok := a.caps.wanted(learnt); ok {
+			a.personal.learnt(learnt, w)
+		}
+	}
+	return ours
+}
 
 // capabilities adds to op what is known of the capabilities of s's sender. It returns the request that asks for them, if nothing is.
 func (a *Adapter) capabilities(s *stanza.Stanza, op *adapters.NotifyOp) []byte {

@@ -212,6 +212,10 @@ func (l *path) message(s *stanza.Stanza, via *arrival) {
 			return
 		}
 	}
+	if s.Event.Node != "" && !s.HasBody {
+		l.event(s)
+		return
+	}
 	op, e := stanza.ToMessage(s)
 	if op != nil {
 		e = l.a.reached(s, &op.To.Address)
@@ -295,6 +299,7 @@ func (l *path) presence(s *stanza.Stanza, via *arrival) {
 	case op != nil:
 		op.Peer = l.peer()
 		l.enqueueReply(&item{octets: l.a.capabilities(s, op), stanzas: 1})
+		l.interest(s, op)
 		l.a.h.Notify(l.a.base, op)
 	default:
 		// RFC 6121 §4.7.1: there is no other type.

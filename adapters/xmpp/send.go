@@ -60,6 +60,9 @@ const watchID = "watch-"
 // Watch implements adapters.Adapter. The answer is that the server took the request; what the presentity says comes as a
 // notification.
 func (a *Adapter) Watch(ctx context.Context, hops []resolver.Target, op *adapters.WatchOp) adapters.WatchStatus {
+	if op.Verb == adapters.WatchClose || op.Verb == adapters.WatchCancel {
+		a.personal.unwatched(talkers{ours: op.Watch.Watcher, theirs: op.Watch.Presentity})
+	}
 	op, err := a.hosting(op.Watch.Watcher, op.Watch.Presentity).asking(op)
 	if err != nil {
 		return adapters.WatchStatus{Status: refusal(err)}
@@ -93,6 +96,7 @@ func (a *Adapter) Watch(ctx context.Context, hops []resolver.Target, op *adapter
 
 // Notify implements adapters.Adapter. One that tells of presence alone replaces an unsent one of the same watch.
 func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapters.NotifyOp) adapters.Status {
+	told := op
 	op, err := a.hosting(op.Watch.Presentity, op.Watch.Watcher).telling(op)
 	if err != nil {
 		return refusal(err)
@@ -101,11 +105,13 @@ func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapte
 	if l == nil {
 		return st
 	}
-	octets, n, err := stanza.AppendNotify(nil, op, time.Now())
+	now := time.Now()
+	octets, n, err := stanza.AppendNotifyWithCaps(nil, op, now)
 	if err != nil {
 		return refusal(err)
 	}
-	if n == 0 {
+	octets, events := a.personal.tell(octets, told, now)
+	if n += events; n == 0 {
 		return adapters.Accepted() // nothing to tell in XMPP
 	}
 	it, err := newItem(octets, op.Watch.Presentity, op.Watch.Watcher)
@@ -114,7 +120,7 @@ func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapte
 	}
 	it.kind, it.stanzas = stanza.Presence, n
 	it.watch = op.Watch
-	it.replaceable = op.Change == adapters.AuthorizationUnchanged && len(op.Withdrawn) == 0 && op.Failure.Outcome == 0 &&
+	it.replaceable = events == 0 && op.Change == adapters.AuthorizationUnchanged && len(op.Withdrawn) == 0 && op.Failure.Outcome == 0 &&
 		op.Whole && op.Presence != nil && op.State != adapters.WatchTerminated
 	return l.send(ctx, it, op.Deadline)
 }

@@ -73,6 +73,8 @@ func (r *Reader) extension() error {
 		}
 	case "nick":
 		return r.nick()
+	case "event":
+		return r.event()
 	case "way":
 		if c.InSpace(SpaceWay) && !s.Way {
 			r.way()

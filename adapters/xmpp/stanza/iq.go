@@ -41,10 +41,17 @@ func AppendAnswer(dst []byte, s *Stanza, about About) []byte {
 	case strictxml.Name{Space: SpaceInfo, Local: "query"}, strictxml.Name{Space: SpaceItems, Local: "query"}:
 		switch {
 		case s.Type != "get":
+		case !domain && s.Payload.Space == SpaceInfo && s.Node == "":
+			return appendDeviceInfo(dst, s, 0)
+		case !domain && s.Payload.Space == SpaceInfo:
+			if c, ok := capsOfNode(s.Node); ok {
+				return appendDeviceInfo(dst, s, c)
+			}
+			return appendRefused(dst, s, fault(ItemNotFound, "")) // XEP-0030 §7
 		case s.Node != "":
 			return appendRefused(dst, s, fault(ItemNotFound, "")) // XEP-0030 §7
 		case s.Payload.Space == SpaceInfo:
-			return appendInfo(dst, s, domain, about)
+			return appendInfo(dst, s, about)
 		default:
 			dst = appendResult(dst, s)
 			return append(dst, "><query xmlns='"+SpaceItems+"'/></iq>"...)
@@ -83,32 +90,20 @@ func appendResult(dst []byte, s *Stanza) []byte {
 	return append(dst, " type='result'"...)
 }
 
-// appendInfo tells what is true of our addresses: they are reached through a gateway to SIP SIMPLE, which carries these extensions.
-func appendInfo(dst []byte, s *Stanza, domain bool, about About) []byte {
+// appendInfo tells what is true of our domains: they are a gateway to SIP SIMPLE.
+func appendInfo(dst []byte, s *Stanza, about About) []byte {
 	dst = appendResult(dst, s)
 	dst = append(dst, "><query xmlns='"+SpaceInfo+"'><identity category='gateway' type='simple'"...)
 	if about.Software != "" {
 		dst = appendAttr(dst, "name", about.Software)
 	}
 	dst = append(dst, '/', '>')
-	feature := func(f string) {
+	for _, f := range [...]string{SpaceInfo, SpaceItems, SpacePing, SpaceLast, SpaceVersion, `jid\20escaping`} {
+		if f == SpaceVersion && about.Software == "" {
+			continue
+		}
 		dst = append(dst, "<feature"...)
-		dst = appendAttr(dst, "var", f)
-		dst = append(dst, '/', '>')
-	}
-	feature(SpaceInfo)
-	feature(SpaceItems)
-	if domain {
-		feature(SpacePing)
-		feature(SpaceLast)
-		if about.Software != "" {
-			feature(SpaceVersion)
-		}
-		feature(`jid\20escaping`)
-	} else {
-		for _, f := range [...]string{SpaceReceipts, SpaceMarkers, SpaceStates, SpaceLink, SpaceNick} {
-			feature(f)
-		}
+		dst = append(appendAttr(dst, "var", f), '/', '>')
 	}
 	return append(dst, "</query></iq>"...)
 }

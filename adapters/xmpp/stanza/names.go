@@ -23,10 +23,13 @@ const (
 	SpaceCaps       = "http://jabber.org/protocol/caps"       // XEP-0115
 	SpaceXHTMLIM    = "http://jabber.org/protocol/xhtml-im"   // XEP-0071
 	SpaceXHTML      = "http://www.w3.org/1999/xhtml"
-	SpaceVersion    = "jabber:iq:version" // XEP-0092
-	SpaceLast       = "jabber:iq:last"    // XEP-0012
-	SpaceVCard      = "vcard-temp"        // XEP-0054
-	SpaceForm       = "jabber:x:data"     // XEP-0004
+	SpaceVersion    = "jabber:iq:version"                       // XEP-0092
+	SpaceLast       = "jabber:iq:last"                          // XEP-0012
+	SpaceVCard      = "vcard-temp"                              // XEP-0054
+	SpaceForm       = "jabber:x:data"                           // XEP-0004
+	SpaceEvents     = "http://jabber.org/protocol/pubsub#event" // XEP-0060
+	SpaceMood       = "http://jabber.org/protocol/mood"         // XEP-0107
+	SpaceActivity   = "http://jabber.org/protocol/activity"     // XEP-0108
 	// SpaceWay is our own: <way hops='69' by='...'/> in a message has its hop count and the gateways that it has passed.
 	SpaceWay = "https://github.com/isthmus-gateway/ns/way"
 	spaceXML = "http://www.w3.org/XML/1998/namespace"

@@ -53,6 +53,16 @@ func AppendWatch(dst []byte, op *adapters.WatchOp, id string) ([]byte, error) {
 // "unavailable" for each withdrawn tuple, one stanza per tuple (RFC 8048 §6.3, Table 2), with a delay (XEP-0203)
 // if its status is older than a minute at the time now (zero: none has one). The error is a *Refusal.
 func AppendNotify(dst []byte, op *adapters.NotifyOp, now time.Time) (out []byte, stanzas int, err error) {
+	return appendNotify(dst, op, tell{now: now})
+}
+
+// AppendNotifyWithCaps is AppendNotify with the capabilities of each device that is available (XEP-0115), as AppendAnswer tells them to who asks:
+// that the events of XEP-0107 and XEP-0108 are wanted, and what the device can take (RFC 5196).
+func AppendNotifyWithCaps(dst []byte, op *adapters.NotifyOp, now time.Time) (out []byte, stanzas int, err error) {
+	return appendNotify(dst, op, tell{now: now, caps: true})
+}
+
+func appendNotify(dst []byte, op *adapters.NotifyOp, how tell) (out []byte, stanzas int, err error) {
 	from, err := jid.FromAddress(op.Watch.Presentity, "")
 	if err != nil {
 		return dst, 0, unmappable("presentity")
@@ -99,7 +109,8 @@ func AppendNotify(dst []byte, op *adapters.NotifyOp, now time.Time) (out []byte,
 	default:
 		for i := range p.Tuples {
 			if j, ok := deviceOf(from, p.Tuples[i].ID, op); ok {
-				out = appendTuple(out, op, &p.Tuples[i], tell{from: j, to: to, now: now})
+				how.from, how.to = j, to
+				out = appendTuple(out, op, &p.Tuples[i], how)
 				stanzas++
 			}
 		}
@@ -181,6 +192,7 @@ func closeTag(dst []byte, start int, name string) []byte {
 type tell struct {
 	from, to jid.JID
 	now      time.Time
+	caps     bool
 }
 
 // appendTuple appends the presence of one tuple.
@@ -226,6 +238,9 @@ func appendTuple(dst []byte, op *adapters.NotifyOp, t *pidf.Tuple, how tell) []b
 		if at := t.Timestamp.Time(); how.now.Sub(at) > lateAfter {
 			dst = appendDelay(dst, at)
 		}
+	}
+	if available && how.caps {
+		dst = appendCaps(dst, deviceCapsOf(t))
 	}
 	return closeTag(dst, start, "presence")
 }

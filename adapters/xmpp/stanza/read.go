@@ -49,6 +49,8 @@ type Stanza struct {
 	Hops  int
 	Trace []string
 	Nick  string // XEP-0172, also of a presence
+	// Event is what the sender says of itself (XEP-0163).
+	Event PersonalEvent
 	// Speechless is set if it has words or a link in a form that cannot cross: XHTML-IM (XEP-0071), which a body should stand beside, or a
 	// link that is not of the web.
 	Speechless bool
