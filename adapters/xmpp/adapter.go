@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -34,6 +35,8 @@ type Adapter struct {
 	talks    *conversations
 	lapses   lapses
 	personal *personal
+
+	attending attending
 
 	h      adapters.Handler
 	base   context.Context // of every inbound operation; ends when the adapter stops
@@ -232,6 +235,8 @@ func (a *Adapter) ours(domain string) bool { return a.now.Load().own[domain] }
 // sender is what an operation leaves by.
 type sender interface {
 	send(ctx context.Context, it *item, deadline time.Time) adapters.Status
+	// address is who we are on it: one of our hosts.
+	address() jid.JID
 }
 
 // route finds the way by which a user of the domain from writes to the domain to, both A-labels: a component's link if one is between

@@ -260,6 +260,9 @@ func (l *path) presence(s *stanza.Stanza, via *arrival) {
 		}
 		return
 	}
+	if l.attendance(s) {
+		return
+	}
 	if op, e := stanza.ToWatch(s); op != nil || e != nil {
 		if e == nil {
 			e = l.a.reached(s, &op.Watch.Presentity)

@@ -14,6 +14,12 @@ func AppendPing(dst []byte, from, to jid.JID, id string) []byte {
 	return append(dst, " type='get'><ping xmlns='"+SpacePing+"'/></iq>"...)
 }
 
+// AppendProbe appends a question for a user's presence by one of our hosts (RFC 8048 §8.1).
+func AppendProbe(dst []byte, from, to jid.JID, id string) []byte {
+	dst = appendHead(dst, "presence", from, to, id)
+	return append(dst, " type='probe'/>"...)
+}
+
 // About is what is told to who asks.
 type About struct {
 	// Software and Version answer XEP-0092, OS too unless it is "". Without a Software nothing answers it.
