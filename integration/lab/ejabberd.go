@@ -56,6 +56,9 @@ func (s *XMPPServer) ejabberd(t testing.TB, c XMPPServerConfig) {
 		}
 		fmt.Fprintf(&listeners, "      %s: {password: %s}\n", d, ComponentSecret)
 	}
+	if c.Personal {
+		modules.WriteString("  mod_caps: {}\n  mod_pubsub: {plugins: [flat, pep]}\n")
+	}
 	names := "PORT"
 	if f := c.Federation; f != nil {
 		level = "debug"

@@ -59,6 +59,9 @@ func (s *XMPPServer) prosody(t testing.TB, c XMPPServerConfig) {
 	if s.Component != 0 {
 		components = number(s.Component)
 	}
+	if c.Personal {
+		enabled = append(enabled, "pep")
+	}
 	federation := ""
 	if f := c.Federation; f == nil {
 		disabled = append(disabled, "s2s")

@@ -71,6 +71,12 @@ type XMPPUser struct {
 // LogIn logs a user in and waits until it is online.
 func LogIn(t testing.TB, jid string, port int) *XMPPUser {
 	t.Helper()
+	return logIn(t, jid, port, "plain")
+}
+
+// logIn logs in a client of a kind that the program knows.
+func logIn(t testing.TB, jid string, port int, kind string) *XMPPUser {
+	t.Helper()
 	// Debian's own interpreter: it is the one that python3-slixmpp is installed for.
 	python := "/usr/bin/python3"
 	need(t, python)
@@ -80,7 +86,7 @@ func LogIn(t testing.TB, jid string, port int) *XMPPUser {
 	}
 	dir := t.TempDir()
 	program := write(t, dir, "xmppclient.py", xmppClientProgram)
-	cmd := exec.Command(python, program, jid, "lab", fmt.Sprint(port))
+	cmd := exec.Command(python, program, jid, "lab", fmt.Sprint(port), kind)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,6 @@
 """An XMPP user for the tests: logs in with slixmpp and does what lines of JSON on standard input say; what it receives goes
-out as lines of JSON on standard output. Arguments: JID, password, port."""
+out as lines of JSON on standard output. Arguments: JID, password, port, and
+"personal" for a client that wants moods and activities."""
 import asyncio
 import json
 import sys
@@ -35,6 +36,8 @@ class User(slixmpp.ClientXMPP):
 
     async def started(self, _):
         await self.get_roster()
+        if "xep_0115" in self.plugin:
+            await self["xep_0115"].update_caps(broadcast=False)
         self.send_presence()
 
     def report(self, event, stanza):
@@ -100,6 +103,11 @@ def serialize(element):
 
 async def main():
     user = User(sys.argv[1], sys.argv[2])
+    if sys.argv[4] == "personal":
+        user.register_plugin("xep_0115")
+        user.register_plugin("xep_0163")
+        for name in ("mood", "activity"):
+            user["xep_0163"].add_interest("http://jabber.org/protocol/" + name)
     user.connect(("127.0.0.1", int(sys.argv[3])), disable_starttls=True)
     await user.commands()
 

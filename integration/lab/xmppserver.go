@@ -38,6 +38,8 @@ type XMPPServerConfig struct {
 	Users []string
 	// Components are the domains that it takes components for; example.net by default, none if Federation is set.
 	Components []string
+	// Personal makes it keep and tell what its users say of themselves (XEP-0163).
+	Personal bool
 	// Federation makes it a server among others. Without it the server has no server-to-server streams at all.
 	Federation *Federation
 }
@@ -155,6 +157,12 @@ func (s *XMPPServer) signal(t testing.TB, sig syscall.Signal) {
 
 // Log returns what it has logged, as text.
 func (s *XMPPServer) Log() string { return tail(s.log, 1<<24) }
+
+// LogInPersonal is LogIn with a client that says by its capabilities that it wants moods and activities (XEP-0107, XEP-0108).
+func (s *XMPPServer) LogInPersonal(t testing.TB, user, resource string) *XMPPUser {
+	t.Helper()
+	return logIn(t, fmt.Sprintf("%s@%s/%s", user, s.Domain, resource), s.Client, "personal")
+}
 
 // LogIn logs one of its users in, as user@domain/resource.
 func (s *XMPPServer) LogIn(t testing.TB, user, resource string) *XMPPUser {
