@@ -22,7 +22,7 @@ import (
 // "romeo awaits NOTIFY" answers any number of notifications by itself, and ends with the one that the line is about, where servers differ in how
 // many there are: with the one that ends the watch.
 //
-// An XMPP user logs in and out too. Whatever a user receives must stand in the script: presence of Romeo that was not read by the end fails.
+// An XMPP user logs in and out too, and "server breaks down" kills the XMPP server with all its clients and starts it again. Whatever a user receives must stand in the script: presence of Romeo that was not read by the end fails.
 type flow struct {
 	name, script string
 	// documents are the bodies that NOTIFY lines name as document=NAME.
@@ -237,9 +237,9 @@ func (s *stage) user(who string) *lab.XMPPUser {
 
 func (s *stage) logIn(who string) {
 	s.t.Helper()
-	name, resource, _ := strings.Cut(who, "/")
-	if resource == "" {
-		resource = "balcony"
+	name, resource := who, "balcony"
+	if who == "chamber" {
+		name, resource = "juliet", who // her other device
 	}
 	s.users[who] = s.server.LogIn(s.t, name, resource)
 }
@@ -283,8 +283,14 @@ func (s *stage) playPart(t *testing.T, f flow, n int, part []line) {
 				s.users[l.who].LogOut()
 				delete(s.users, l.who)
 			}
-		case l.verb == "leaves": // with the end of its stream
-			s.user(l.who).Send(t, lab.Stanza{Stanza: "presence", Type: p("unavailable")})
+		case l.verb == "breaks": // the XMPP server is killed, and started again; with it go all its users
+			s.server.Kill()
+			for who, u := range s.users {
+				u.LogOut()
+				delete(s.users, who)
+			}
+			s.server.Start(s.t)
+			lab.Eventually(t, 2*patience, "the gateway is connected again", s.gateway.Ready)
 		case l.verb == "sends":
 			s.user(l.who).Send(t, l.stanza())
 		case l.verb == "receives":

@@ -233,6 +233,29 @@ var sipToXMPPFlows = []flow{
 		romeo  receives NOTIFY Subscription-State=terminated;reason=rejected body=none                          Example 16
 		romeo  sends    200
 	`},
+	{name: "T-PR-11 a device breaks off, then the server (§5.2, §6.2)", script: `
+		romeo        sends    SUBSCRIBE Expires=600
+		romeo        receives 200 Expires=600
+		romeo        receives NOTIFY Subscription-State=pending body=none
+		romeo        sends    200
+		juliet       receives presence type=subscribe from=romeo@example.net
+		juliet       sends    presence type=subscribed to=romeo@example.net
+		romeo        receives NOTIFY Subscription-State=active body=none
+		romeo        sends    200
+		romeo        receives NOTIFY Subscription-State=active has="<tuple id='ID-balcony'><status><basic>open"
+		romeo        sends    200
+		chamber      logs     in
+		romeo        receives NOTIFY Subscription-State=active has="<tuple id='ID-balcony'><status><basic>open" and="<tuple id='ID-chamber'><status><basic>open"
+		romeo        sends    200
+		chamber      logs     out
+		romeo        receives NOTIFY Subscription-State=active has="<tuple id='ID-balcony'><status><basic>open" and="<tuple id='ID-chamber'><status><basic>closed"
+		romeo        sends    200
+		server       breaks   down
+		# Romeo does nothing, and sees her again.
+		juliet       logs     in
+		romeo        receives NOTIFY Subscription-State=active has="<tuple id='ID-balcony'><status><basic>open"
+		romeo        sends    200
+	`},
 	{name: "T-PR-21 presence and approvals that nobody asked for", script: `
 		juliet sends    presence to=romeo@example.net show=chat
 		juliet sends    presence type=unavailable to=romeo@example.net
