@@ -15,9 +15,9 @@ import (
 
 // Bounds of what is kept of what users say of themselves (XEP-0163).
 const (
-	maxPersonal        = 65536 // pairs of users; beyond it nothing is told for pairs that come new
+	maxPersonal        = 65536 // pairs of users; beyond it any is forgotten, until its next presence
 	maxPersonalDevices = 16    // of one user towards one of ours; beyond it further devices are told nothing
-	maxWaiting         = 4096  // devices whose capabilities are being asked for, that are told when the answer comes
+	maxWaiting         = 4096  // devices whose capabilities are being asked for; beyond it all wait for their next presence instead
 )
 
 // The events that cross, as indices.
@@ -74,13 +74,16 @@ func newPersonal() *personal {
 	return &personal{pairs: map[talkers]*selves{}, waiting: map[capsHash][]talkers{}}
 }
 
-// get finds a pair, and makes it if there is room; nil if not. The caller holds the lock.
+// get finds a pair, or makes it. The caller holds the lock.
 func (c *personal) get(p talkers) *selves {
 	if v := c.pairs[p]; v != nil {
 		return v
 	}
-	if len(c.pairs) >= maxPersonal {
-		return nil
+	for other := range c.pairs {
+		if len(c.pairs) < maxPersonal {
+			break
+		}
+		delete(c.pairs, other)
 	}
 	v := &selves{}
 	c.pairs[talkers{p.ours.Clone(), p.theirs.Clone()}] = v
@@ -116,19 +119,17 @@ func (c *personal) present(l *path, s *stanza.Stanza, p talkers, h capsHash, w w
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := c.pairs[p]
-	if s.Type != "" {
+	if s.Type != "" || known && w == (wants{}) {
 		if v != nil {
 			v.devices = slices.DeleteFunc(v.devices, func(d interest) bool { return s.From.Resource() == "" || d.resource == s.From.Resource() })
 			c.settle(p, v)
 		}
 		return nil, 0
 	}
-	if !s.Caps.Checkable() || known && w == (wants{}) {
-		return nil, 0
+	if !s.Caps.Checkable() {
+		return nil, 0 // nothing new, or nothing that could be known
 	}
-	if v = c.get(p); v == nil {
-		return nil, 0
-	}
+	v = c.get(p)
 	v.ours, v.theirs = s.To.Bare(), s.From.Bare()
 	i := slices.IndexFunc(v.devices, func(d interest) bool { return d.resource == s.From.Resource() })
 	if i < 0 {
@@ -139,15 +140,26 @@ func (c *personal) present(l *path, s *stanza.Stanza, p talkers, h capsHash, w w
 		v.devices = append(v.devices, interest{resource: strings.Clone(s.From.Resource())})
 	}
 	d := &v.devices[i]
+	waits := d.caps == h
 	d.caps, d.via = h, l
 	if !known {
-		if c.waits < maxWaiting {
-			c.waiting[h] = append(c.waiting[h], talkers{p.ours.Clone(), p.theirs.Clone()})
-			c.waits++
+		if !waits {
+			c.wait(h, p)
 		}
 		return nil, 0
 	}
 	return v.catchUp(d, w)
+}
+
+// wait has a pair told when it is known what h stands for. What is never answered is forgotten with everything else that waits when there is too much
+// of it. The caller holds the lock.
+func (c *personal) wait(h capsHash, p talkers) {
+	if c.waits >= maxWaiting {
+		clear(c.waiting)
+		c.waits = 0
+	}
+	c.waiting[h] = append(c.waiting[h], talkers{p.ours.Clone(), p.theirs.Clone()})
+	c.waits++
 }
 
 // catchUp makes the events that a device wants and did not want before. The caller holds the lock.
@@ -218,9 +230,7 @@ func (c *personal) tell(dst []byte, op *adapters.NotifyOp, now time.Time) (octet
 	v := c.pairs[p]
 	for i := range events {
 		if v == nil && !events[i].IsEmpty() {
-			if v = c.get(p); v == nil {
-				return dst, 0
-			}
+			v = c.get(p)
 		}
 	}
 	if v == nil {
@@ -256,13 +266,10 @@ func (c *personal) unwatched(p talkers) {
 }
 
 // said takes note of an event of theirs and returns all that she has said now.
-func (c *personal) said(p talkers, e *stanza.PersonalEvent) (*pidf.Rich, bool) {
+func (c *personal) said(p talkers, e *stanza.PersonalEvent) *pidf.Rich {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := c.get(p)
-	if v == nil {
-		return nil, false
-	}
 	if e.Node == stanza.SpaceMood {
 		v.mood = e.Mood
 	} else {
@@ -279,7 +286,7 @@ func (c *personal) said(p talkers, e *stanza.PersonalEvent) (*pidf.Rich, bool) {
 		}
 	}
 	c.settle(p, v)
-	return rich, true
+	return rich
 }
 
 // event hands on what a user says of herself. "The server MUST set the 'from' address on the notification to the bare JID ... of the account owner"
@@ -300,11 +307,7 @@ func (l *path) event(s *stanza.Stanza) {
 		l.refused("event")
 		return
 	}
-	rich, ok := l.a.personal.said(talkers{ours: op.Watch.Watcher, theirs: op.Watch.Presentity}, &s.Event)
-	if !ok {
-		l.refused("event")
-		return
-	}
-	op.Peer, op.Presence.Persons[0].Rich = l.peer(), rich
+	op.Peer = l.peer()
+	op.Presence.Persons[0].Rich = l.a.personal.said(talkers{ours: op.Watch.Watcher, theirs: op.Watch.Presentity}, &s.Event)
 	l.a.h.Notify(l.a.base, op)
 }
