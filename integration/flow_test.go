@@ -183,7 +183,7 @@ func (f flow) scenario(t *testing.T, part []line) string {
 			}
 		case isAnswer:
 			tag := ""
-			if last == "SUBSCRIBE" && cseq == 0 {
+			if last == "MESSAGE" || last == "SUBSCRIBE" && cseq == 0 {
 				tag = ";tag=[pid]s[call_number]"
 			}
 			out.WriteString(strings.NewReplacer("CODE", l.what, "TAG", tag, "MORE", more).Replace(sippAnswer))
@@ -329,7 +329,7 @@ func (s *stage) target(part []line) int {
 func (l line) fieldsOf(s *lab.Stanza) map[string]**string {
 	return map[string]**string{
 		"to": &s.To, "from": &s.From, "type": &s.Type, "show": &s.Show, "status": &s.Status, "priority": &s.Priority, "lang": &s.Lang,
-		"condition": &s.Condition, "id": &s.ID,
+		"condition": &s.Condition, "id": &s.ID, "text": &s.Body,
 	}
 }
 

@@ -75,6 +75,12 @@ var xmppToSIPFlows = []flow{
 	{name: "T-PR-07 a refusal: 403 (§5.2.2)", script: refusedBy("403")},
 	{name: "T-PR-07 a refusal: 489 (§5.2.2)", script: refusedBy("489")},
 	{name: "T-PR-07 a refusal: 603 (§5.2.2)", script: refusedBy("603")},
+	{name: "T-PR-01 who may not see him may write to him", script: refusedBy("603") + `
+		---
+		juliet sends    message to=romeo@example.net text="Wherefore art thou Romeo?"
+		romeo  receives MESSAGE has="Wherefore art thou Romeo?"
+		romeo  sends    200
+	`},
 	{name: "T-PR-12 T-PR-16 the authorization is taken back later (§5.2.2)", script: `
 		juliet sends    presence type=subscribe to=romeo@example.net` + approves + `
 		romeo  waits    ms=300
@@ -233,14 +239,36 @@ var sipToXMPPFlows = []flow{
 		romeo  receives NOTIFY Subscription-State=terminated;reason=rejected body=none                          Example 16
 		romeo  sends    200
 	`},
+	{name: "T-PR-09 a request, and polling, while she is offline", script: `
+		juliet logs     out
+		romeo  sends    SUBSCRIBE Expires=600
+		romeo  receives 200 Expires=600
+		romeo  receives NOTIFY Subscription-State=pending body=none
+		romeo  sends    200
+		juliet logs     in
+		juliet receives presence type=subscribe from=romeo@example.net
+		juliet sends    presence type=subscribed to=romeo@example.net
+		romeo  receives NOTIFY Subscription-State=active body=none
+		romeo  sends    200
+		romeo  receives NOTIFY Subscription-State=active has="<basic>open</basic>"
+		romeo  sends    200
+		romeo  sends    SUBSCRIBE Expires=0
+		romeo  receives 200 Expires=0
+		romeo  receives NOTIFY Subscription-State=terminated;reason=timeout has="<basic>closed</basic>"
+		romeo  sends    200
+		juliet receives presence type=unavailable from=romeo@example.net
+		---
+		juliet logs     out
+		romeo  sends    SUBSCRIBE Expires=0
+		romeo  receives 200 Expires=0
+		romeo  receives NOTIFY Subscription-State=terminated;reason=timeout not="<basic>open</basic>"
+		romeo  sends    200
+		juliet logs     in
+	`},
 	{name: "T-PR-11 a device breaks off, then the server (§5.2, §6.2)", script: `
 		romeo        sends    SUBSCRIBE Expires=600
 		romeo        receives 200 Expires=600
-		romeo        receives NOTIFY Subscription-State=pending body=none
-		romeo        sends    200
-		juliet       receives presence type=subscribe from=romeo@example.net
-		juliet       sends    presence type=subscribed to=romeo@example.net
-		romeo        receives NOTIFY Subscription-State=active body=none
+		romeo        receives NOTIFY Subscription-State=active
 		romeo        sends    200
 		romeo        receives NOTIFY Subscription-State=active has="<tuple id='ID-balcony'><status><basic>open"
 		romeo        sends    200
