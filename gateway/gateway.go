@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,6 +103,12 @@ type Limits struct {
 	// Watches is how many (watcher, presentity) pairs are kept. Default 100,000. When full, an authorization that nobody uses
 	// makes room for the next (it is asked for again when it is needed); without one the next is refused: overloaded.
 	Watches int
+	// WatchesPerWatcher, WatchesPerPresentity and WatchesPerDomain are how many of them one watcher, one presentity and one domain of
+	// watchers may have. Default 5,000, 10,000 and all. The next is refused: overloaded.
+	WatchesPerWatcher, WatchesPerPresentity, WatchesPerDomain int
+	// WatchRate is how many watches a second are opened on the presentities' sides, at most. Default 1,000. More wait for their turn:
+	// after a restart, or when many watchers come back at once.
+	WatchRate int
 	// WatchSessions is how many watches of one pair may be open at once. Default 10. The next is refused.
 	WatchSessions int
 	// Devices is how many devices of one presentity a watcher is told of. Default 20; the ones that come later are
@@ -131,6 +138,10 @@ func (l *Limits) setDefaults() error {
 		{"PairRate", &l.PairRate, 0},
 		{"PairBurst", &l.PairBurst, 4 * max(l.PairRate, 0)},
 		{"Watches", &l.Watches, 100_000},
+		{"WatchesPerWatcher", &l.WatchesPerWatcher, 5_000},
+		{"WatchesPerPresentity", &l.WatchesPerPresentity, 10_000},
+		{"WatchesPerDomain", &l.WatchesPerDomain, math.MaxInt32},
+		{"WatchRate", &l.WatchRate, 1_000},
 		{"WatchSessions", &l.WatchSessions, 10},
 		{"Devices", &l.Devices, 20},
 	} {
@@ -210,6 +221,8 @@ type side struct {
 	shared  adapters.Shared // nil if it has nothing that may exist once
 	caps    adapters.Capabilities
 	index   int
+	// attendant is the adapter if it can say whether a watcher is online; nil if not.
+	attendant adapters.Attendant
 }
 
 // label is the side in logs; a domain whose route was taken away has none.
@@ -234,6 +247,7 @@ func New(cfg Config) (*Gateway, error) {
 		}
 		s := &side{name: a.Name(), adapter: a, caps: a.Capabilities(), index: len(g.order)}
 		s.shared, _ = a.(adapters.Shared)
+		s.attendant, _ = a.(adapters.Attendant)
 		g.sides[s.name] = s
 		g.order = append(g.order, s)
 	}
@@ -285,8 +299,11 @@ func (g *Gateway) Start(ctx context.Context) error {
 		g.keeper = newKeeper(disk, func(err error) {
 			g.log.Warn().Str("fault", clip(err.Error())).Msg("presence could not be stored; it is tried again")
 		})
-		if err := g.keepFor(ctx, disk); err != nil {
-			return err
+		g.keepFor()
+		if g.node == nil { // else with each part that becomes its own
+			if err := g.watches.takeUp(ctx, nil); err != nil {
+				return err
+			}
 		}
 	}
 	g.watches.start()

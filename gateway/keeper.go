@@ -16,18 +16,17 @@ import (
 )
 
 // What presence keeps over a restart is facts: the watches of the core (bucketWatches) and what adapters keep beside them
-// (bucketRecords). Each bucket is cut into watchParts by the pair of watcher and presentity, so that who takes over a part of the
+// (bucketRecords). Each bucket is cut into store.Parts by the pair of watcher and presentity, so that who takes over a part of the
 // watches reads that part alone.
 const (
 	bucketWatches = "watches"
 	bucketRecords = "records"
-	watchParts    = 64
 )
 
 // pairHash is where a pair's facts are: its part, and a name of 128 bits that nobody can make two pairs have.
 func pairHash(p pair) (part int, name string) {
 	h := sha256.Sum256([]byte(p.watcher.String() + "\x00" + p.presentity.String()))
-	return int(h[0]) % watchParts, hex.EncodeToString(h[:16])
+	return int(h[0]) % store.Parts, hex.EncodeToString(h[:16])
 }
 
 // bucketPart is the bucket of one part.
@@ -303,19 +302,13 @@ func (g *Gateway) kept(ctx context.Context, disk store.Facts, part int) (map[*si
 	return all, nil
 }
 
-// keepFor gives the adapters their keeper, and what was kept for them. It is called before the adapters start.
-func (g *Gateway) keepFor(ctx context.Context, disk store.Facts) error {
+// keepFor gives the adapters their keeper. It is called before they start.
+func (g *Gateway) keepFor() {
 	for _, s := range g.order {
 		if a, ok := s.adapter.(adapters.Keeping); ok {
 			a.Keep(records{keeper: g.keeper, side: s.name})
 		}
 	}
-	for part := range watchParts {
-		if err := g.resumeRecords(ctx, disk, part); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // resumeRecords gives the adapters what was kept for them in one part.

@@ -68,7 +68,7 @@ func TestKeeperWritesTheNewest(t *testing.T) {
 		}
 		g := &Gateway{sides: map[string]*side{"sip": {name: "sip"}}}
 		part, _ := pairHash(pairOf(julietOf("romeo")))
-		for p := range watchParts {
+		for p := range store.Parts {
 			all, err := g.kept(t.Context(), disk, p)
 			if err != nil {
 				t.Fatal(err)

@@ -29,6 +29,7 @@ const (
 	laneWatch
 	laneNotify
 	laneForward // to another gateway
+	laneAttend
 )
 
 // task is one unit of work in a lane. run is called in the lane's goroutine and may wait for the network.

@@ -27,8 +27,12 @@ type metrics struct {
 	byPolicy *prometheus.CounterVec
 	// forwards counts what was handed to the gateway whose part it is.
 	forwards *prometheus.CounterVec
-	counters []atomic.Pointer[prometheus.Counter]
-	timers   []atomic.Pointer[prometheus.Observer]
+	// watchesRefused counts watches that a bound refused, attendances the answers to whether a watcher is online, watchesUnstored the
+	// changes of watches that went on without having been stored.
+	watchesRefused, attendances *prometheus.CounterVec
+	watchesUnstored             prometheus.Counter
+	counters                    []atomic.Pointer[prometheus.Counter]
+	timers                      []atomic.Pointer[prometheus.Observer]
 }
 
 // reasonSlots covers every Reason and ReasonNone.
@@ -73,6 +77,18 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		Name: "isthmus_forwards_total",
 		Help: "Messages and notices handed to the gateway of the cluster whose part they are, by how that ended.",
 	}, []string{"outcome"})
+	m.watchesRefused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "isthmus_watches_refused_total",
+		Help: "Watches refused because a bound was met: pairs, watcher, presentity, domain.",
+	}, []string{"bound"})
+	m.attendances = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "isthmus_watch_attendance_total",
+		Help: "Answers to whether a watcher is online, asked before a watch is refreshed: present, absent, unknown.",
+	}, []string{"answer"})
+	m.watchesUnstored = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "isthmus_watches_unstored_total",
+		Help: "Changes of watches that took effect although the disk failed; they are written when it is back.",
+	})
 	for _, s := range g.order {
 		m.names = append(m.names, s.name)
 	}
@@ -86,7 +102,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
 	}
 	for _, c := range []prometheus.Collector{
-		m.ops, m.seconds, m.panics, m.dropped, m.refusedBy, m.unstored, m.byPolicy, m.forwards,
+		m.ops, m.seconds, m.panics, m.dropped, m.refusedBy, m.unstored, m.byPolicy, m.forwards, m.watchesRefused, m.attendances, m.watchesUnstored,
 		gauge("isthmus_lane_tasks", "Operations waiting in lanes or under way.", func() float64 {
 			n, _ := g.lanes.count()
 			return float64(n)
@@ -119,6 +135,12 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		}),
 		gauge("isthmus_watches", "Pairs of watcher and presentity that are kept.", func() float64 {
 			return float64(g.watches.count())
+		}),
+		gauge("isthmus_watches_waiting", "Watches that wait for their turn to be opened.", func() float64 {
+			return float64(g.watches.pacer.waiting())
+		}),
+		gauge("isthmus_presence_unwritten", "Watches and dialogs whose newest state is not on the disk yet.", func() float64 {
+			return float64(g.keeper.waiting())
 		}),
 	} {
 		if err := reg.Register(c); err != nil {

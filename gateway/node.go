@@ -127,7 +127,10 @@ func (n *node) still(part int, epoch uint64) bool { return n == nil || n.parts.S
 
 // Take implements cluster.Work: what is in the journal of the parts goes into its lanes before anything new.
 func (n *node) Take(ctx context.Context, parts []int) error {
-	return n.gateway.journal.load(ctx, parts)
+	if err := n.gateway.journal.load(ctx, parts); err != nil {
+		return err
+	}
+	return n.gateway.watches.takeUp(ctx, parts)
 }
 
 // Begun implements cluster.Work.
@@ -153,6 +156,7 @@ func (n *node) Lost(parts []int) {
 	cancel()
 	n.places(parts, func(s adapters.Shared, place string) { s.Close(over, place) })
 	n.gateway.journal.forgetParts(parts)
+	n.gateway.watches.giveUp(parts)
 }
 
 // places calls f for each place of these parts.

@@ -11,6 +11,8 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/gateway/watch"
+	"github.com/isthmus-gateway/isthmus/internal/failpoint"
+	"github.com/isthmus-gateway/isthmus/pidf"
 )
 
 // watches runs the state machine of package watch for every pair: it brings it the events, keeps its timers, and does what
@@ -19,9 +21,15 @@ import (
 type watches struct {
 	gateway *Gateway
 	lanes   *lanes
+	pacer   *pacer
+	bounds  watchBounds
 	seed    maphash.Seed
 	held    atomic.Int64
 	shards  [watchShards]watchShard
+
+	mu     sync.Mutex
+	limits *Limits // of which the rules are
+	rules  map[watchWay]*watch.Rules
 }
 
 const watchShards = 16
@@ -44,6 +52,12 @@ type watchShard struct {
 type job struct {
 	effects []watch.Effect
 	respond func(adapters.WatchStatus) // set if the step's event asked, called exactly once
+	// write is what must be on the disk before the effects are done; nil: nothing.
+	write []byte
+	// kept is called when it is.
+	kept func()
+	// forget tells that nothing is left to keep: the record goes when the watcher has been told what there is to tell.
+	forget bool
 }
 
 // watched is one state, and when it wants to be woken.
@@ -51,7 +65,8 @@ type watched struct {
 	pair  pair
 	state *watch.State
 	wake  time.Time
-	index int // in the heap; -1: not there
+	index int    // in the heap; -1: not there
+	mark  uint64 // of what is kept on the disk, or on its way there; 0: nothing
 }
 
 // wakeHeap has each state that waits for a time once, the earliest first.
@@ -86,6 +101,12 @@ func newWatches(g *Gateway) *watches {
 		// A lane of a pair holds at most a few requests, or a few notifications for each of its sessions.
 		lanes: newLanes(watchLanes(g.limits())),
 	}
+	w.bounds = newWatchBounds(g.limits)
+	w.pacer = newPacer(g.limits().WatchRate, func(t *watchRequest) {
+		if w.wants(t) { // else it was overtaken while it waited
+			w.send(t)
+		}
+	})
 	for i := range w.shards {
 		w.shards[i].states = make(map[pair]*watched)
 		w.shards[i].todo = make(map[pair][]job)
@@ -97,7 +118,10 @@ func newWatches(g *Gateway) *watches {
 func watchLanes(l *Limits) (perLane, inAll int) { return 4*l.WatchSessions + 16, 4 * l.Watches }
 
 // bound takes on new limits: those of the pairs that are there stay as they are.
-func (w *watches) bound(l *Limits) { w.lanes.bound(watchLanes(l)) }
+func (w *watches) bound(l *Limits) {
+	w.lanes.bound(watchLanes(l))
+	w.pacer.bound(l.WatchRate)
+}
 
 func (w *watches) start() {
 	for i := range w.shards {
@@ -105,12 +129,16 @@ func (w *watches) start() {
 		s.mu.Lock()
 		s.timer = time.AfterFunc(time.Hour, func() { w.tick(s) })
 		s.timer.Stop()
+		if len(s.wakes) > 0 { // restored
+			s.timer.Reset(time.Until(s.wakes[0].wake))
+		}
 		s.mu.Unlock()
 	}
 }
 
-// stop ends the timers and drops what waits for the network: watches do not outlive the process in this form.
+// stop ends the timers and drops what waits for the network: it is asked and told again after a restart.
 func (w *watches) stop() {
+	w.pacer.stop()
 	for i := range w.shards {
 		s := &w.shards[i]
 		s.mu.Lock()
@@ -163,8 +191,8 @@ func (h *handler) Watch(_ context.Context, op *adapters.WatchOp, respond func(ad
 		end(adapters.WatchStatus{Status: refused})
 		return
 	}
-	event := watch.Event{Asked: op}
-	if !g.watches.step(pairOf(op.Watch), event, to, end) {
+	if full := g.watches.step(pairOf(op.Watch), stepInput{event: watch.Event{Asked: op}, presentity: to, respond: end}); full != boundNone {
+		g.metrics.watchesRefused.WithLabelValues(string(full)).Inc()
 		end(adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "Too many watches")})
 	}
 }
@@ -187,79 +215,151 @@ func (h *handler) Notify(_ context.Context, op *adapters.NotifyOp) {
 		})
 		return
 	}
-	g.watches.step(pairOf(op.Watch), watch.Event{Told: op}, nil, nil)
-	if op.Kept != nil {
-		op.Kept()
+	g.watches.tell(pairOf(op.Watch), op)
+	if leaves(op) && h.side.attendant != nil {
+		// Who tells a contact that she leaves may watch that contact.
+		g.watches.step(pair{watcher: op.Watch.Presentity, presentity: op.Watch.Watcher}, stepInput{event: watch.Event{Leaving: true}})
 	}
 }
 
+// stepInput is one event for a pair, and what belongs to it.
+type stepInput struct {
+	event watch.Event
+	// presentity is the route of who is asked for, with an event that asks: with it a state is made where there is none.
+	presentity *route
+	// respond answers an event that asks; kept, unless nil, is called when what the event changed survives a crash.
+	respond func(adapters.WatchStatus)
+	kept    func()
+}
+
+// tell brings what the presentity's side said.
+func (w *watches) tell(p pair, op *adapters.NotifyOp) {
+	w.step(p, stepInput{event: watch.Event{Told: op}, kept: op.Kept})
+}
+
+// leaves tells whether op says that a device of the presentity is gone.
+func leaves(op *adapters.NotifyOp) bool {
+	return op.State == adapters.WatchNeutral && op.Change == adapters.AuthorizationUnchanged && op.Presence != nil &&
+		len(op.Presence.Tuples) == 1 && op.Presence.Tuples[0].Status.Basic == pidf.BasicClosed
+}
+
 // step brings one event to the state of p and does what it wants done, in the order of the steps: if another goroutine is doing what an
-// earlier step of p wanted, that one does this too. respond belongs to an event that asked, and presentity is the route of who is
-// asked for: with it a state is made where there is none; false says that there is no room for it, and that respond was not called.
-// Any other event for a pair without a state tells nobody anything.
-func (w *watches) step(p pair, e watch.Event, presentity *route, respond func(adapters.WatchStatus)) bool {
+// earlier step of p wanted, that one does this too. Where there is no room for the state of an event that asks, it returns the bound
+// that was met, and respond was not called. Any other event for a pair without a state tells nobody anything.
+func (w *watches) step(p pair, in stepInput) watchBound {
 	s := w.shard(p)
 	s.mu.Lock()
 	x := s.states[p]
 	if x == nil {
+		full, rules := boundNone, (*watch.Rules)(nil)
+		if in.presentity != nil {
+			rules = w.rulesOf(p)
+		}
 		switch {
-		case presentity == nil:
+		case in.presentity == nil || in.event.Asked == nil:
 			s.mu.Unlock()
-			if e.Told != nil {
+			if in.event.Told != nil {
 				w.gateway.metrics.dropped.WithLabelValues(string(watch.DropUnasked)).Inc()
 			}
-			return true
-		case s.closed || !w.room(s):
-			s.mu.Unlock()
-			return false
+			if in.kept != nil {
+				in.kept()
+			}
+			return boundNone
+		case s.closed || rules == nil:
+			full = boundPairs
+		default:
+			full = w.room(s, p)
 		}
-		x = w.open(s, p, presentity)
+		if full != boundNone {
+			s.mu.Unlock()
+			return full
+		}
+		p = pair{p.watcher.Clone(), p.presentity.Clone()}
+		x = w.open(s, p, watch.New(p.watcher, p.presentity, rules))
 	}
-	j := job{effects: x.state.Step(time.Now(), e), respond: respond}
+	j := job{effects: x.state.Step(time.Now(), in.event), respond: in.respond, kept: in.kept}
+	w.note(x, &j)
 	w.settle(s, x)
-	mine := s.enqueue(p, j)
+	mine := s.enqueue(x.pair, j)
 	s.mu.Unlock()
 	if mine {
-		w.work(s, p)
+		w.work(s, x.pair)
 	}
-	return true
+	return boundNone
 }
 
-// open makes the state of p. The shard's lock is held.
-func (w *watches) open(s *watchShard, p pair, presentity *route) *watched {
-	limits := w.gateway.limits()
-	x := &watched{pair: p, index: -1, state: watch.New(p.watcher, p.presentity, watch.Rules{
-		AsksExplicitly: presentity.side.caps.AsksExplicitly,
-		Sessions:       limits.WatchSessions,
-		Devices:        limits.Devices,
-		Duration:       limits.WatchDuration,
-		FetchWait:      limits.FetchWait,
-		RetryFirst:     watchRetryFirst,
-		RetryMost:      watchRetryMost,
-	})}
+// watchWay is which sides a watch goes between.
+type watchWay struct{ watcher, presentity *side }
+
+// rulesOf returns the rules of p, which all pairs between the same sides share. nil if a domain has no route.
+func (w *watches) rulesOf(p pair) *watch.Rules {
+	g := w.gateway
+	from, to := g.routeOf(p.watcher.Domain()), g.routeOf(p.presentity.Domain())
+	if from == nil || to == nil {
+		return nil
+	}
+	way, limits := watchWay{from.side, to.side}, g.limits()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.limits != limits { // they were replaced; the pairs that are there keep their rules
+		w.limits, w.rules = limits, make(map[watchWay]*watch.Rules)
+	}
+	r := w.rules[way]
+	if r == nil {
+		r = &watch.Rules{
+			AsksExplicitly: to.side.caps.AsksExplicitly,
+			OneByOne:       from.side.caps.OneByOne,
+			Attends:        from.side.attendant != nil,
+			Sessions:       limits.WatchSessions,
+			Devices:        limits.Devices,
+			Duration:       limits.WatchDuration,
+			FetchWait:      limits.FetchWait,
+			RetryFirst:     watchRetryFirst,
+			RetryMost:      watchRetryMost,
+			Spread:         true,
+			Doubt:          watchDoubt,
+			AskAgain:       watchAskAgain,
+			DebtLife:       watchDebtLife,
+		}
+		w.rules[way] = r
+	}
+	return r
+}
+
+// open takes the state of p in. The shard's lock is held.
+func (w *watches) open(s *watchShard, p pair, state *watch.State) *watched {
+	x := &watched{pair: p, index: -1, state: state}
 	s.states[p] = x
 	w.held.Add(1)
+	w.bounds.add(p)
 	return x
 }
 
-// room tells whether one more state may be made. When all are taken, an authorization that nobody uses makes room: the presentity's side
-// keeps it too. It is looked for among a few states only, so that a full table costs no more than that. The shard's lock is held.
-func (w *watches) room(s *watchShard) bool {
+// room tells which bound keeps one more state from being made. When all are taken, an authorization that nobody uses makes room: the
+// presentity's side keeps it too. It is looked for among a few states only, so that a full table costs no more than that. The shard's
+// lock is held.
+func (w *watches) room(s *watchShard, p pair) watchBound {
+	if full := w.bounds.met(p); full != boundNone {
+		return full
+	}
 	if w.held.Load() < int64(w.gateway.limits().Watches) {
-		return true
+		return boundNone
 	}
 	const most = 64
 	seen := 0
 	for _, x := range s.states { // in no order
 		if x.state.Resting() {
 			w.forget(s, x)
-			return true
+			if x.mark != 0 {
+				w.gateway.keeper.put(watchFact(x.pair), nil, nil)
+			}
+			return boundNone
 		}
 		if seen++; seen == most {
 			break
 		}
 	}
-	return false
+	return boundPairs
 }
 
 // forget drops x. The shard's lock is held.
@@ -269,11 +369,12 @@ func (w *watches) forget(s *watchShard, x *watched) {
 	}
 	delete(s.states, x.pair)
 	w.held.Add(-1)
+	w.bounds.remove(x.pair)
 }
 
 // enqueue puts j behind what p still wants done. It returns true if the caller is to do it, with work. The shard's lock is held.
 func (s *watchShard) enqueue(p pair, j job) (mine bool) {
-	if len(j.effects) == 0 && j.respond == nil {
+	if len(j.effects) == 0 && j.respond == nil && j.write == nil && j.kept == nil && !j.forget {
 		return false
 	}
 	waiting, taken := s.todo[p]
@@ -281,7 +382,7 @@ func (s *watchShard) enqueue(p pair, j job) (mine bool) {
 	return !taken
 }
 
-// work does what p wants done until there is no more.
+// work does what p wants done until there is no more, or until something has to be on the disk first: then who has written it goes on.
 func (w *watches) work(s *watchShard, p pair) {
 	for {
 		s.mu.Lock()
@@ -293,8 +394,28 @@ func (w *watches) work(s *watchShard, p pair) {
 		}
 		s.todo[p] = nil // p stays in the map: it has its goroutine
 		s.mu.Unlock()
-		for _, j := range waiting {
-			w.do(p, j)
+		for i, j := range waiting {
+			if j.write == nil {
+				w.do(p, j)
+				continue
+			}
+			rest := waiting[i+1:]
+			failpoint.Hit("watch-store-before")
+			w.gateway.keeper.put(watchFact(p), j.write, func(err error) {
+				failpoint.Hit("watch-store-after")
+				if err != nil {
+					w.gateway.metrics.watchesUnstored.Inc()
+				}
+				j.write = nil
+				go func() {
+					w.do(p, j)
+					s.mu.Lock()
+					s.todo[p] = append(rest, s.todo[p]...)
+					s.mu.Unlock()
+					w.work(s, p)
+				}()
+			})
+			return
 		}
 	}
 }
@@ -303,6 +424,13 @@ func (w *watches) work(s *watchShard, p pair) {
 const (
 	watchRetryFirst = 30 * time.Second
 	watchRetryMost  = 30 * time.Minute
+	// watchDoubt is longer than the presentity's side may take to say something: the answer to a request (25 s) and the wait for a
+	// NOTIFY (Timer N, 32 s; RFC 6665 §4.1.2.4).
+	watchDoubt = time.Minute
+	// watchAskAgain is when a user who has not decided is asked again.
+	watchAskAgain = 24 * time.Hour
+	// watchDebtLife is how long an approval, a refusal or an end that the other side did not take is said again.
+	watchDebtLife = 7 * 24 * time.Hour
 )
 
 // settle keeps the timer of x right, and forgets x when it holds nothing. The shard's lock is held.
@@ -343,6 +471,7 @@ func (w *watches) tick(s *watchShard) {
 	}
 	for _, x := range due {
 		j := job{effects: x.state.Step(now, watch.Event{Tick: true})}
+		w.note(x, &j)
 		w.settle(s, x)
 		if s.enqueue(x.pair, j) {
 			mine = append(mine, x.pair)
@@ -374,6 +503,18 @@ func (w *watches) do(p pair, j job) {
 	if respond != nil {
 		w.answerWatcher(respond, adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonInternal, "")})
 	}
+	if j.kept != nil {
+		w.nowKept(j.kept)
+	}
+	if j.forget {
+		w.forgetRecord(p)
+	}
+}
+
+// nowKept calls kept; a panic of the adapter in it must not keep the pair from what else is to be done.
+func (w *watches) nowKept(kept func()) {
+	defer func() { w.gateway.recovered("", "an acknowledgement", recover()) }()
+	kept()
 }
 
 // answerWatcher calls respond. A panic of the adapter in it must not keep the pair from what else is to be done.
@@ -389,17 +530,40 @@ func (w *watches) effect(p pair, e watch.Effect) {
 		g.metrics.dropped.WithLabelValues(string(e.Dropped)).Inc()
 	case e.Request != nil:
 		t := &watchRequest{watches: w, pair: p, request: e.Request, began: time.Now(), id: g.ids.operation()}
-		if !w.lanes.add(laneKey{kind: laneWatch, from: p.watcher, to: p.presentity}, t) {
-			// As if the presentity's side had refused: the state machine tries again in its time.
-			w.answer(t, adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "")})
+		if e.Request.Verb == adapters.WatchOpen {
+			w.pacer.add(t) // many that want to open at once wait for each other; whoever asks for something else does not
+			return
+		}
+		w.send(t)
+	case e.Attend:
+		if !w.lanes.add(laneKey{kind: laneAttend, from: p.watcher, to: p.presentity}, &attending{watches: w, pair: p}) {
+			w.attended(p, adapters.AttendanceUnknown)
 		}
 	case e.Tell != nil:
-		t := &telling{watches: w, pair: p, op: e.Tell, began: time.Now()}
+		t := &telling{watches: w, pair: p, op: e.Tell, serial: e.Serial, began: time.Now()}
 		t.op.ID = g.ids.operation()
 		if !w.lanes.addNewest(laneKey{kind: laneNotify, from: p.presentity, to: p.watcher}, t) {
 			g.metrics.dropped.WithLabelValues("overloaded").Inc()
+			w.heard(t, adapters.Failed(adapters.ReasonOverloaded, ""))
 		}
 	}
+}
+
+// send puts a request into its pair's lane.
+func (w *watches) send(t *watchRequest) {
+	if !w.lanes.add(laneKey{kind: laneWatch, from: t.pair.watcher, to: t.pair.presentity}, t) {
+		// As if the presentity's side had refused: the state machine tries again in its time.
+		w.answer(t, adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "")})
+	}
+}
+
+// wants tells whether the state still waits for what t asks.
+func (w *watches) wants(t *watchRequest) bool {
+	s := w.shard(t.pair)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.states[t.pair]
+	return x != nil && x.state.Wants(t.request.Serial)
 }
 
 // watchRequest is a Request effect on its way to the presentity's side.
@@ -435,7 +599,9 @@ func (t *watchRequest) run(ctx context.Context) {
 	if g.observe != nil {
 		g.observe(Observation{From: g.sideOf(t.pair.watcher.Domain()).label(), To: r.side.name, Watch: op})
 	}
+	failpoint.Hit("watch-ask-before")
 	status = r.side.adapter.Watch(ctx, hops, op)
+	failpoint.Hit("watch-ask-after")
 }
 
 // answer brings the outcome of a request back to its state, and writes the operation's line.
@@ -448,7 +614,7 @@ func (w *watches) answer(t *watchRequest, status adapters.WatchStatus) {
 		operation: opWatch, id: t.id, from: g.sideOf(t.pair.watcher.Domain()), to: g.sideOf(t.pair.presentity.Domain()),
 		began: t.began, verb: t.request.Verb, sender: t.pair.watcher, recipient: t.pair.presentity, status: status.Status,
 	})
-	w.step(t.pair, watch.Event{Answered: &watch.Answer{Verb: t.request.Verb, Serial: t.request.Serial, Status: status}}, nil, nil)
+	w.step(t.pair, stepInput{event: watch.Event{Answered: &watch.Answer{Verb: t.request.Verb, Serial: t.request.Serial, Status: status}}})
 }
 
 // telling is a Tell effect on its way to the watcher's side.
@@ -456,6 +622,7 @@ type telling struct {
 	watches *watches
 	pair    pair
 	op      *adapters.NotifyOp
+	serial  uint64
 	began   time.Time
 }
 
@@ -492,8 +659,7 @@ func (t *telling) run(ctx context.Context) {
 			operation: opNotify, id: t.op.ID, from: from, to: g.sideOf(t.pair.watcher.Domain()), began: t.began, state: t.op.State,
 			sender: t.pair.presentity, recipient: t.pair.watcher, status: status,
 		})
-		heard := &watch.Hearing{Session: t.op.Watch.Session, Status: status}
-		t.watches.step(t.pair, watch.Event{Heard: heard}, nil, nil)
+		t.watches.heard(t, status)
 	}()
 	t.op.Deadline = time.Now().Add(g.limits().DirectWait)
 	hops, failed := g.nextHops(ctx, r, t.pair.watcher, t.op.Deadline)
@@ -504,7 +670,15 @@ func (t *telling) run(ctx context.Context) {
 	if g.observe != nil {
 		g.observe(Observation{From: from.label(), To: r.side.name, Notify: t.op})
 	}
+	failpoint.Hit("watch-tell-before")
 	if status = r.side.adapter.Notify(ctx, hops, t.op); status.Outcome == 0 {
 		status = adapters.Failed(adapters.ReasonInternal, "")
 	}
+	failpoint.Hit("watch-tell-after")
+}
+
+// heard brings the outcome of a notification to its state.
+func (w *watches) heard(t *telling, status adapters.Status) {
+	heard := &watch.Hearing{Session: t.op.Watch.Session, Serial: t.serial, Status: status}
+	w.step(t.pair, stepInput{event: watch.Event{Heard: heard}})
 }

@@ -145,8 +145,8 @@ var (
 	rosterRomeo  = cpim.MustParseAddress("pres:romeo@example.net")
 )
 
-func rosterRules(asks bool) watch.Rules {
-	return watch.Rules{
+func rosterRules(asks bool) *watch.Rules {
+	return &watch.Rules{
 		AsksExplicitly: asks, Sessions: 4, Devices: 4, Duration: time.Hour, FetchWait: time.Second, RetryFirst: time.Minute, RetryMost: time.Hour,
 	}
 }

@@ -284,6 +284,7 @@ func gatewayLimits(cfg *configs.Config) gateway.Limits {
 		StoredPerSender: m.StoredPerSender.Int(), StoredPerRecipient: m.StoredPerRecipient.Int(), StoredPerDomain: m.StoredPerDomain.Int(),
 		LaneMessages: m.Lane.Int(), Messages: m.Total.Int(), Origins: m.Origins.Int(), OriginLife: m.OriginLife.Std(),
 		Duplicates: m.Duplicates.Int(), DuplicateLife: m.DuplicateLife.Std(), Repeats: m.Repeats.Int(), PairRate: m.PairRate.Int(), PairBurst: m.PairBurst.Int(),
-		Watches: w.Pairs.Int(), WatchSessions: w.Sessions.Int(), Devices: w.Devices.Int(), WatchDuration: w.Duration.Std(), FetchWait: w.FetchWait.Std(),
+		Watches: w.Pairs.Int(), WatchesPerWatcher: w.PerWatcher.Int(), WatchesPerPresentity: w.PerPresentity.Int(), WatchesPerDomain: w.PerDomain.Int(), WatchRate: w.OpenRate.Int(),
+		WatchSessions: w.Sessions.Int(), Devices: w.Devices.Int(), WatchDuration: w.Duration.Std(), FetchWait: w.FetchWait.Std(),
 	}
 }

@@ -19,8 +19,8 @@ var (
 	noon              = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 )
 
-func testRules(asksExplicitly bool) Rules {
-	return Rules{
+func testRules(asksExplicitly bool) *Rules {
+	return &Rules{
 		AsksExplicitly: asksExplicitly, Sessions: 3, Devices: 2, Duration: time.Hour, FetchWait: 2 * time.Second,
 		RetryFirst: 30 * time.Second, RetryMost: 30 * time.Minute,
 	}

@@ -9,31 +9,30 @@ import (
 	"github.com/isthmus-gateway/isthmus/pidf"
 )
 
-// learn keeps what op says of the presentity. It returns the tuples that are gone since the last document, and whether
-// anything was learnt.
-func (t *turn) learn(op *adapters.NotifyOp) (withdrawn []pidf.ID, changed bool) {
+// learn keeps what op says of the presentity, and tells whether it said anything.
+func (t *turn) learn(op *adapters.NotifyOp) (changed bool) {
 	switch {
 	case op.Presence == nil:
-		return nil, false
+		return false
 	case len(t.devices) > 0 && allGone(op):
 		// The whole user is gone, and so is every device that was told of.
 		for i := range t.devices {
 			t.devices[i].Tuple = closedTuple(t.devices[i].Tuple)
 		}
-		return nil, true
 	case op.Whole:
 		if t.document != nil && op.Presence.Outdated(t.document) {
 			// "it should be considered outdated" and ignored (RFC 3863 §6).
 			t.drop(DropOutdated)
-			return nil, false
+			return false
 		}
-		withdrawn = missing(t.instances(), op.Presence)
 		t.document, t.devices, t.person = op.Presence, nil, nil
-		return withdrawn, true
 	case len(op.Presence.Tuples) == 0:
-		return nil, t.learnPerson(op.Presence)
+		return t.learnPerson(op.Presence)
+	case !t.learnDevice(op.Instance, op.Presence.Tuples[0]):
+		return false
 	}
-	return t.learnDevice(op.Instance, op.Presence.Tuples[0])
+	t.doubtAt = time.Time{}
+	return true
 }
 
 // allGone tells whether op says that the presentity has no device: one closed tuple, of the bare address.
@@ -54,41 +53,95 @@ func (t *turn) learnPerson(p *pidf.Presence) bool {
 	return len(t.devices) > 0 && !last.Equal(now)
 }
 
-func (t *turn) learnDevice(instance string, tuple pidf.Tuple) (withdrawn []pidf.ID, changed bool) {
+func (t *turn) learnDevice(instance string, tuple pidf.Tuple) (changed bool) {
 	if t.document != nil {
 		// What was told as a whole is told device by device now.
-		withdrawn = missing(t.instances(), &pidf.Presence{Tuples: []pidf.Tuple{tuple}})
-		t.document = nil
+		t.document, changed = nil, true
 	}
 	if i := slices.IndexFunc(t.devices, func(d Device) bool { return d.Instance == instance }); i >= 0 {
 		t.devices[i].Tuple = tuple
-		return withdrawn, true
+		return true
 	}
 	if len(t.devices) >= t.rules.Devices {
 		t.drop(DropDevices)
-		return withdrawn, len(withdrawn) > 0
+		return changed
 	}
 	t.devices = append(t.devices, Device{Instance: instance, Tuple: tuple})
-	return withdrawn, true
+	return true
 }
 
-// missing returns those of ids that p does not have.
-func missing(ids []pidf.ID, p *pidf.Presence) []pidf.ID {
-	return slices.DeleteFunc(ids, func(id pidf.ID) bool { return p.Tuple(id) != nil })
-}
+// maxGone bounds the tuples that a watcher's side has not taken to be gone. Only a presentity that names its tuples anew all the time,
+// while the watcher's side takes nothing for days, has more; the oldest are left out then.
+const maxGone = 100
 
-// instances returns the tuples of everything known, to be withdrawn when it is known no more.
-func (t *turn) instances() []pidf.ID {
-	var all []pidf.ID
-	if t.document != nil {
-		for i := range t.document.Tuples {
-			all = append(all, t.document.Tuples[i].ID)
+// show takes in that the watches are told p, nil for nothing, and returns the tuples that they were told of and that p has not. Where
+// tuples are told one by one they are told again until the watcher's side has taken it.
+func (t *turn) show(p *pidf.Presence) (withdrawn []pidf.ID) {
+	status := func(id pidf.ID) (has, open bool) {
+		if p == nil {
+			return false, false
+		}
+		u := p.Tuple(id)
+		return u != nil, u != nil && u.Status.Basic != pidf.BasicClosed
+	}
+	t.gone = slices.DeleteFunc(t.gone, func(id pidf.ID) bool {
+		_, open := status(id)
+		return open
+	})
+	for _, id := range t.shown {
+		if _, open := status(id); !open && !slices.Contains(t.gone, id) {
+			t.gone = append(t.gone, id)
 		}
 	}
-	for _, d := range t.devices {
-		all = append(all, d.Tuple.ID)
+	t.gone = t.gone[max(0, len(t.gone)-maxGone):]
+	for _, id := range t.gone {
+		if has, _ := status(id); !has {
+			withdrawn = append(withdrawn, id)
+		}
 	}
-	return all
+	t.shown = t.shown[:0]
+	if p != nil {
+		for i := range p.Tuples {
+			if p.Tuples[i].Status.Basic != pidf.BasicClosed {
+				t.shown = append(t.shown, p.Tuples[i].ID)
+			}
+		}
+	}
+	if len(t.shown) == 0 {
+		t.shown = nil
+	}
+	if !t.rules.OneByOne || len(t.gone) == 0 {
+		t.gone = nil
+	}
+	return withdrawn
+}
+
+// withdrawAll takes in that nothing more is told, and returns every tuple that may have been: who ends is told that all of them are gone,
+// also those that were closed.
+func (t *turn) withdrawAll() []pidf.ID {
+	if t.document != nil {
+		for i := range t.document.Tuples {
+			t.mention(t.document.Tuples[i].ID)
+		}
+	}
+	for i := range t.devices {
+		t.mention(t.devices[i].Tuple.ID)
+	}
+	return t.show(nil)
+}
+
+func (t *turn) mention(id pidf.ID) {
+	if !slices.Contains(t.shown, id) {
+		t.shown = append(t.shown, id)
+	}
+}
+
+// tellable is what is known and may be told.
+func (t *turn) tellable() *pidf.Presence {
+	if t.auth != Granted {
+		return nil
+	}
+	return t.known()
 }
 
 // unknow forgets the presentity's state: it is "unknown" from now on, never a stale open.
@@ -156,6 +209,9 @@ func (t *turn) compose(tuples []pidf.Tuple) *pidf.Presence {
 	entity, err := pidf.ParseURI(t.presentity.String())
 	if err != nil {
 		return nil // an Address always prints as a URI
+	}
+	if len(tuples) == 0 {
+		return &pidf.Presence{Entity: entity}
 	}
 	stamp := t.now.Round(0).Truncate(time.Millisecond)
 	if !stamp.After(t.stamp) {

@@ -65,8 +65,25 @@ type Rules struct {
 	// FetchWait is how long a fetch waits for an answer.
 	FetchWait time.Duration
 	// RetryFirst and RetryMost bound the wait before a watch that ended or failed for a passing reason is opened again.
-	// It doubles from the first to the most.
+	// It doubles from the first to the most. So does the wait before the watcher's side is told again what it did not take.
 	RetryFirst, RetryMost time.Duration
+	// Spread has these waits differ from pair to pair by up to a quarter, so that many that failed together do not come back
+	// together.
+	Spread bool
+	// OneByOne is the watcher's side's adapters.Capabilities.OneByOne: she is told which tuples are gone, and of authorizations in words
+	// of their own, which are said again until her side has taken them.
+	OneByOne bool
+	// Attends tells that the watcher's side can be asked whether she is online (adapters.Attendant).
+	Attends bool
+	// Doubt is how long watchers keep what they were told while the presentity's side is asked again, after an end that can be mended
+	// at once or after a restart. Then it is unknown. Zero: not at all.
+	Doubt time.Duration
+	// AskAgain is when the presentity's user, who has not decided, is asked again: "the user's server SHOULD resend the subscription
+	// request ... after a certain amount of time" (RFC 6121 §3.1.2). Her server shows no second request (RFC 6121 §A.3.1), but
+	// answers one that was decided while nobody could be told. Zero: never.
+	AskAgain time.Duration
+	// DebtLife is how long what the watcher's side did not take is said again. Zero: once.
+	DebtLife time.Duration
 }
 
 // Session is one open watch on the watcher's side.
@@ -77,6 +94,8 @@ type Session struct {
 	Until time.Time
 	// Fetch is true for a watch that ends with its first notification.
 	Fetch bool
+	// told is the serial of the last Tell effect for it.
+	told uint64
 }
 
 // Device is what is known of one device of a presentity whose side tells of devices one by one.
@@ -86,28 +105,56 @@ type Device struct {
 	Tuple    pidf.Tuple
 }
 
-// State is everything about one pair. Made by New, changed by Step only; owned by one goroutine.
+// State is everything about one pair. Made by New or Restore, changed by Step only; owned by one goroutine.
 type State struct {
 	watcher, presentity cpim.Address
-	rules               Rules
+	rules               *Rules
 
 	auth     Authorization
-	sessions []Session
 	upstream Upstream
-	asking   uint64    // the serial of the last request to ask or open
-	openedAt time.Time // when it was last asked to open
-	attempt  int       // failed attempts to open since the presentity's side last said anything
-	retryAt  time.Time // when to open again; zero: not by itself
+	askTaken bool // the presentity's side has taken the request that asks its user
+	revoking bool // the presentity's side has not taken yet that the authorization was given back
+	unsaid   bool // a session was told something that it did not take
+	attends  bool // the watcher's side is being asked whether she is online
+	toldSome bool // a document was told to a watch that is open
+	restored bool // nothing was asked of the presentity's side since the restart
+	owed     adapters.AuthorizationChange
+	attempt  uint8 // failed attempts to open since the presentity's side last said anything
+	debts    uint8 // failed attempts to tell or to give back
+	seed     uint32
+
+	sessions []Session
+	asking   uint64 // the serial of the last request to ask, open or cancel
+	revoked  uint64 // that of the last cancel
+	telling  uint64 // the serial of the last Tell
+	toldBare uint64 // that of the last Tell for Session ""
+
+	lasts     time.Duration // of the watch on the presentity's side; zero: not said
+	openedAt  time.Time     // when it was last asked to open
+	retryAt   time.Time     // when to open again; zero: not by itself
+	askedAt   time.Time     // when the presentity's user was last asked
+	attendAt  time.Time     // when to ask whether the watcher is online; zero: not
+	doubtAt   time.Time     // when what was told is unknown unless the presentity's side says something; zero: it is not in doubt
+	debtAt    time.Time     // when to tell or to give back again; zero: not
+	debtSince time.Time
 
 	devices  []Device       // told one by one (XMPP)
 	document *pidf.Presence // told as a whole (SIP); nil if nothing was
 	person   *pidf.Person   // of one whose devices are told one by one; nil if nothing was told of her
 	stamp    time.Time      // of the last document composed here
+	shown    []pidf.ID      // the tuples that the watches were told of and that were not closed
+	gone     []pidf.ID      // those that she was told are gone, and has not taken yet; only where OneByOne
 }
 
-// New returns the state of a pair that nothing is known of.
-func New(watcher, presentity cpim.Address, rules Rules) *State {
-	return &State{watcher: watcher, presentity: presentity, rules: rules}
+// New returns the state of a pair that nothing is known of. rules must not change.
+func New(watcher, presentity cpim.Address, rules *Rules) *State {
+	s := &State{watcher: watcher, presentity: presentity, rules: rules, seed: 2166136261}
+	for _, part := range [...]string{watcher.Local(), watcher.Domain(), presentity.Local(), presentity.Domain()} {
+		for i := range len(part) {
+			s.seed = (s.seed ^ uint32(part[i])) * 16777619 // FNV-1a: nothing is at stake
+		}
+	}
+	return s
 }
 
 // Authorization returns what the presentity's side decided.
@@ -127,17 +174,38 @@ func (s *State) Idle() bool {
 // Resting tells that nobody watches and nothing is under way: at most an authorization is kept. It can be forgotten when room is
 // needed, because the presentity's side keeps it too, and says so when it is asked again (RFC 6121 §3.1.3 rule 2).
 func (s *State) Resting() bool {
-	return len(s.sessions) == 0 && s.upstream == Closed && s.retryAt.IsZero()
+	return len(s.sessions) == 0 && s.upstream == Closed && s.retryAt.IsZero() && !s.indebted()
 }
+
+// indebted tells that something must be said again until it is taken.
+func (s *State) indebted() bool {
+	return s.owed != adapters.AuthorizationUnchanged || len(s.gone) > 0 || s.revoking
+}
+
+// Wants tells whether the request to ask or open with this serial still counts: one that waits for its turn may be left out else.
+func (s *State) Wants(serial uint64) bool { return s.upstream == Opening && serial == s.asking }
 
 // watching tells whether a watch is open: a fetch is none.
 func (s *State) watching() bool {
 	return slices.ContainsFunc(s.sessions, func(w Session) bool { return !w.Fetch })
 }
 
+// askAgainAt is when the presentity's user is asked once more; zero: not.
+func (s *State) askAgainAt() time.Time {
+	if s.auth != Asked || !s.rules.AsksExplicitly || s.upstream != Open || s.rules.AskAgain <= 0 || s.askedAt.IsZero() {
+		return time.Time{}
+	}
+	return s.askedAt.Add(s.rules.AskAgain)
+}
+
 // Wake returns when Step must be called with a Tick at the latest; zero if time changes nothing.
 func (s *State) Wake() time.Time {
 	wake := s.retryAt
+	for _, at := range [...]time.Time{s.attendAt, s.doubtAt, s.debtAt, s.askAgainAt()} {
+		if !at.IsZero() && (wake.IsZero() || at.Before(wake)) {
+			wake = at
+		}
+	}
 	for _, w := range s.sessions {
 		if !w.Until.IsZero() && (wake.IsZero() || w.Until.Before(wake)) {
 			wake = w.Until
@@ -160,6 +228,10 @@ type Event struct {
 	Answered *Answer
 	// Heard: the watcher's side answered a Tell effect.
 	Heard *Hearing
+	// Attended: the watcher's side answered an Attend effect.
+	Attended *adapters.Attendance
+	// Leaving: the watcher told somebody that a device of hers went away; she may be offline.
+	Leaving bool
 	// Tick: time has passed.
 	Tick bool
 }
@@ -171,9 +243,10 @@ type Answer struct {
 	Status adapters.WatchStatus
 }
 
-// Hearing is the outcome of a Tell.
+// Hearing is the outcome of a Tell, with the Session and the Serial of that effect.
 type Hearing struct {
 	Session string
+	Serial  uint64
 	Status  adapters.Status
 }
 
@@ -184,8 +257,11 @@ type Effect struct {
 	Respond *adapters.WatchStatus
 	// Request asks the presentity's side.
 	Request *Request
-	// Tell tells the watcher's side.
-	Tell *adapters.NotifyOp
+	// Tell tells the watcher's side. Serial tells it from other ones of the same State.
+	Tell   *adapters.NotifyOp
+	Serial uint64
+	// Attend asks the watcher's side whether she is online.
+	Attend bool
 	// Dropped says why presence was told to nobody, for counting.
 	Dropped Drop
 }
@@ -193,7 +269,7 @@ type Effect struct {
 // Request is a wish for the presentity's side.
 type Request struct {
 	Verb adapters.WatchVerb
-	// Serial tells a request to ask or open from earlier ones of the same State, whose answers may come after it was made.
+	// Serial tells a request to ask, open or cancel from earlier ones of the same State, whose answers may come after it was made.
 	Serial   uint64
 	Duration time.Duration
 	// Note, in NoteLang, is what the watcher wrote along, and Name what it calls itself; both only where the user is asked.

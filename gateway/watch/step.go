@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/pidf"
 )
 
 // Step takes one event at time now and returns what to do. now must not go back further than the timers can bear: it is
@@ -20,6 +21,10 @@ func (s *State) Step(now time.Time, e Event) []Effect {
 		t.answered(e.Answered)
 	case e.Heard != nil:
 		t.heard(e.Heard)
+	case e.Attended != nil:
+		t.attended(*e.Attended)
+	case e.Leaving:
+		t.leaving()
 	case e.Tick:
 		t.tick()
 	}
@@ -47,17 +52,35 @@ func (t *turn) drop(why Drop) { t.effects = append(t.effects, Effect{Dropped: wh
 func (t *turn) tell(id string, n adapters.NotifyOp) {
 	n.Watch = adapters.WatchID{Watcher: t.watcher, Presentity: t.presentity, Session: id}
 	n.Whole = true
-	t.effects = append(t.effects, Effect{Tell: &n})
+	t.telling++
+	if i := t.session(id); i >= 0 {
+		t.sessions[i].told = t.telling
+	}
+	if id == "" {
+		t.toldBare = t.telling
+		if t.rules.OneByOne && n.Change != adapters.AuthorizationUnchanged {
+			t.owed = n.Change
+		}
+	}
+	t.effects = append(t.effects, Effect{Tell: &n, Serial: t.telling})
 }
 
 // tellPresent tells one session how the watch stands: its state, what is left of it and what is known of the presentity.
 // "if the SIP-to-XMPP gateway does not have meaningful information ... the NOTIFY MUST be empty" (RFC 8048 §5.3.2):
-// Presence is nil then.
-func (t *turn) tellPresent(w Session, n adapters.NotifyOp) {
+// Presence is nil then. But a watch that was told something, which is not known any more, is told so by a document without a tuple:
+// an empty NOTIFY takes nothing back.
+func (t *turn) tellPresent(w Session, known *pidf.Presence, n adapters.NotifyOp) {
 	n.State = adapters.WatchPending
 	if t.auth == Granted {
 		n.State = adapters.WatchActive
-		n.Presence = t.known()
+		n.Presence = known
+		switch {
+		case w.Fetch:
+		case known != nil:
+			t.toldSome = true
+		case t.toldSome && !t.rules.OneByOne:
+			n.Presence = t.compose(nil)
+		}
 	}
 	if !w.Until.IsZero() {
 		n.Duration = w.Until.Sub(t.now)
@@ -66,6 +89,15 @@ func (t *turn) tellPresent(w Session, n adapters.NotifyOp) {
 		n.State, n.End, n.Duration = adapters.WatchTerminated, adapters.EndTimeout, 0
 	}
 	t.tell(w.ID, n)
+}
+
+// tellOne tells the session w how things stand.
+func (t *turn) tellOne(w Session, change adapters.AuthorizationChange) {
+	n, known := adapters.NotifyOp{Change: change}, t.tellable()
+	if t.rules.OneByOne && !w.Fetch {
+		n.Withdrawn = t.show(known)
+	}
+	t.tellPresent(w, known, n)
 }
 
 // asked is a wish of the watcher's side.
@@ -95,17 +127,24 @@ func (t *turn) ask(op *adapters.WatchOp) {
 	if t.auth == Granted {
 		// Asked again for what it has: the answer is the same as the first time (RFC 6121 §3.1.3).
 		t.respond(adapters.Success, 0, adapters.WatchActive, op.Duration)
-		t.tellPresent(w, adapters.NotifyOp{Change: adapters.AuthorizationGranted})
+		t.tellOne(w, adapters.AuthorizationGranted)
 		t.reach(op, false)
 		return
 	}
 	t.auth = Asked
+	t.owed, t.revoking = adapters.AuthorizationUnchanged, false // what she was told before is obsolete
 	t.respond(adapters.Indeterminate, 0, adapters.WatchPending, op.Duration)
 	t.reach(op, false)
 }
 
 // open starts or refreshes a watch.
 func (t *turn) open(op *adapters.WatchOp) {
+	if op.Watch.Session == "" && t.owed == adapters.AuthorizationRefused {
+		// Her server does not know yet that she was refused.
+		t.respond(adapters.Success, 0, adapters.WatchTerminated, 0)
+		t.retell()
+		return
+	}
 	existed := t.session(op.Watch.Session) >= 0
 	w, ok := t.enter(op)
 	if !ok {
@@ -120,17 +159,19 @@ func (t *turn) open(op *adapters.WatchOp) {
 		// server probes for a roster item that is "to" or "both", RFC 6121 §4.3.1), and we have lost ours. If the
 		// presentity's side thinks otherwise, it says so.
 		t.auth = Granted
+		t.revoking = false
 		state = adapters.WatchActive
 	case t.auth == None:
 		t.auth = Asked
+		t.revoking = false
 		t.respond(adapters.Indeterminate, 0, state, op.Duration)
-		t.tellPresent(w, adapters.NotifyOp{})
+		t.tellOne(w, adapters.AuthorizationUnchanged)
 		t.reach(op, true)
 		return
 	}
 	t.respond(adapters.Success, 0, state, op.Duration)
 	if op.Watch.Session != "" || t.known() != nil {
-		t.tellPresent(w, adapters.NotifyOp{})
+		t.tellOne(w, adapters.AuthorizationUnchanged)
 	}
 	if !existed || op.Watch.Session == "" {
 		t.reach(op, false)
@@ -144,6 +185,7 @@ func (t *turn) enter(op *adapters.WatchOp) (Session, bool) {
 		w.Until = t.now.Add(op.Duration)
 	}
 	if i := t.session(w.ID); i >= 0 {
+		w.told = t.sessions[i].told
 		t.sessions[i] = w
 		return w, true
 	}
@@ -178,6 +220,10 @@ func (t *turn) begin(r Request) {
 	t.asking++
 	r.Serial = t.asking
 	t.upstream, t.openedAt, t.retryAt = Opening, t.now, time.Time{}
+	if r.Verb == adapters.WatchAsk {
+		t.askedAt, t.askTaken = t.now, false
+	}
+	t.attendLater()
 	t.request(r)
 }
 
@@ -201,6 +247,9 @@ func (t *turn) end(i int, why adapters.EndReason) {
 	if t.auth == Granted {
 		n.Presence = t.knownClosed()
 	}
+	if t.rules.OneByOne {
+		n.Withdrawn = t.show(n.Presence)
+	}
 	id := t.sessions[i].ID
 	t.sessions = slices.Delete(t.sessions, i, i+1)
 	t.tell(id, n)
@@ -217,6 +266,14 @@ func (t *turn) leave() {
 		return
 	}
 	t.retryAt, t.attempt = time.Time{}, 0
+	t.attendAt, t.doubtAt, t.lasts = time.Time{}, time.Time{}, 0
+	t.unsaid, t.toldSome, t.restored = false, false, false
+	if !t.rules.OneByOne {
+		t.shown = nil
+	}
+	if !t.indebted() {
+		t.debtAt, t.debts = time.Time{}, 0
+	}
 	if t.auth == Asked {
 		t.auth = None
 	}
@@ -233,14 +290,14 @@ func (t *turn) cancel(op *adapters.WatchOp) {
 	t.respond(adapters.Success, 0, adapters.WatchTerminated, 0)
 	had := t.auth != None || len(t.sessions) > 0
 	t.auth = None
-	withdrawn := t.instances()
+	withdrawn := t.withdrawAll()
 	if t.upstream != Closed || had {
-		verb := adapters.WatchClose
-		if t.rules.AsksExplicitly {
-			verb = adapters.WatchCancel
-		}
 		t.upstream = Closed
-		t.request(Request{Verb: verb})
+		if t.rules.AsksExplicitly {
+			t.revoke()
+		} else {
+			t.request(Request{Verb: adapters.WatchClose})
+		}
 	}
 	told := t.sessions
 	if t.session(op.Watch.Session) < 0 {
@@ -252,8 +309,8 @@ func (t *turn) cancel(op *adapters.WatchOp) {
 			Change: adapters.AuthorizationRefused, Withdrawn: withdrawn,
 		})
 	}
-	t.sessions, t.retryAt, t.attempt = nil, time.Time{}, 0
-	t.unknow()
+	t.sessions = nil
+	t.leave()
 }
 
 // fetch asks once (RFC 8048 §7).
@@ -272,7 +329,7 @@ func (t *turn) fetch(op *adapters.WatchOp) {
 			state = adapters.WatchActive
 		}
 		t.respond(adapters.Success, 0, state, 0)
-		t.tellPresent(t.sessions[i], adapters.NotifyOp{})
+		t.tellOne(t.sessions[i], adapters.AuthorizationUnchanged)
 		return
 	}
 	if len(t.sessions) >= t.rules.Sessions {
@@ -285,12 +342,12 @@ func (t *turn) fetch(op *adapters.WatchOp) {
 	t.sessions = slices.DeleteFunc(t.sessions, func(x Session) bool { return x.ID == w.ID })
 	switch {
 	case t.auth == Granted && t.upstream == Open && t.known() != nil:
-		t.tellPresent(w, adapters.NotifyOp{})
+		t.tellOne(w, adapters.AuthorizationUnchanged)
 		return
 	case t.auth == Asked && t.rules.AsksExplicitly:
 		// A probe by a watcher that was not approved yet is answered with "unsubscribed" (RFC 6121 §4.3.2), which would end
 		// the request that the user has not decided. There is nothing to be told before.
-		t.tellPresent(w, adapters.NotifyOp{})
+		t.tellOne(w, adapters.AuthorizationUnchanged)
 		return
 	}
 	t.sessions = append(t.sessions, w)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/pidf"
 )
 
 // told is something that the presentity's side said.
@@ -43,16 +44,31 @@ func (t *turn) pending() {
 	if !t.watching() {
 		return
 	}
-	t.attempt, t.retryAt, t.upstream = 0, time.Time{}, Open
+	t.attempt = 0
+	t.opened()
 	if t.auth != Granted {
 		return
 	}
-	withdrawn := t.instances()
-	t.unknow()
-	if len(withdrawn) > 0 {
-		t.tellAll(adapters.NotifyOp{Withdrawn: withdrawn})
+	t.lose()
+	t.auth, t.askTaken, t.askedAt = Asked, true, t.now
+}
+
+// opened takes in that the presentity's side watches.
+func (t *turn) opened() {
+	t.upstream, t.retryAt, t.askTaken, t.restored = Open, time.Time{}, true, false
+	if t.attendAt.IsZero() {
+		t.attendLater()
 	}
-	t.auth = Asked
+}
+
+// lose is the end of what was known: the watchers are told that it is not known any more, if they were told anything.
+func (t *turn) lose() {
+	t.doubtAt = time.Time{}
+	had := len(t.shown) > 0 || !t.rules.OneByOne && t.known() != nil
+	t.unknow()
+	if had && t.auth == Granted {
+		t.tellAll(adapters.AuthorizationUnchanged)
+	}
 }
 
 // granted is the approval.
@@ -76,9 +92,10 @@ func (t *turn) granted(op *adapters.NotifyOp) {
 		}
 		return
 	}
-	t.upstream, t.attempt, t.retryAt = Open, 0, time.Time{}
-	withdrawn, _ := t.learn(op)
-	t.tellAll(adapters.NotifyOp{Change: change, Withdrawn: withdrawn})
+	t.attempt = 0
+	t.opened()
+	t.learn(op)
+	t.tellAll(change)
 	t.settleDevices()
 }
 
@@ -88,15 +105,15 @@ func (t *turn) refused() {
 	if len(told) == 0 && t.auth != None {
 		told = []Session{{}}
 	}
-	withdrawn := t.instances()
-	t.auth, t.upstream, t.sessions, t.retryAt, t.attempt = None, Closed, nil, time.Time{}, 0
-	t.unknow()
+	withdrawn := t.withdrawAll()
+	t.auth, t.upstream, t.sessions, t.revoking = None, Closed, nil, false
 	for _, w := range told {
 		t.tell(w.ID, adapters.NotifyOp{
 			State: adapters.WatchTerminated, End: adapters.EndRejected,
 			Change: adapters.AuthorizationRefused, Withdrawn: withdrawn,
 		})
 	}
+	t.leave()
 }
 
 // terminated is the end of the watch on the presentity's side. Only a rejection speaks of the authorization; after any
@@ -112,12 +129,18 @@ func (t *turn) terminated(op *adapters.NotifyOp) {
 		t.learn(op)
 		t.endFetches()
 	}
-	withdrawn := t.instances()
-	t.unknow()
-	if t.auth == Granted && len(withdrawn) > 0 {
-		t.tellAll(adapters.NotifyOp{Withdrawn: withdrawn})
+	if op.End == adapters.EndInvariant && t.auth == Granted && t.watching() {
+		// "The subscription has been terminated because the resource state is guaranteed not to change for the foreseeable future"
+		// (RFC 6665 §4.1.3): what is known stays true.
+		t.retryAt, t.doubtAt = time.Time{}, time.Time{}
+		if t.learn(op) {
+			t.tellAll(adapters.AuthorizationUnchanged)
+			t.settleDevices()
+		}
+		return
 	}
 	if !t.watching() {
+		t.unknow()
 		return
 	}
 	switch op.End {
@@ -126,29 +149,46 @@ func (t *turn) terminated(op *adapters.NotifyOp) {
 		// (RFC 6665 §4.1.3). But a side that ends each watch as soon as it is opened must not keep us busy.
 		if op.RetryAfter > 0 || t.now.Sub(t.openedAt) < t.rules.RetryFirst {
 			t.later(op.RetryAfter)
-			return
+			break
 		}
 		t.retryAt = t.now
+		if t.rules.Doubt > 0 {
+			// Nothing is taken back that will be said again in a moment.
+			t.doubtAt = t.now.Add(t.rules.Doubt)
+			return
+		}
 	case adapters.EndNoResource, adapters.EndInvariant:
 		// "Clients SHOULD NOT attempt to re-subscribe" (RFC 6665 §4.1.3): the next wish of the watcher's side will. Who waits for a decision
 		// waits no longer: nobody is left to make it.
 		t.retryAt = time.Time{}
 		if t.auth == Asked {
 			t.failed(adapters.Failed(adapters.ReasonNotFound, ""))
+			return
 		}
 	default:
 		t.later(op.RetryAfter)
 	}
+	t.lose()
 }
 
 // later sets the time of the next attempt: what the far side asked for, or a wait that doubles.
 func (t *turn) later(asked time.Duration) {
-	wait := t.rules.RetryFirst << min(t.attempt, 16)
+	wait := t.wait(t.attempt)
+	t.attempt = min(t.attempt, 100) + 1
+	t.retryAt = t.now.Add(max(wait, asked))
+}
+
+// wait is how long to wait after so many failures.
+func (t *turn) wait(failures uint8) time.Duration {
+	wait := t.rules.RetryFirst << min(failures, 16)
 	if wait <= 0 || wait > t.rules.RetryMost {
 		wait = t.rules.RetryMost
 	}
-	t.attempt++
-	t.retryAt = t.now.Add(max(wait, asked))
+	if t.rules.Spread {
+		// Between the wait and a quarter more, another quarter each time.
+		wait += wait / 4 * time.Duration((t.seed+uint32(failures)*2654435761)>>16&0xff) / 0x100
+	}
+	return wait
 }
 
 // news is presence without a change of the watch.
@@ -165,12 +205,11 @@ func (t *turn) news(op *adapters.NotifyOp) {
 	switch {
 	case !t.watching():
 	case op.State == adapters.WatchActive:
-		t.upstream, t.retryAt = Open, time.Time{} // also where the answer to our request was lost
+		t.opened() // also where the answer to our request was lost
 	case t.upstream == Opening:
 		t.upstream = Open
 	}
-	withdrawn, changed := t.learn(op)
-	if !changed {
+	if !t.learn(op) {
 		return
 	}
 	if t.auth != Granted {
@@ -179,7 +218,7 @@ func (t *turn) news(op *adapters.NotifyOp) {
 		t.unknow()
 		return
 	}
-	t.tellAll(adapters.NotifyOp{Withdrawn: withdrawn})
+	t.tellAll(adapters.AuthorizationUnchanged)
 	t.settleDevices()
 	if !t.watching() {
 		t.unknow() // a fetch was answered, and nobody keeps it up to date from here on
@@ -187,14 +226,18 @@ func (t *turn) news(op *adapters.NotifyOp) {
 }
 
 // tellAll tells every session how things stand. Fetches end with it if there is presence to answer them with.
-func (t *turn) tellAll(n adapters.NotifyOp) {
-	has := t.known() != nil
+func (t *turn) tellAll(change adapters.AuthorizationChange) {
+	known := t.tellable()
+	var withdrawn []pidf.ID
+	if t.watching() {
+		withdrawn = t.show(known)
+	}
 	for _, w := range t.sessions {
-		if has || !w.Fetch {
-			t.tellPresent(w, n)
+		if known != nil || !w.Fetch {
+			t.tellPresent(w, known, adapters.NotifyOp{Change: change, Withdrawn: withdrawn})
 		}
 	}
-	t.sessions = slices.DeleteFunc(t.sessions, func(w Session) bool { return has && w.Fetch })
+	t.sessions = slices.DeleteFunc(t.sessions, func(w Session) bool { return known != nil && w.Fetch })
 }
 
 // endFetches answers the open fetches with what is known, whether or not the watcher has an authorization: the
@@ -217,6 +260,9 @@ func (t *turn) answered(a *Answer) {
 			t.endFetches()
 		}
 		return
+	case adapters.WatchCancel:
+		t.revocationAnswered(a)
+		return
 	default:
 		return // closing is done whatever the other side says of it
 	}
@@ -227,6 +273,13 @@ func (t *turn) answered(a *Answer) {
 		// Taken. The state stays neutral until the presentity's side says "active" (RFC 8048 §5.2.1), and only what it says
 		// counts as a success: one that takes every request and never notifies is asked less and less often.
 		t.upstream = Open
+		if a.Verb == adapters.WatchAsk {
+			t.askTaken = true
+		}
+		if a.Status.Duration > 0 {
+			t.lasts = a.Status.Duration
+			t.attendLater()
+		}
 		return
 	}
 	if s := a.Status.State; a.Status.End == adapters.EndNone && (s == adapters.WatchActive || s == adapters.WatchPending) {
@@ -239,16 +292,21 @@ func (t *turn) answered(a *Answer) {
 	switch {
 	case a.Status.End == adapters.EndRejected:
 		t.refused()
-	case impossible(a.Status.Reason):
+	case impossible(a.Status.Status):
 		t.failed(a.Status.Status)
 	default:
 		t.later(a.Status.RetryAfter)
+		t.lose()
 	}
 }
 
-// impossible tells that trying again changes nothing.
-func impossible(r adapters.Reason) bool {
-	switch r {
+// impossible tells that trying again changes nothing. What RFC 8048 §5.2.2 calls "a transient error" (423, 481), a timeout and a fault of
+// a server are none, whatever reason their codes have otherwise.
+func impossible(s adapters.Status) bool {
+	if s.Code == 408 || s.Code == 423 || s.Code == 481 || s.Code/100 == 5 {
+		return false
+	}
+	switch s.Reason {
 	case adapters.ReasonNotFound, adapters.ReasonGone, adapters.ReasonAddressMalformed, adapters.ReasonBadRequest,
 		adapters.ReasonNotImplemented, adapters.ReasonNotAllowed, adapters.ReasonLoop, adapters.ReasonUnsupportedContent:
 		return true
@@ -266,37 +324,13 @@ func (t *turn) failed(why adapters.Status) {
 	if asked {
 		t.auth = None
 	}
-	withdrawn := t.instances()
-	t.unknow()
+	withdrawn := t.withdrawAll()
 	for _, w := range told {
 		t.tell(w.ID, adapters.NotifyOp{
 			State: adapters.WatchTerminated, End: adapters.EndNoResource, Withdrawn: withdrawn, Failure: why,
 		})
 	}
-}
-
-// heard is the outcome of telling the watcher's side. A session that is not there any more is over (SIP 481), and so is one that does
-// not answer: "the notifier SHOULD remove the subscription" (RFC 6665 §4.2.2). Any other failure is of that one notification; the
-// next one, or the refresh, says what it would have said.
-func (t *turn) heard(h *Hearing) {
-	i := t.session(h.Session)
-	if i < 0 || h.Status.Outcome != adapters.Failure || h.Session == "" || passing(h.Status.Reason) {
-		return
-	}
-	t.sessions = slices.Delete(t.sessions, i, i+1)
 	t.leave()
-}
-
-// passing tells that a notification failed for a reason which says nothing of the watch: none of the codes for which "the notifier
-// MUST remove the corresponding subscription" (RFC 6665 §4.2.2) has it.
-func passing(r adapters.Reason) bool {
-	switch r {
-	case adapters.ReasonInternal, adapters.ReasonOverloaded, adapters.ReasonServiceUnavailable, adapters.ReasonDomainNotFound,
-		adapters.ReasonUndefined, adapters.ReasonUnexpectedRequest, adapters.ReasonOutcomeUnknown, adapters.ReasonTooLarge:
-		return true
-	default:
-		return false
-	}
 }
 
 // tick ends what has expired and does again what is due.
@@ -315,17 +349,41 @@ func (t *turn) tick() {
 		}
 		t.end(i, adapters.EndTimeout)
 	}
-	if t.retryAt.IsZero() || t.retryAt.After(t.now) {
+	due := func(at *time.Time) bool {
+		is := !at.IsZero() && !at.After(t.now)
+		if is {
+			*at = time.Time{} // whether or not anything is to be done, the time is over: Wake must not name it again
+		}
+		return is
+	}
+	if due(&t.doubtAt) {
+		t.lose()
+	}
+	if due(&t.debtAt) {
+		t.payDebts()
+	}
+	if at := t.askAgainAt(); due(&at) {
+		t.begin(Request{Verb: adapters.WatchAsk, Duration: t.rules.Duration})
+	}
+	if due(&t.attendAt) && t.upstream != Closed {
+		t.attend()
+		t.attendLater()
+	}
+	if !due(&t.retryAt) || !t.watching() || t.upstream != Closed {
 		return
 	}
-	// Whether or not anything is to be done, the time is over: Wake must not name it again.
-	t.retryAt = time.Time{}
-	if !t.watching() || t.upstream != Closed {
-		return
+	if t.restored && t.attend() {
+		return // a watch of hers goes on if she is there: "it first sends an XMPP <presence/> stanza of type "probe"" (RFC 8048 §8.1)
 	}
+	t.reopen()
+}
+
+// reopen asks the presentity's side again for what is wanted.
+func (t *turn) reopen() {
 	verb := adapters.WatchOpen
 	if t.rules.AsksExplicitly && t.auth == Asked {
 		verb = adapters.WatchAsk
 	}
+	t.restored = false
 	t.begin(Request{Verb: verb, Duration: t.rules.Duration})
 }

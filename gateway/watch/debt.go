@@ -1,0 +1,138 @@
+package watch
+
+import (
+	"slices"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+)
+
+// A debt is what a side must be told and has not taken: the watcher's side, that she was approved or refused, or that something is gone;
+// the presentity's side, that an authorization was given back. It is said again, less and less often, until it is taken or obsolete:
+// what is newer takes its place.
+
+// owe sets when debts are paid again.
+func (t *turn) owe() {
+	if t.debtSince.IsZero() || t.debts == 0 {
+		t.debtSince = t.now
+	}
+	t.debtAt = t.now.Add(t.wait(t.debts))
+	t.debts = min(t.debts, 100) + 1
+}
+
+// settled takes in that a debt was paid.
+func (t *turn) settled() {
+	if !t.indebted() && !t.unsaid {
+		t.debtAt, t.debtSince, t.debts = time.Time{}, time.Time{}, 0
+	}
+}
+
+// payDebts says again what was not taken, or gives up.
+func (t *turn) payDebts() {
+	if t.now.Sub(t.debtSince) > t.rules.DebtLife {
+		t.owed, t.gone, t.revoking, t.unsaid = adapters.AuthorizationUnchanged, nil, false, false
+		t.settled()
+		return
+	}
+	if t.revoking {
+		t.revoke()
+	}
+	if t.owed != adapters.AuthorizationUnchanged || len(t.gone) > 0 || t.unsaid {
+		t.retell()
+	}
+}
+
+// revoke tells the presentity's side that the authorization was given back. "Cancelling a presence authorization" must work while that side
+// is away too (RFC 2779 §5.1.7).
+func (t *turn) revoke() {
+	t.asking++
+	t.revoking, t.revoked = true, t.asking
+	t.request(Request{Verb: adapters.WatchCancel, Serial: t.asking})
+}
+
+// revocationAnswered is the answer to that.
+func (t *turn) revocationAnswered(a *Answer) {
+	if !t.revoking || a.Serial != t.revoked {
+		return
+	}
+	if a.Status.Outcome == adapters.Failure && away(a.Status.Reason) && t.rules.DebtLife > 0 {
+		t.owe()
+		return
+	}
+	t.revoking = false
+	t.settled()
+}
+
+// retell tells the watcher's side how things stand, with what it has not taken.
+func (t *turn) retell() {
+	t.unsaid = false
+	switch {
+	case t.watching():
+		t.tellAll(t.owed)
+	case t.owed == adapters.AuthorizationRefused:
+		t.tell("", adapters.NotifyOp{
+			State: adapters.WatchTerminated, End: adapters.EndRejected, Change: t.owed, Withdrawn: t.show(nil),
+		})
+	case t.owed == adapters.AuthorizationGranted:
+		t.tell("", adapters.NotifyOp{State: adapters.WatchActive, Change: t.owed, Withdrawn: t.show(nil)})
+	case len(t.gone) > 0:
+		t.tell("", adapters.NotifyOp{State: adapters.WatchTerminated, End: adapters.EndTimeout, Withdrawn: t.show(nil)})
+	}
+}
+
+// heard is the outcome of telling the watcher's side. A session that is not there any more is over (SIP 481), and so is one that does
+// not answer: "the notifier SHOULD remove the subscription" (RFC 6665 §4.2.2). Any other failure is of that one notification, and it
+// is said again unless a newer one is on its way.
+func (t *turn) heard(h *Hearing) {
+	i := t.session(h.Session)
+	newest := i >= 0 && t.sessions[i].told == h.Serial || h.Session == "" && t.toldBare == h.Serial
+	if h.Status.Outcome != adapters.Failure {
+		if newest && h.Session == "" {
+			t.owed, t.gone = adapters.AuthorizationUnchanged, nil
+		}
+		if newest {
+			t.settled()
+		}
+		return
+	}
+	if h.Session == "" && !away(h.Status.Reason) {
+		if newest {
+			// Her server took it, and says that she does not want it or is not there.
+			t.owed, t.gone = adapters.AuthorizationUnchanged, nil
+			t.settled()
+		}
+		return
+	}
+	if i >= 0 && h.Session != "" && !passing(h.Status.Reason) {
+		t.sessions = slices.Delete(t.sessions, i, i+1)
+		t.leave()
+		return
+	}
+	if newest && t.rules.DebtLife > 0 && (i >= 0 || t.indebted()) {
+		t.unsaid = i >= 0
+		t.owe()
+	}
+}
+
+// away tells that a failure is of the way to a side and not of what was said: nobody answered for it, or nobody could.
+func away(r adapters.Reason) bool {
+	switch r {
+	case adapters.ReasonDomainTimeout, adapters.ReasonDomainNotFound, adapters.ReasonOverloaded, adapters.ReasonInternal,
+		adapters.ReasonOutcomeUnknown, adapters.ReasonUndefined:
+		return true
+	default:
+		return false
+	}
+}
+
+// passing tells that a notification failed for a reason which says nothing of the watch: none of the codes for which "the notifier
+// MUST remove the corresponding subscription" (RFC 6665 §4.2.2) has it.
+func passing(r adapters.Reason) bool {
+	switch r {
+	case adapters.ReasonInternal, adapters.ReasonOverloaded, adapters.ReasonServiceUnavailable, adapters.ReasonDomainNotFound,
+		adapters.ReasonUndefined, adapters.ReasonUnexpectedRequest, adapters.ReasonOutcomeUnknown, adapters.ReasonTooLarge:
+		return true
+	default:
+		return false
+	}
+}

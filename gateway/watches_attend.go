@@ -1,0 +1,46 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/gateway/watch"
+)
+
+// attendWait is how long a watcher's server may take to say whether she is online.
+const attendWait = 10 * time.Second
+
+// attending is an Attend effect on its way to the watcher's side.
+type attending struct {
+	watches *watches
+	pair    pair
+}
+
+// run implements task.
+func (t *attending) run(ctx context.Context) {
+	g := t.watches.gateway
+	answer := adapters.AttendanceUnknown
+	defer func() {
+		g.recovered("", "a question whether a watcher is online", recover())
+		t.watches.attended(t.pair, answer)
+	}()
+	r := g.routeOf(t.pair.watcher.Domain())
+	if r == nil || r.side.attendant == nil {
+		return
+	}
+	op := &adapters.AttendOp{
+		ID: g.ids.operation(), Watch: adapters.WatchID{Watcher: t.pair.watcher, Presentity: t.pair.presentity}, Deadline: time.Now().Add(attendWait),
+	}
+	ctx, cancel := context.WithDeadline(ctx, op.Deadline)
+	defer cancel()
+	if hops, failed := g.nextHops(ctx, r, t.pair.watcher, op.Deadline); failed.Outcome == 0 {
+		answer = r.side.attendant.Attends(ctx, hops, op)
+	}
+}
+
+// attended brings the answer to its state.
+func (w *watches) attended(p pair, answer adapters.Attendance) {
+	w.gateway.metrics.attendances.WithLabelValues(answer.String()).Inc()
+	w.step(p, stepInput{event: watch.Event{Attended: &answer}})
+}

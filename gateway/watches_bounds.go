@@ -1,0 +1,109 @@
+package gateway
+
+import (
+	"sync"
+
+	"github.com/isthmus-gateway/isthmus/cpim"
+)
+
+// watchBound is a bound of watches that was met: a fixed set, it labels a metric.
+type watchBound string
+
+const (
+	boundNone       watchBound = ""
+	boundPairs      watchBound = "pairs"
+	boundWatcher    watchBound = "watcher"
+	boundPresentity watchBound = "presentity"
+	boundDomain     watchBound = "domain"
+)
+
+// watchBounds counts the pairs of each watcher, presentity and domain of watchers, so that none of them takes what all share. A count is
+// kept while it is not zero, so there are no more of them than pairs.
+type watchBounds struct {
+	limits func() *Limits
+	shards []boundShard
+}
+
+type boundShard struct {
+	mu     sync.Mutex
+	counts map[boundKey]int32
+}
+
+// boundKey is whom a count is of: an address in one role, or the domain of watchers.
+type boundKey struct {
+	of     watchBound
+	who    cpim.Address
+	domain string
+}
+
+const boundShards = 16
+
+func newWatchBounds(limits func() *Limits) watchBounds {
+	b := watchBounds{limits: limits, shards: make([]boundShard, boundShards)}
+	for i := range b.shards {
+		b.shards[i].counts = make(map[boundKey]int32)
+	}
+	return b
+}
+
+// keys are the counts of p.
+func (b *watchBounds) keys(p pair) [3]boundKey {
+	return [...]boundKey{
+		{of: boundWatcher, who: p.watcher}, {of: boundPresentity, who: p.presentity}, {of: boundDomain, domain: p.watcher.Domain()},
+	}
+}
+
+func (b *watchBounds) most(of watchBound) int {
+	switch of {
+	case boundWatcher:
+		return b.limits().WatchesPerWatcher
+	case boundPresentity:
+		return b.limits().WatchesPerPresentity
+	default:
+		return b.limits().WatchesPerDomain
+	}
+}
+
+func (b *watchBounds) shard(k boundKey) *boundShard {
+	h := uint32(len(k.domain))
+	for _, s := range [...]string{k.who.Local(), k.who.Domain(), k.domain} {
+		for i := range len(s) {
+			h = h*31 + uint32(s[i])
+		}
+	}
+	return &b.shards[h%boundShards]
+}
+
+// met returns the bound that one more pair p would break.
+func (b *watchBounds) met(p pair) watchBound {
+	for _, k := range b.keys(p) {
+		s := b.shard(k)
+		s.mu.Lock()
+		n := s.counts[k]
+		s.mu.Unlock()
+		if int(n) >= b.most(k.of) {
+			return k.of
+		}
+	}
+	return boundNone
+}
+
+func (b *watchBounds) add(p pair) {
+	for _, k := range b.keys(p) {
+		s := b.shard(k)
+		s.mu.Lock()
+		s.counts[k]++
+		s.mu.Unlock()
+	}
+}
+
+func (b *watchBounds) remove(p pair) {
+	for _, k := range b.keys(p) {
+		s := b.shard(k)
+		s.mu.Lock()
+		if s.counts[k]--; s.counts[k] <= 0 {
+			delete(s.counts, k)
+		}
+		s.mu.Unlock()
+	}
+}

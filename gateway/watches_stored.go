@@ -1,0 +1,180 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/gateway/store"
+	"github.com/isthmus-gateway/isthmus/gateway/watch"
+)
+
+// What of a watch is on the disk, and when: everything that the other sides have heard, or were answered, is written before they hear it.
+// So a crash may make us say something twice, but never makes us forget what somebody relies on: an approval that was acknowledged, a
+// refresh that was answered, a request that its user was shown, a tuple that a watcher was told of. A step that changes nothing of
+// that, as nearly all notifications, writes nothing. Where there is no store, or while it fails, presence goes on in memory: it is
+// worth more than its memory, and what could not be written is written when the disk is back.
+//
+// Only what ends leaves the disk after the sides have heard it: if it comes back after a crash, the presentity's side is asked again,
+// and says again that it is over.
+
+// storedWatch is a watch on the disk.
+type storedWatch struct {
+	Version    int    `json:"v"`
+	Watcher    string `json:"w"`
+	Presentity string `json:"p"`
+	watch.Record
+}
+
+// watchFact is where p is kept.
+func watchFact(p pair) factName {
+	part, name := pairHash(p)
+	return factName{bucketPart(bucketWatches, part), name}
+}
+
+// note looks whether a step changed what is kept of x, and has j write it. The shard's lock is held.
+func (w *watches) note(x *watched, j *job) {
+	if w.gateway.keeper == nil {
+		return
+	}
+	mark := x.state.Mark()
+	if mark == x.mark {
+		return
+	}
+	r := x.state.Record()
+	if r.Empty() {
+		j.forget, x.mark = x.mark != 0, 0
+		return
+	}
+	octets, err := json.Marshal(&storedWatch{
+		Version: watchVersion, Watcher: x.pair.watcher.String(), Presentity: x.pair.presentity.String(), Record: r,
+	})
+	if err != nil {
+		return // there is nothing in a Record that JSON cannot say
+	}
+	x.mark, j.write = mark, octets
+}
+
+// forgetRecord takes p off the disk when what was told last has been said.
+func (w *watches) forgetRecord(p pair) {
+	t := &forgetting{watches: w, pair: p}
+	if !w.lanes.add(laneKey{kind: laneNotify, from: p.presentity, to: p.watcher}, t) {
+		t.run(context.Background())
+	}
+}
+
+// forgetting is the end of a record.
+type forgetting struct {
+	watches *watches
+	pair    pair
+}
+
+// run implements task.
+func (t *forgetting) run(context.Context) {
+	s := t.watches.shard(t.pair)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x := s.states[t.pair]; x == nil || x.mark == 0 {
+		// Under the lock, so that what begins anew is written after it.
+		t.watches.gateway.keeper.put(watchFact(t.pair), nil, nil)
+	}
+}
+
+// takeUp takes in the watches of these parts that are on the disk, nil for all, and gives the adapters what they kept for them. It is
+// called before anything comes for them.
+func (w *watches) takeUp(ctx context.Context, parts []int) error {
+	if parts == nil {
+		for part := range store.Parts {
+			parts = append(parts, part)
+		}
+	}
+	before, disk := w.held.Load(), w.gateway.keeper.facts
+	for _, part := range parts {
+		if err := w.restorePart(ctx, disk, part); err != nil {
+			return err
+		}
+		if err := w.gateway.resumeRecords(ctx, disk, part); err != nil {
+			return err
+		}
+	}
+	if n := w.held.Load() - before; n > 0 {
+		w.gateway.log.Info().Int64("watches", n).Msg("watches are taken up again")
+	}
+	return nil
+}
+
+// giveUp drops the watches of parts that are another gateway's now. Nobody is told anything: they go on there.
+func (w *watches) giveUp(parts []int) {
+	for i := range w.shards {
+		s := &w.shards[i]
+		s.mu.Lock()
+		for p, x := range s.states {
+			if part, _ := pairHash(p); slices.Contains(parts, part) {
+				w.forget(s, x)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+// restorePart takes in one part. A watch that there is already stays as it is.
+func (w *watches) restorePart(ctx context.Context, disk store.Facts, part int) error {
+	g := w.gateway
+	err := disk.Each(ctx, bucketPart(bucketWatches, part), func(key string, value []byte, _ uint64) error {
+		p, r, err := decodeWatch(value)
+		if err != nil {
+			g.log.Warn().Str("key", key).Str("fault", clip(err.Error())).Msg("a stored watch cannot be read and is left alone")
+			return nil
+		}
+		rules := w.rulesOf(p)
+		if rules == nil {
+			g.log.Warn().Str("key", key).Msg("a stored watch is of a domain without a route and is left alone")
+			return nil
+		}
+		s := w.shard(p)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.closed || s.states[p] != nil {
+			return nil
+		}
+		// As fast as watches may be opened, one after the other, so that all together are no storm.
+		turn := time.Duration(w.held.Load()) * time.Second / time.Duration(g.limits().WatchRate)
+		state := watch.Restore(p.watcher, p.presentity, rules, r, time.Now(), restoreFirst+turn)
+		if state.Idle() {
+			g.keeper.put(watchFact(p), nil, nil)
+			return nil
+		}
+		x := w.open(s, p, state)
+		x.mark = state.Mark()
+		w.settle(s, x)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("gateway: the stored watches: %w", err)
+	}
+	return nil
+}
+
+// restoreFirst is when the first of the restored watches is taken up: the links to the other sides need a moment.
+const restoreFirst = 2 * time.Second
+
+// decodeWatch reads a watch from the disk.
+func decodeWatch(octets []byte) (pair, *watch.Record, error) {
+	var s storedWatch
+	if err := json.Unmarshal(octets, &s); err != nil {
+		return pair{}, nil, err
+	}
+	if s.Version != watchVersion {
+		return pair{}, nil, errVersion
+	}
+	watcher, err := cpim.ParseAddress(s.Watcher)
+	presentity, err2 := cpim.ParseAddress(s.Presentity)
+	if err = errors.Join(err, err2); err != nil {
+		return pair{}, nil, err
+	}
+	return pair{watcher, presentity}, &s.Record, nil
+}
