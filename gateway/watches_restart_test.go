@@ -51,8 +51,8 @@ func verbs(ops []*adapters.WatchOp) string {
 	return strings.Join(all, " ")
 }
 
-// RFC 3859 §3.4: presence services "must keep" subscriptions; T-FI-01: after kill -9 every watch goes on without either user doing anything. T-PR-08:
-// what was decided before the crash is not asked again.
+// T-FI-01: after kill -9 every watch goes on without either user doing anything. T-PR-08: what was decided before the crash is not asked
+// again.
 func TestT_PR_08_WatchesSurviveTheProcess(t *testing.T) {
 	t.Run("a SIP user watches an XMPP user", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
