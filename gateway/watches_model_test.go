@@ -257,7 +257,7 @@ func (w *world) julietIsTold(_ context.Context, op *adapters.NotifyOp) adapters.
 			w.roster, w.julietSees = "", map[string]bool{}
 		}
 		if w.roster != "to" || !w.online {
-			continue // "SHOULD NOT deliver" (RFC 6121 §4.3.3)
+			continue // she did not ask for it, or is not there to be shown it
 		}
 		for _, id := range op.Withdrawn {
 			delete(w.julietSees, id.String())
