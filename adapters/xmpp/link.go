@@ -87,7 +87,7 @@ func newLink(a *Adapter, e *endpoint) *link {
 	w := newWake()
 	l := &link{
 		path: path{
-			a: a, name: e.Name, self: e.self, pinged: e.pinged, box: newOutbox(*a.lim(), w.poke), log: a.log.With().Str("component", e.Name).Logger(),
+			a: a, name: func() string { return e.Name }, self: e.self, pinged: e.pinged, box: newOutbox(*a.lim(), w.poke), log: a.log.With().Str("component", e.Name).Logger(),
 		},
 		wake: w, first: make(chan struct{}), done: make(chan struct{}), since: time.Now(), again: newWake(),
 	}

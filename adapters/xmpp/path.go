@@ -12,8 +12,8 @@ import (
 // handled. Which streams carry it, and who may use it, is for its owner: a component link, or a pair of domains between servers.
 type path struct {
 	a *Adapter
-	// name is what metrics, logs and adapters.Peer call the other side: of a closed set.
-	name string
+	// name is what metrics, logs and adapters.Peer call the other side now: of a closed set. A reload may give it another one.
+	name func() string
 	// self is our host, pinged the other side's.
 	self, pinged jid.JID
 	box          *outbox

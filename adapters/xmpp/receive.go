@@ -97,7 +97,7 @@ func (l *path) dispatch(s *stanza.Stanza, via *arrival) {
 	}
 }
 
-func (l *path) refused(cause string) { l.a.m.refused.WithLabelValues(l.name, cause).Inc() }
+func (l *path) refused(cause string) { l.a.m.refused.WithLabelValues(l.name(), cause).Inc() }
 
 // fail answers s with an error, unless s is one.
 func (l *path) fail(s *stanza.Stanza, c stanza.Condition, text string) {
@@ -145,7 +145,7 @@ func (l *path) undelivered(n int) {
 	if n == 0 {
 		return
 	}
-	l.a.m.dropped.WithLabelValues(l.name).Add(float64(n))
+	l.a.m.dropped.WithLabelValues(l.name()).Add(float64(n))
 	l.log.Warn().Int("replies", n).Msg("xmpp: replies were dropped")
 }
 
@@ -198,7 +198,7 @@ func failure(kind stanza.Kind, from, to jid.JID, id string, st adapters.Status) 
 	return &stanza.ErrorReply{Kind: kind, From: to, To: from, ID: id, Error: stanza.ErrorOf(st)}
 }
 
-func (l *path) peer() adapters.Peer { return adapters.Peer{Adapter: Name, Name: l.name} }
+func (l *path) peer() adapters.Peer { return adapters.Peer{Adapter: Name, Name: l.name()} }
 
 func (l *path) message(s *stanza.Stanza, via *arrival) {
 	if s.Type == "error" {

@@ -96,3 +96,33 @@ func TestT_FI_22_NoServersByReload(t *testing.T) {
 		t.Error("a configuration of nothing was taken")
 	}
 }
+
+// A policy knows a server by its entry under xmpp.server.peers, or as one of the strangers (the name of configs.Strangers): what comes on a
+// stream that was there before a reload is by what holds now, or a rule that refuses a server would wait for its next stream.
+func TestT_ID_06_AServerIsKnownByItsEntryAfterAReload(t *testing.T) {
+	f := newFederation(t)
+	netCfg, comCfg := f.config("example.net"), f.config("example.com")
+	netCore := newRecorder()
+	a, b := start(t, netCfg, netCore), start(t, comCfg, newRecorder())
+	from := func(id, want string) {
+		t.Helper()
+		if st := b.Message(t.Context(), f.hops("example.net"), between("juliet@example.com", "romeo@example.net", id, "hello")); st.Outcome != adapters.Indeterminate {
+			t.Fatalf("%+v", st)
+		}
+		if op := next(t, netCore.messages, "the message"); op.Peer.Name != want {
+			t.Errorf("%s is from %q, want %q", id, op.Peer.Name, want)
+		}
+	}
+	from("1", "strangers")
+	next := netCfg
+	servers := *netCfg.Servers
+	servers.Peers = []xmpp.ServerPeer{{Domain: "example.com"}}
+	next.Servers = &servers
+	renew(t, a, next)
+	from("2", "example.com")
+	renew(t, a, netCfg)
+	from("3", "strangers")
+	if n := counted(t, netCfg.Registerer, "isthmus_xmpp_server_authenticated_total", "direction=in"); n != 1 {
+		t.Errorf("%v streams", n)
+	}
+}

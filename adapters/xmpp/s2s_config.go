@@ -158,13 +158,14 @@ type host struct {
 
 // remotePolicy is what is allowed with one remote domain.
 type remotePolicy struct {
-	label     string // in metrics: the configured domain, or strangers
+	label     string // in metrics and as a peer of the core: the configured domain, or strangers
 	dialback  bool
 	cleartext []netip.Prefix
 }
 
-// strangers labels every remote domain without an entry of its own.
-const strangers = "servers"
+// strangers names every remote domain without an entry of its own: in metrics, and to the core, whose policy has rules for it by this name
+// (configs.Strangers).
+const strangers = "strangers"
 
 // clear tells whether a connection with addr may be without TLS.
 func (p *remotePolicy) clear(addr netip.Addr) bool {

@@ -38,7 +38,7 @@ func (v *servers) obtain(ctx context.Context, p *pair) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.policy.dialback {
+	if p.policy().dialback {
 		for _, s := range v.sessions() {
 			if !s.shares(p, hops) {
 				continue
@@ -94,7 +94,7 @@ func (s *session) carriesBack(k pairKey) bool {
 func (s *session) shares(p *pair, hops []resolver.Target) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.initiated || s.over || !s.errorsToo || len(s.pairs) == 0 || s.broken != nil || !s.secured && !p.policy.clear(s.addr.Addr()) {
+	if !s.initiated || s.over || !s.errorsToo || len(s.pairs) == 0 || s.broken != nil || !s.secured && !p.policy().clear(s.addr.Addr()) {
 		return false
 	}
 	if s.remote.domain == p.remote.domain {
@@ -240,7 +240,7 @@ func (e *errUnauthenticated) Error() string {
 func (s *session) authenticate(ctx context.Context, p *pair, offer *stream.Offer) error {
 	method := "external"
 	if !offer.Authenticated {
-		if !p.policy.dialback || !offer.Dialback {
+		if !p.policy().dialback || !offer.Dialback {
 			return &errUnauthenticated{offer.ExternalRefused}
 		}
 		method = "dialback"

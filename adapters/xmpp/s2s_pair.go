@@ -17,7 +17,6 @@ type pair struct {
 	path
 	v             *servers
 	local, remote *host
-	policy        *remotePolicy
 
 	// pins is how many streams may bring stanzas for the pair, and how many operations are under way.
 	pins atomic.Int32
@@ -37,14 +36,17 @@ type pair struct {
 }
 
 func newPair(v *servers, local, remote *host) *pair {
-	p := &pair{v: v, local: local, remote: remote, policy: v.side().policyOf(remote.domain), used: time.Now()}
+	p := &pair{v: v, local: local, remote: remote, used: time.Now()}
 	p.path = path{
-		a: v.a, name: p.policy.label, self: local.self, pinged: remote.self, box: newOutbox(*v.a.lim(), p.poke),
+		a: v.a, name: func() string { return p.policy().label }, self: local.self, pinged: remote.self, box: newOutbox(*v.a.lim(), p.poke),
 		log: v.log.With().Str("domain", local.domain).Str("remote", remote.domain).Logger(),
 	}
 	p.box.all = &v.waiting
 	return p
 }
+
+// policy is what is allowed with the remote domain now. A pair outlives reloads, so it keeps none.
+func (p *pair) policy() *remotePolicy { return p.v.side().policyOf(p.remote.domain) }
 
 func (p *pair) touch() {
 	p.mu.Lock()

@@ -234,7 +234,7 @@ func (s *session) receive(st *stanza.Stanza) (err error) {
 	if g := s.management(); g != nil && g.gap() > maxUnanswered {
 		return errTooMany
 	}
-	v.a.m.stanzas.WithLabelValues(p.name, "in").Inc()
+	v.a.m.stanzas.WithLabelValues(p.name(), "in").Inc()
 	if foreign {
 		p.refused("not-our-domain")
 		p.fail(st, stanza.ItemNotFound, "")

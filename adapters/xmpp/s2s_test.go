@@ -157,7 +157,7 @@ func TestServersExternal(t *testing.T) {
 		if st := b.Message(t.Context(), f.hops("example.net"), between("juliet@example.com", "romeo@example.net", id, "hello")); st.Outcome != adapters.Indeterminate {
 			t.Fatalf("%+v", st)
 		}
-		if op := next(t, netCore.messages, "the answer"); op.From.Address.String() != "im:juliet@example.com" || op.Peer.Name != "servers" {
+		if op := next(t, netCore.messages, "the answer"); op.From.Address.String() != "im:juliet@example.com" || op.Peer.Name != "strangers" {
 			t.Fatalf("%+v", op)
 		}
 	}

@@ -138,7 +138,7 @@ func (s *session) pump() {
 		for _, b := range batches {
 			for _, it := range b.items {
 				s.v.a.tapped(adapters.Outbound, it.octets)
-				s.v.a.m.stanzas.WithLabelValues(b.p.name, "out").Add(float64(it.count()))
+				s.v.a.m.stanzas.WithLabelValues(b.p.name(), "out").Add(float64(it.count()))
 			}
 			if g == nil {
 				b.p.box.written(b.items)

@@ -225,7 +225,7 @@ func summary(cfg *configs.Config) []finding {
 		if s.Dialback == "tls" {
 			proof += ", or dialback over TLS"
 		}
-		f := finding{What: "sender", OK: true, Via: "xmpp", Name: "servers", From: []string{"anywhere with " + proof}, To: reachable(cfg, "xmpp")}
+		f := finding{What: "sender", OK: true, Via: "xmpp", Name: configs.Strangers, From: []string{"anywhere with " + proof}, To: reachable(cfg, "xmpp")}
 		for _, r := range cfg.Routes {
 			if r.Via == "xmpp" && !slices.ContainsFunc(r.NextHops, func(h configs.NextHop) bool { return h.Component != "" }) {
 				f.As = append(f.As, string(r.Domain))

@@ -18,7 +18,7 @@ func TestCheckServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]string{
-		"example.net": {"listens on   xmpp server/starttls 0.0.0.0:5269", "listens on   xmpp server/direct 0.0.0.0:5270", "may send     xmpp servers, from anywhere with a certificate for it: as anyone at *, to anyone at example.net", "is right"},
+		"example.net": {"listens on   xmpp server/starttls 0.0.0.0:5269", "listens on   xmpp server/direct 0.0.0.0:5270", "may send     xmpp strangers, from anywhere with a certificate for it: as anyone at *, to anyone at example.net", "is right"},
 		"example.org": {"example.net: other XMPP servers will not believe it"},
 	} {
 		folder := t.TempDir()
