@@ -22,7 +22,9 @@ type core struct {
 	mu      sync.Mutex
 	message func(*adapters.MessageOp) adapters.Status
 	watch   func(*adapters.WatchOp) adapters.WatchStatus
-	held    chan<- func(adapters.WatchStatus) // set: takes what answers a watch operation, which is not answered then
+	// forgetful: it says of nothing that it is kept.
+	forgetful bool
+	held      chan<- func(adapters.WatchStatus) // set: takes what answers a watch operation, which is not answered then
 
 	messages chan *adapters.MessageOp
 	watches  chan *adapters.WatchOp
@@ -65,7 +67,16 @@ func (c *core) Watch(_ context.Context, op *adapters.WatchOp, respond func(adapt
 	respond(f(op))
 }
 
-func (c *core) Notify(_ context.Context, op *adapters.NotifyOp)   { c.notices <- op }
+func (c *core) Notify(_ context.Context, op *adapters.NotifyOp) {
+	c.mu.Lock()
+	forgetful := c.forgetful
+	c.mu.Unlock()
+	if op.Kept != nil && !forgetful {
+		op.Kept()
+	}
+	c.notices <- op
+}
+
 func (c *core) Report(_ context.Context, report *adapters.Report) { c.reports <- report }
 
 // answer sets what a message is answered with.

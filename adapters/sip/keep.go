@@ -27,12 +27,18 @@ func (a *Adapter) afterKept(of adapters.WatchID, name string, octets []byte, f f
 		f()
 		return
 	}
+	kept := a.onceOrLate(f)
+	a.keeper.Save(of, name, octets, func(error) { kept() }) // an error is the gateway's to log; it tries again by itself
+}
+
+// onceOrLate is f, called once: by whoever says that something is kept, or else keptWait from now.
+func (a *Adapter) onceOrLate(f func()) func() {
 	var once sync.Once
 	late := time.AfterFunc(keptWait, func() { once.Do(f) })
-	a.keeper.Save(of, name, octets, func(error) { // an error is the gateway's to log; it tries again by itself
+	return func() {
 		late.Stop()
 		once.Do(f)
-	})
+	}
 }
 
 // unwritten logs that a record could not be made, which only a defect or a document without a printed form can cause.

@@ -596,3 +596,45 @@ func TestUnclaimedDialogEnds(t *testing.T) {
 	until(t, "the record is forgotten", func() bool { return len(l.all()) == 0 })
 	c.quiet(t)
 }
+
+// An approval is acknowledged when it is kept, because the presentity's side says it once.
+func TestApprovalIsKeptBeforeItIsAcknowledged(t *testing.T) {
+	a, c, _ := startKept(t, nil, nil)
+	c.mu.Lock()
+	c.forgetful = true
+	c.mu.Unlock()
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	done := watchRomeo(a, g, adapters.WatchOpen)
+	sub := g.request("SUBSCRIBE", seen)
+	g.answer(sub, wire.Response{Code: 200, Headers: []wire.Header{{Name: "Expires", Value: "600"}, {Name: "Contact", Value: "<sip:romeo@" + g.addr().String() + ">"}}})
+	next(t, done, "outcome")
+	g.send(notifyText(sub, "agent", "1", "active;expires=600", ""))
+	op := next(t, c.notices, "approval")
+	if op.Change != adapters.AuthorizationGranted || op.Kept == nil {
+		t.Fatalf("%+v", op)
+	}
+	if m := g.readWithin(20 * time.Millisecond); m != nil {
+		t.Errorf("before it was kept:\n%s", m.Raw())
+	}
+	op.Kept()
+	if m := g.read(); m.IsRequest() || m.StatusCode() != 200 {
+		t.Errorf("%s", m.Raw())
+	}
+}
+
+// A document of a lenient peer that has no printed form as it is, is told all the same.
+func TestLenientDocumentCanBeTold(t *testing.T) {
+	text := strings.Replace(documentText("romeo@example.net", "open"), "</tuple>", `<activities xmlns="urn:ietf:params:xml:ns:pidf:rpid"><meeting/></activities></tuple>`, 1)
+	doc, err := parsePresence([]byte(text), ReadOptions{LenientPresence: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := bodyOf(doc)
+	if err != nil || !strings.Contains(string(b.octets), "meeting") || len(doc.Persons) != 1 {
+		t.Errorf("%v: %+v", err, doc)
+	}
+	if _, err := parsePresence([]byte(text), ReadOptions{}); err == nil {
+		t.Error("it is not as lenient as that")
+	}
+}

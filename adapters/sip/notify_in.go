@@ -47,11 +47,19 @@ func (t *subscribers) take(in *inbound) *Refusal {
 	case ref != nil:
 		return ref
 	}
-	t.a.respond(in, answer{code: 200, phrase: phraseOf(200)}, "")
-	if tell {
-		op.Peer, op.Change = in.peerOf(), change
-		t.a.handler.Notify(t.a.base, op)
+	taken := func() { t.a.respond(in, answer{code: 200, phrase: phraseOf(200)}, "") }
+	if !tell {
+		taken()
+		return nil
 	}
+	op.Peer, op.Change = in.peerOf(), change
+	if change == adapters.AuthorizationUnchanged || t.a.keeper == nil {
+		taken()
+	} else {
+		// A decision that was acknowledged is not told again, so it must not be lost.
+		op.Kept = t.a.onceOrLate(taken)
+	}
+	t.a.handler.Notify(t.a.base, op)
 	return nil
 }
 
@@ -291,7 +299,7 @@ func parsePresence(body []byte, opts ReadOptions) (*pidf.Presence, error) {
 			s.Basic = pidf.BasicClosed
 		}
 	}
-	return doc, nil
+	return doc.Mended(), nil // whoever is told of it can be sent it
 }
 
 // checkEntity refuses a document that is not about the presentity.
