@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -18,6 +19,10 @@ type node struct {
 	gateway *Gateway
 	bus     store.Bus
 	parts   *cluster.Cluster
+
+	mu      sync.Mutex
+	tending *time.Timer
+	left    bool
 }
 
 var _ cluster.Work = (*node)(nil)
@@ -50,14 +55,42 @@ func (n *node) start(ctx context.Context) error {
 		n.bus.Serve(nil)
 		return err
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tending = time.AfterFunc(tendEvery, n.tend)
 	return nil
+}
+
+// tendEvery is how often places are looked after.
+const tendEvery = 5 * time.Second
+
+// tend opens the places that a reload has brought, or that were still being closed when they came back.
+func (n *node) tend() {
+	n.places(nil, func(s adapters.Shared, place string, part int) {
+		if _, ok := n.parts.Enter(part); ok {
+			s.Open(place)
+			n.parts.Exit(part)
+		}
+	})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.left {
+		n.tending.Reset(tendEvery)
+	}
 }
 
 // leave hands all parts on. The others are answered on, until stop.
 func (n *node) leave(ctx context.Context) {
-	if n != nil {
-		n.parts.Leave(ctx)
+	if n == nil {
+		return
 	}
+	n.mu.Lock()
+	n.left = true
+	if n.tending != nil {
+		n.tending.Stop()
+	}
+	n.mu.Unlock()
+	n.parts.Leave(ctx)
 }
 
 // stop ends the answers to the others.
@@ -136,7 +169,7 @@ func (n *node) Take(ctx context.Context, parts []int) error {
 // Begun implements cluster.Work.
 func (n *node) Begun(parts []int) {
 	n.gateway.journal.releaseAll()
-	n.places(parts, func(s adapters.Shared, place string) { s.Open(place) })
+	n.places(parts, func(s adapters.Shared, place string, _ int) { s.Open(place) })
 }
 
 // Leave implements cluster.Work: what waits for a place that is closed is tried by its next owner.
@@ -144,7 +177,7 @@ func (n *node) Leave(ctx context.Context, parts []int) {
 	// What is on its way gets a moment to get there.
 	brief, cancel := context.WithTimeout(ctx, leaveWait)
 	defer cancel()
-	n.places(parts, func(s adapters.Shared, place string) { s.Close(brief, place) })
+	n.places(parts, func(s adapters.Shared, place string, _ int) { s.Close(brief, place) })
 }
 
 // leaveWait is how long what has left for a place may take to be acknowledged before the place is closed.
@@ -154,20 +187,20 @@ const leaveWait = 2 * time.Second
 func (n *node) Lost(parts []int) {
 	over, cancel := context.WithCancel(context.Background())
 	cancel()
-	n.places(parts, func(s adapters.Shared, place string) { s.Close(over, place) })
+	n.places(parts, func(s adapters.Shared, place string, _ int) { s.Close(over, place) })
 	n.gateway.journal.forgetParts(parts)
 	n.gateway.watches.giveUp(parts)
 }
 
-// places calls f for each place of these parts.
-func (n *node) places(parts []int, f func(s adapters.Shared, place string)) {
+// places calls f for each place of these parts; nil: of all.
+func (n *node) places(parts []int, f func(s adapters.Shared, place string, part int)) {
 	for _, s := range n.gateway.order {
 		if s.shared == nil {
 			continue
 		}
 		for _, place := range s.shared.Places() {
-			if slices.Contains(parts, placePart(s, place)) {
-				f(s.shared, place)
+			if part := placePart(s, place); parts == nil || slices.Contains(parts, part) {
+				f(s.shared, place, part)
 			}
 		}
 	}

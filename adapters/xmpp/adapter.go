@@ -27,7 +27,8 @@ type Adapter struct {
 	m    *metrics
 	dial dialer
 
-	servers *servers // nil without server-to-server
+	servers *servers    // nil without server-to-server
+	shared  atomic.Bool // by several gateways
 
 	since    time.Time
 	answers  *brake
@@ -244,6 +245,9 @@ type sender interface {
 func (a *Adapter) route(from, to string, hops []resolver.Target) (sender, adapters.Status) {
 	for _, l := range a.links() {
 		if l.end().domain == from && l.end().serves[to] {
+			if l.lease != nil && !l.lease.held() {
+				return nil, adapters.Failed(adapters.ReasonDomainTimeout, "") // another gateway has it
+			}
 			return l, adapters.Status{}
 		}
 	}

@@ -35,6 +35,7 @@ const (
 	LinkConnecting                  // connecting, or in the handshake
 	LinkUp                          // stanzas flow
 	LinkStopped                     // for good
+	LinkElsewhere                   // another gateway has it, or nobody knows which one
 )
 
 // String returns the phase's name for logs and the readiness page.
@@ -46,6 +47,8 @@ func (p LinkPhase) String() string {
 		return "up"
 	case LinkStopped:
 		return "stopped"
+	case LinkElsewhere:
+		return "another gateway's"
 	default:
 		return "down"
 	}
@@ -75,7 +78,8 @@ type link struct {
 	done      chan struct{} // closed when run has returned
 	ctx       context.Context
 	stop      context.CancelFunc
-	again     wake // the next attempt is made at once
+	again     wake       // the next attempt is made at once
+	lease     *linkLease // nil for a gateway alone
 
 	mu    sync.Mutex
 	phase LinkPhase
@@ -93,6 +97,10 @@ func newLink(a *Adapter, e *endpoint) *link {
 	}
 	l.now.Store(e)
 	l.ctx, l.stop = context.WithCancel(a.base)
+	if a.shared.Load() {
+		l.lease = newLinkLease()
+		l.firstOnce.Do(func() { close(l.first) }) // nobody waits for what may be another's
+	}
 	return l
 }
 
@@ -132,6 +140,29 @@ func (l *link) run(ctx context.Context) {
 	defer close(l.done)
 	defer l.firstOnce.Do(func() { close(l.first) })
 	defer func() { l.undelivered(l.box.drop()) }()
+	if l.lease == nil {
+		l.hold(ctx)
+		return
+	}
+	for {
+		l.enter(LinkElsewhere, nil)
+		mine, ok := l.lease.wait(ctx)
+		if !ok {
+			l.enter(LinkStopped, nil)
+			return
+		}
+		again := l.hold(mine)
+		l.undelivered(l.box.refuse(adapters.Failed(adapters.ReasonDomainTimeout, "")))
+		l.lease.ended()
+		if !again || ctx.Err() != nil {
+			l.enter(LinkStopped, nil)
+			return
+		}
+	}
+}
+
+// hold does what run says until ctx ends; false if the link is stopped for good.
+func (l *link) hold(ctx context.Context) bool {
 	attempt := 0
 	for {
 		l.enter(LinkConnecting, nil)
@@ -153,14 +184,14 @@ func (l *link) run(ctx context.Context) {
 		}
 		if ctx.Err() != nil || errors.Is(err, errStopping) {
 			l.enter(LinkStopped, nil)
-			return
+			return true
 		}
 		var se *stream.Error
 		if errors.As(err, &se) && se.Condition == stream.NotAuthorized && !opened {
 			err = fmt.Errorf("%w: component %q", ErrNotAuthorized, l.end().Name)
 			l.enter(LinkStopped, err)
 			l.a.fail(l, err)
-			return
+			return false
 		}
 		l.enter(LinkDown, err)
 		wait := l.a.back().delay(attempt, rand.Float64())
@@ -184,7 +215,7 @@ func (l *link) run(ctx context.Context) {
 		case <-ctx.Done():
 			t.Stop()
 			l.enter(LinkStopped, nil)
-			return
+			return true
 		}
 	}
 }

@@ -189,8 +189,9 @@ func (a *assembly) links() []admin.Link {
 		return links
 	}
 	for _, l := range a.xmpp.Links() {
-		link := admin.Link{Adapter: xmpp.Name, Name: l.Component, Up: l.Phase == xmpp.LinkUp}
-		if !link.Up {
+		// What another gateway has is as it should be.
+		link := admin.Link{Adapter: xmpp.Name, Name: l.Component, Up: l.Phase == xmpp.LinkUp || l.Phase == xmpp.LinkElsewhere}
+		if l.Phase != xmpp.LinkUp {
 			link.Detail = l.Phase.String()
 			if l.Fault != "" {
 				link.Detail += ": " + l.Fault
