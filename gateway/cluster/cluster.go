@@ -239,8 +239,9 @@ func (c *Cluster) take(owned context.Context, parts []int) {
 	slowest := time.Duration(0)
 	for _, n := range parts {
 		c.parts[n].state.Store(held)
-		if before := c.table[n].before; !before.IsZero() {
-			slowest = max(slowest, now.Sub(before))
+		if x := &c.table[n]; x.died && !x.before.IsZero() {
+			slowest = max(slowest, now.Sub(x.before))
+			x.died = false
 		}
 	}
 	c.mu.Unlock()

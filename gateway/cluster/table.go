@@ -26,7 +26,8 @@ type seen struct {
 type claim struct {
 	owner    string
 	revision uint64
-	before   time.Time // when the owner before was last seen, if it died; for the metric
+	before   time.Time // when the owner before was last seen, and
+	died     bool      // whether it died; for the metric
 }
 
 func split(owner string) (name, incarnation string) {
@@ -155,13 +156,11 @@ func (c *Cluster) plan(now time.Time) (p plan) {
 			p.lost = append(p.lost, n)
 		case target != me || known && alive.Incarnation == incarnation:
 		case !known || alive.Incarnation != incarnation:
-			if name == c.node {
-				x.before = time.Time{} // it was fenced, or has been started again
-			}
+			x.died = name != c.node // else it was fenced, or has been started again
 			p.claim[n] = x.owner
 		}
 		if known && alive.Incarnation == incarnation && x.owner != me {
-			x.before = alive.at // the last sign of life of an owner that may die
+			x.before, x.died = alive.at, false // the last sign of life of an owner that may die
 		}
 	}
 	return p
