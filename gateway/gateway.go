@@ -45,7 +45,7 @@ type Config struct {
 	// it closes it, after Shutdown. nil: there is none, and a message that cannot be handed over while its sender waits is refused.
 	OpenStore func(ctx context.Context) (store.Durable, error)
 	// Cluster tells that several gateways share the store and act as one: each is a node of the name that the store has, with the same adapters
-	// and routes. ClusterTimes are those of their leases; zero ones are the usual ones.
+	// and routes. One without adapters holds the store open for the others, and no more. ClusterTimes are those of their leases; zero ones are the usual ones.
 	Cluster      bool
 	ClusterTimes cluster.Times
 	// Registerer takes the gateway's metrics; nil means none are kept.
@@ -274,11 +274,19 @@ func New(cfg Config) (*Gateway, error) {
 	if g.clustered, g.clusterTimes, g.registerer = cfg.Cluster, cfg.ClusterTimes, cfg.Registerer; g.clustered && g.journal == nil {
 		return nil, errors.New("gateway: several gateways act as one over a store, and there is none")
 	}
+	if g.clustered && len(g.order) == 0 {
+		g.journal = nil // it takes no part in what they do
+	}
 	return g, nil
 }
 
 // Start starts the adapters in order. If one fails, those already started are shut down again, and the error says which.
 func (g *Gateway) Start(ctx context.Context) error {
+	if g.journal == nil && g.openStore != nil {
+		if _, err := g.openStore(ctx); err != nil { // it keeps copies for the others
+			return err
+		}
+	}
 	if g.journal != nil {
 		// Before anything comes, so that what comes goes behind what is there.
 		disk, err := g.openStore(ctx)

@@ -216,6 +216,33 @@ func TestAnyNodeTakesAMessage(t *testing.T) {
 	})
 }
 
+// A node without sides keeps what the others store, and takes no part in what they do.
+func TestNodeWithoutSides(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a")
+		defer f.shutdown()
+		opened := false
+		g, err := gateway.New(gateway.Config{Cluster: true, OpenStore: func(context.Context) (store.Durable, error) {
+			opened = true
+			return f.memory.Join("c"), nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Start(t.Context()); err != nil || !opened {
+			t.Fatalf("opened %v, %v", opened, err)
+		}
+		time.Sleep(10 * time.Second)
+		m := f.nodes["a"]
+		if s := <-m.send(m.sip, message(romeo, juliet, "x")); s.Outcome != adapters.Indeterminate {
+			t.Errorf("%+v", s)
+		}
+		if err := g.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Messages of one pair stay in their order, whichever node they come to and whoever delivers them.
 func TestOrderOverNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
