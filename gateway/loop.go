@@ -37,16 +37,7 @@ func newTraceName() string {
 
 // openTracer reads the name, or makes one.
 func openTracer(ctx context.Context, facts store.Facts) (tracer, error) {
-	name, _, err := facts.Get(ctx, bucketKeys, keyTrace)
-	if errors.Is(err, store.ErrNotFound) {
-		name = []byte(newTraceName())
-		if err = facts.Create(ctx, bucketKeys, keyTrace, name, 0); errors.Is(err, store.ErrExists) {
-			name, _, err = facts.Get(ctx, bucketKeys, keyTrace)
-		}
-		if refuses(err) {
-			err = nil // a name for as long as the process lives
-		}
-	}
+	name, err := sharedFact(ctx, facts, keyTrace, []byte(newTraceName()))
 	if err == nil && !adapters.IsTraceEntry(string(name)+".1234567") {
 		err = errors.New("it is damaged")
 	}

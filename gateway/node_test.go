@@ -614,3 +614,30 @@ func TestQueueAtAnyNode(t *testing.T) {
 		empty(t, f.memory)
 	})
 }
+
+// makers is a store in which another gateway is just making each fact: it cannot be made, and is not there yet.
+type makers struct {
+	*storetest.Memory
+	refused int
+}
+
+func (m *makers) Create(ctx context.Context, bucket, key string, value []byte, life time.Duration) error {
+	if bucket == "keys" && m.refused < 3 {
+		m.refused++
+		return store.ErrExists
+	}
+	return m.Memory.Create(ctx, bucket, key, value, life)
+}
+
+func TestFactThatAnotherGatewayIsMaking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &makers{Memory: &storetest.Memory{}}
+		s := newStrait(t, func(c *gateway.Config) {
+			c.OpenStore = func(context.Context) (store.Durable, error) { return disk, nil }
+		})
+		defer s.shutdown()
+		if disk.refused != 3 {
+			t.Errorf("refused %d times", disk.refused)
+		}
+	})
+}

@@ -34,20 +34,43 @@ const (
 	keyOrigins = "origins"
 )
 
-// openTokens reads the key, or makes one. Gateways that share a store share it. A store that takes nothing now has none until the next start:
-// what is told of the messages in between finds them until then.
-func openTokens(ctx context.Context, facts store.Facts) (*tokens, error) {
-	key, _, err := facts.Get(ctx, bucketKeys, keyOrigins)
-	if errors.Is(err, store.ErrNotFound) {
-		key = make([]byte, 32)
-		rand.Read(key) //nolint:errcheck // it never fails
-		if err = facts.Create(ctx, bucketKeys, keyOrigins, key, 0); errors.Is(err, store.ErrExists) {
-			key, _, err = facts.Get(ctx, bucketKeys, keyOrigins)
+// The patience with a fact that another gateway is just making.
+const (
+	sharedWait  = 10 * time.Second
+	sharedPause = 50 * time.Millisecond
+)
+
+// sharedFact reads a fact that all gateways on the store share, and makes it fresh if there is none. Of several that make it at the same time one
+// does; until its write is done, the fact is neither there nor can it be made. A store that takes nothing now has none until the next start: the
+// fresh one is good for as long as the process lives.
+func sharedFact(ctx context.Context, facts store.Facts, key string, fresh []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	for {
+		value, _, err := facts.Get(ctx, bucketKeys, key)
+		if !errors.Is(err, store.ErrNotFound) {
+			return value, err
 		}
-		if refuses(err) {
+		if err = facts.Create(ctx, bucketKeys, key, fresh, 0); refuses(err) {
 			err = nil
 		}
+		if !errors.Is(err, store.ErrExists) {
+			return fresh, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, ctx.Err())
+		case <-time.After(sharedPause):
+		}
 	}
+}
+
+// openTokens reads the key, or makes one. Gateways that share a store share it. Without a store that takes it, what is told of the messages until
+// the next start finds them until then.
+func openTokens(ctx context.Context, facts store.Facts) (*tokens, error) {
+	fresh := make([]byte, 32)
+	rand.Read(fresh) //nolint:errcheck // it never fails
+	key, err := sharedFact(ctx, facts, keyOrigins, fresh)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: the key of origins: %w", err)
 	}
