@@ -225,6 +225,9 @@ func fault(err error) error {
 		}
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrReconnectBufExceeded) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err) // there is no leader, or no connection: nobody has taken it
+	}
 	// No answer of the engine: what it did is not known.
 	return fmt.Errorf("%w: %w", ErrUnknown, err)
 }

@@ -30,6 +30,7 @@ const (
 	recordLongest = 32 << 20
 	damagedFolder = "damaged"
 	filesOfEngine = "jetstream/$G/streams/*/msgs/*.blk"
+	filesOfLogs   = "jetstream/$SYS/_js_/*/msgs/*.blk" // what the nodes of a cluster have agreed on
 )
 
 // intact is the size of the record at the beginning of b; 0: there is none that is intact.
@@ -57,23 +58,53 @@ func intact(b []byte, sum hash.Hash) int {
 	return size
 }
 
-// inspect reads the engine's files. Of one that is damaged it reports and keeps a copy, and leaves the engine what is intact.
-func inspect(c *Config) error {
-	files, err := filepath.Glob(filepath.Join(c.Directory, filepath.FromSlash(filesOfEngine)))
-	if err != nil {
+// inspect reads the engine's files. Of one that is damaged it reports and keeps a copy, and leaves the engine what is intact. On a cluster
+// the others have what is missing: all files of the node are put aside, and it begins anew as a copy of theirs.
+func (s *Store) inspect() error {
+	c := &s.cfg
+	if c.Cluster == nil {
+		_, err := inspect(c, c.Directory, filesOfEngine, false)
 		return err
 	}
-	for _, file := range files {
+	folder := filepath.Join(c.Directory, clusterFolder)
+	for _, files := range []string{filesOfEngine, filesOfLogs} {
+		damaged, err := inspect(c, folder, files, true)
+		if err != nil {
+			return err
+		}
+		if !damaged {
+			continue
+		}
+		kept := filepath.Join(c.Directory, damagedFolder, strconv.FormatInt(time.Now().UnixNano(), 10)+"-"+clusterFolder)
+		if err := os.MkdirAll(filepath.Dir(kept), 0o700); err != nil {
+			return fmt.Errorf("store: keep what is damaged: %w", err)
+		}
+		if err := os.Rename(folder, kept); err != nil {
+			return fmt.Errorf("store: keep what is damaged: %w", err)
+		}
+		c.Logger.Error().Str("kept", kept).Msg("the files of this node are damaged: they are kept as they are, and the node copies what the others have")
+		return nil
+	}
+	return nil
+}
+
+// inspect reads files. It tells whether one is damaged in the middle; of a copy of what others have it only says so.
+func inspect(c *Config, directory, files string, copied bool) (damaged bool, _ error) {
+	all, err := filepath.Glob(filepath.Join(directory, filepath.FromSlash(files)))
+	if err != nil {
+		return false, err
+	}
+	for _, file := range all {
 		b, err := os.ReadFile(file)
 		if err != nil {
-			return fmt.Errorf("store: %w", err)
+			return false, fmt.Errorf("store: %w", err)
 		}
 		folder, number := filepath.Dir(file), strings.TrimSuffix(filepath.Base(file), ".blk")
 		name := filepath.Base(filepath.Dir(folder)) + "-" + number // the stream's and the file's
 		key := sha256.Sum256([]byte(name))
 		sum, err := highwayhash.NewDigest64(key[:])
 		if err != nil {
-			return fmt.Errorf("store: %w", err)
+			return false, fmt.Errorf("store: %w", err)
 		}
 		var good []byte
 		first, behind := -1, 0
@@ -95,16 +126,23 @@ func inspect(c *Config) error {
 		if first < 0 {
 			continue
 		}
+		if copied {
+			// What a crash of the machine has left unfinished at the end was never acknowledged by this node.
+			if behind > 0 {
+				return true, nil
+			}
+			continue
+		}
 		if err := report(c, file, name, b, first, len(b)-len(good), behind); err != nil {
-			return err
+			return false, err
 		}
 		if behind > 0 { // else the engine cuts it off at the same place
 			if err := leave(file, good); err != nil {
-				return fmt.Errorf("store: %w", err)
+				return false, fmt.Errorf("store: %w", err)
 			}
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // leave replaces a file by what is intact of it, synced. The engine's index of the file as it was goes: it is made again.

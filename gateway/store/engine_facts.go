@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,7 +19,7 @@ func (s *Store) put(ctx context.Context, bucket, key string, value []byte, life 
 	if err != nil {
 		return err
 	}
-	m := nats.NewMsg("$KV." + factsBucket + "." + k)
+	m := nats.NewMsg(s.at.fact(k))
 	m.Data = value
 	if life > 0 {
 		opts = append(opts, jetstream.WithMsgTTL(max(life.Round(time.Second), time.Second)))
@@ -36,6 +35,9 @@ func (s *Store) put(ctx context.Context, bucket, key string, value []byte, life 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.failed, cancel)()
+	if err := s.ready(); err != nil {
+		return err
+	}
 	_, err = e.js.PublishMsg(ctx, m, opts...)
 	if err != nil && e.failed.Err() != nil {
 		err = errWrite
@@ -75,20 +77,16 @@ func (s *Store) Create(ctx context.Context, bucket, key string, value []byte, li
 	if lerr == nil || !errors.Is(lerr, jetstream.ErrKeyNotFound) || last != nil {
 		return err
 	}
-	m, lerr := e.lastOf(ctx, k)
+	m, lerr := e.lastOf(ctx, s.at.fact(k))
 	if lerr != nil {
 		return err
 	}
 	return s.put(ctx, bucket, key, value, life, jetstream.WithExpectLastSequencePerSubject(m))
 }
 
-// lastOf is the sequence of the last message of a key, marker or not.
-func (e *engine) lastOf(ctx context.Context, k string) (uint64, error) {
-	stream, err := e.js.Stream(ctx, "KV_"+factsBucket)
-	if err != nil {
-		return 0, err
-	}
-	m, err := stream.GetLastMsgForSubject(ctx, "$KV."+factsBucket+"."+k)
+// lastOf is the sequence of the last message of a subject of the facts, marker or not.
+func (e *engine) lastOf(ctx context.Context, subject string) (uint64, error) {
+	m, err := e.factsLog.GetLastMsgForSubject(ctx, subject)
 	if err != nil {
 		return 0, err
 	}
@@ -130,80 +128,11 @@ func (s *Store) Delete(ctx context.Context, bucket, key string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.ready(); err != nil {
+		return err
+	}
 	if err := e.facts.Purge(ctx, k, jetstream.PurgeTTL(time.Second)); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return fault(err)
 	}
 	return nil
-}
-
-// Each implements Facts.
-func (s *Store) Each(ctx context.Context, bucket string, f func(key string, value []byte, revision uint64) error) error {
-	if _, err := factKey(bucket, "x"); err != nil {
-		return err
-	}
-	e, err := s.engine()
-	if err != nil {
-		return err
-	}
-	w, err := e.facts.Watch(ctx, bucket+".>", jetstream.IgnoreDeletes())
-	if err != nil {
-		return unread(err)
-	}
-	defer w.Stop() //nolint:errcheck // it was only read from
-	for {
-		select {
-		case v, ok := <-w.Updates():
-			switch {
-			case !ok:
-				return ErrUnavailable
-			case v == nil:
-				return nil // all that there was
-			}
-			if err := f(strings.TrimPrefix(v.Key(), bucket+"."), v.Value(), v.Revision()); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// Watch implements Facts.
-func (s *Store) Watch(ctx context.Context, bucket string, f func(Change)) error {
-	if _, err := factKey(bucket, "x"); err != nil {
-		return err
-	}
-	e, err := s.engine()
-	if err != nil {
-		return err
-	}
-	w, err := e.facts.Watch(ctx, bucket+".>")
-	if err != nil {
-		return unread(err)
-	}
-	defer w.Stop() //nolint:errcheck // it was only read from
-	for through := false; ; {
-		select {
-		case v, ok := <-w.Updates():
-			switch {
-			case !ok:
-				return ErrUnavailable
-			case v == nil:
-				through = true
-				f(Change{Through: true})
-				continue
-			}
-			key := strings.TrimPrefix(v.Key(), bucket+".")
-			switch {
-			case v.Operation() == jetstream.KeyValuePut:
-				f(Change{Key: key, Value: v.Value(), Revision: v.Revision()})
-			case through: // what was gone before is no news
-				f(Change{Key: key, Gone: true})
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-e.ended:
-			return ErrUnavailable
-		}
-	}
 }

@@ -17,6 +17,7 @@ import (
 type ids struct {
 	mu   sync.Mutex
 	last int64
+	node string // on a cluster, what makes the IDs of a node its own
 }
 
 // behind makes the next ID come behind this one.
@@ -32,7 +33,7 @@ func (s *ids) next() ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = max(s.last+1, time.Now().UnixNano())
-	return ID(fmt.Sprintf("%016x", s.last))
+	return ID(fmt.Sprintf("%016x%s", s.last, s.node))
 }
 
 // NewID implements Journal.
@@ -76,7 +77,8 @@ func (s *Store) write(ctx context.Context, messages ...*nats.Msg) error {
 
 // suspect notes an error of the engine.
 func (s *Store) suspect(err error) {
-	if errors.Is(err, errWrite) && !s.broken.Swap(true) {
+	// On a cluster it may have been another node's disk.
+	if errors.Is(err, errWrite) && s.node == nil && !s.broken.Swap(true) {
 		s.cfg.Logger.Error().Str("fault", clip(err.Error())).Msg("the disk refused a write: the store takes nothing until it has been opened anew")
 	}
 	if errors.Is(err, ErrUnavailable) {
@@ -101,7 +103,7 @@ func (s *Store) message(e *Entry) (*nats.Msg, error) {
 	if len(e.Octets)+len(e.Order)+256 > s.cfg.MaxEntry {
 		return nil, fmt.Errorf("%w: an entry of %d octets", ErrFull, len(e.Octets))
 	}
-	m := nats.NewMsg(subject(entrySubject, e.Part, e.ID))
+	m := nats.NewMsg(subject(s.at.entry, e.Part, e.ID))
 	m.Data = e.Octets
 	m.Header.Set(headerKind, strconv.Itoa(int(e.Kind)))
 	m.Header.Set(headerOrder, e.Order)
@@ -119,6 +121,9 @@ func gone(part int, id ID) *nats.Msg {
 
 // Append implements Journal.
 func (s *Store) Append(ctx context.Context, entries ...Entry) error {
+	if s.node != nil {
+		return s.node.append(ctx, entries)
+	}
 	if s.short() {
 		return fmt.Errorf("%w: the disk has no room", ErrFull)
 	}
@@ -164,6 +169,9 @@ const disownWait = 10 * time.Minute
 
 // Exchange implements Journal. The new entry takes the room of the old one: an end can be told when the journal is full.
 func (s *Store) Exchange(ctx context.Context, old ID, e Entry) error {
+	if s.node != nil {
+		return s.node.exchange(ctx, old, e)
+	}
 	m, err := s.message(&e)
 	if err != nil {
 		return err
@@ -236,6 +244,9 @@ type storedProgress struct {
 
 // Mark implements Journal.
 func (s *Store) Mark(ctx context.Context, id ID, p Progress) error {
+	if s.node != nil {
+		return s.node.mark(ctx, id, p)
+	}
 	data, err := json.Marshal(storedProgress(p))
 	if err != nil {
 		return err
@@ -253,6 +264,9 @@ func (s *Store) Mark(ctx context.Context, id ID, p Progress) error {
 
 // Remove implements Journal.
 func (s *Store) Remove(ctx context.Context, list ...ID) error {
+	if s.node != nil {
+		return s.node.remove(ctx, list)
+	}
 	s.moving.RLock()
 	defer s.moving.RUnlock()
 	var all []*nats.Msg
@@ -279,18 +293,23 @@ func (s *Store) Remove(ctx context.Context, list ...ID) error {
 func entryOf(subject string, h nats.Header, data []byte) (Entry, error) {
 	e := Entry{Order: h.Get(headerOrder), Octets: data}
 	e.Part, e.ID = ofSubject(subject)
+	return e, e.fill(h)
+}
+
+// fill reads what the headers of an entry say.
+func (e *Entry) fill(h nats.Header) error {
 	kind, err := strconv.ParseUint(h.Get(headerKind), 10, 8)
 	if err != nil {
-		return e, fmt.Errorf("store: entry %s: kind: %w", e.ID, err)
+		return fmt.Errorf("store: entry %s: kind: %w", e.ID, err)
 	}
 	e.Kind = Kind(kind)
 	if e.Accepted, err = time.Parse(time.RFC3339Nano, h.Get(headerAccepted)); err != nil {
-		return e, fmt.Errorf("store: entry %s: %w", e.ID, err)
+		return fmt.Errorf("store: entry %s: %w", e.ID, err)
 	}
 	if e.Expires, err = time.Parse(time.RFC3339Nano, h.Get(headerExpires)); err != nil {
-		return e, fmt.Errorf("store: entry %s: %w", e.ID, err)
+		return fmt.Errorf("store: entry %s: %w", e.ID, err)
 	}
-	return e, nil
+	return nil
 }
 
 func progressOf(data []byte) (Progress, error) {
@@ -302,11 +321,19 @@ func progressOf(data []byte) (Progress, error) {
 }
 
 // Release implements Journal. Without a cluster every part stays this node's.
-func (s *Store) Release(...int) {}
+func (s *Store) Release(parts ...int) {
+	if s.node != nil {
+		s.node.held.release(parts)
+	}
+}
 
 // Usage implements Journal.
 func (s *Store) Usage() Usage {
 	u := Usage{MaxEntries: s.cfg.MaxEntries, MaxOctets: s.cfg.MaxOctets}
+	if s.node != nil {
+		u.Entries, u.Octets = s.node.held.used()
+		return u
+	}
 	u.Entries, u.Octets = s.room.used()
 	return u
 }

@@ -33,6 +33,9 @@ func (s *Store) record(ctx context.Context, at loc) (record, error) {
 
 // Read implements Journal.
 func (s *Store) Read(ctx context.Context, id ID) (Entry, Progress, error) {
+	if s.node != nil {
+		return s.node.read(ctx, id)
+	}
 	if err := checkID(id); err != nil {
 		return Entry{}, Progress{}, err
 	}
@@ -97,6 +100,9 @@ func survey(ctx context.Context, journal jetstream.Stream, parts []int) (map[str
 
 // Replay implements Journal. The order is that in which the log holds entries, among which the janitor moves old ones.
 func (s *Store) Replay(ctx context.Context, parts []int, f func(Entry, Progress) error, corrupt func(ID, error)) error {
+	if s.node != nil {
+		return s.node.replay(ctx, parts, f, corrupt)
+	}
 	if parts != nil && len(parts) == 0 {
 		return nil
 	}

@@ -22,27 +22,8 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, c jetstream.Strea
 	}
 	is := s.CachedInfo().Config
 	if slices.Equal(is.Subjects, c.Subjects) && is.Replicas == c.Replicas && is.MaxMsgSize == c.MaxMsgSize && is.AllowDirect == c.AllowDirect &&
-		is.AllowAtomicPublish == c.AllowAtomicPublish && is.MaxMsgsPerSubject == c.MaxMsgsPerSubject && is.Retention == c.Retention {
+		is.AllowAtomicPublish == c.AllowAtomicPublish && is.MaxMsgsPerSubject == c.MaxMsgsPerSubject && is.Retention == c.Retention && is.SubjectDeleteMarkerTTL == c.SubjectDeleteMarkerTTL {
 		return s, nil
 	}
 	return js.UpdateStream(ctx, c)
-}
-
-// ensureBucket is ensureStream for a bucket of facts.
-func ensureBucket(ctx context.Context, js jetstream.JetStream, c jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
-	b, err := js.KeyValue(ctx, c.Bucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		return js.CreateKeyValue(ctx, c)
-	}
-	if err != nil {
-		return nil, err
-	}
-	s, err := b.Status(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if is := s.Config(); is.Replicas == c.Replicas && is.LimitMarkerTTL == c.LimitMarkerTTL && is.History == c.History {
-		return b, nil
-	}
-	return js.CreateOrUpdateKeyValue(ctx, c)
 }

@@ -59,6 +59,9 @@ func CheckFact(bucket, key string) error {
 			}
 		}
 	}
+	if key[0] == '=' {
+		return errors.New("store: a key does not begin with =")
+	}
 	// A dot stands between bucket and key on the engine, and parts must not be empty.
 	if strings.ContainsRune(bucket, '.') || strings.HasPrefix(key, ".") || strings.HasSuffix(key, ".") || strings.Contains(key, "..") {
 		return errors.New("store: a dot stands inside a key alone")

@@ -36,6 +36,10 @@ func (s *Store) tidy() {
 			return
 		case <-tick.C:
 		}
+		if s.node != nil {
+			s.node.tidy()
+			continue
+		}
 		if s.trouble.Load() {
 			s.mend()
 			continue

@@ -63,9 +63,17 @@ func (s *Store) settle() error {
 	if !s.broken.Load() {
 		return nil
 	}
-	files, err := filepath.Glob(filepath.Join(s.cfg.Directory, filepath.FromSlash(filesOfEngine)))
-	if err != nil {
-		return err
+	folder, patterns := s.cfg.Directory, []string{filesOfEngine}
+	if s.clustered() {
+		folder, patterns = filepath.Join(folder, clusterFolder), append(patterns, filesOfLogs)
+	}
+	var files []string
+	for _, pattern := range patterns {
+		some, err := filepath.Glob(filepath.Join(folder, filepath.FromSlash(pattern)))
+		if err != nil {
+			return err
+		}
+		files = append(files, some...)
 	}
 	number := func(file string) int {
 		n, _ := strconv.Atoi(strings.TrimSuffix(filepath.Base(file), ".blk")) // what is no number is no file of the engine

@@ -29,19 +29,25 @@ type Config struct {
 	MaxOctets  int64
 	// MaxEntry is the largest entry, in octets. Default 4 MiB.
 	MaxEntry int
+	// Cluster makes this node one of several that share what is stored; nil: it is alone. The bounds are those of the cluster then.
+	Cluster *Cluster
 	// Logger gets the engine's warnings.
 	Logger zerolog.Logger
 }
 
-// Store is a Journal and Facts on an engine in this process: a directory on disk, no port, nothing to install. Every write that has
-// returned was synced. Make it with Open.
+// Store is a Journal, Facts and a Bus on an engine in this process: a directory on disk, no port but that of a cluster, nothing to install.
+// Every write that has returned was synced. Make it with Open.
 type Store struct {
 	cfg  Config
+	at   layout
 	lock *os.File
 	now  atomic.Pointer[engine] // nil while it is opened anew, and after Close
 	ids  ids
 	room room
 	bus  bus
+	// node is the journal of one of several nodes, nil without a cluster; peers are the others, nil before it was joined.
+	node  *node
+	peers atomic.Pointer[peers]
 	// moving is held for writing while the janitor writes entries anew, so that nothing else becomes of them meanwhile.
 	moving sync.RWMutex
 
@@ -64,10 +70,14 @@ type engine struct {
 	conn   *nats.Conn
 	js     jetstream.JetStream
 
-	journal jetstream.Stream
-	facts   jetstream.KeyValue
-	commits *committer
-	ended   chan struct{} // closed when it ends
+	journal  jetstream.Stream
+	factsLog jetstream.Stream // the stream below facts
+	facts    jetstream.KeyValue
+	commits  *committer
+	copies   *replicator // on a cluster, instead of commits
+	// twice tells that the engine has met another node of this one's name, fatal that it cannot run.
+	twice, fatal atomic.Bool
+	ended        chan struct{} // closed when it ends
 	// failed ends when the disk has refused it a write; it does not answer who waits for that.
 	failed context.Context
 	fail   context.CancelFunc
@@ -141,22 +151,36 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if c.MaxEntry <= 0 {
 		c.MaxEntry = 4 << 20
 	}
-	if !filepath.IsAbs(c.Directory) {
-		return nil, fmt.Errorf("store: directory %q is not an absolute path", c.Directory)
-	}
-	if err := os.MkdirAll(c.Directory, 0o700); err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	s := &Store{cfg: c}
+	s := &Store{cfg: c, at: alone}
 	s.ending, s.end = context.WithCancel(context.Background())
-	if s.lock, err = lockDirectory(c.Directory); err != nil {
-		return nil, err
+	if c.Cluster != nil {
+		// What is given is not changed.
+		own := *c.Cluster
+		s.cfg.Cluster = &own
+		if err := own.complete(); err != nil {
+			return nil, err
+		}
+		s.at, s.ids.node, s.node = of(own.Name), idSuffix(own.Node), newNode(s)
+	}
+	if s.local() {
+		if !filepath.IsAbs(c.Directory) {
+			return nil, fmt.Errorf("store: directory %q is not an absolute path", c.Directory)
+		}
+		if err := os.MkdirAll(c.Directory, 0o700); err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+		if s.lock, err = lockDirectory(c.Directory); err != nil {
+			return nil, err
+		}
 	}
 	defer func() {
 		if err != nil {
 			s.Close()
 		}
 	}()
+	if err := s.former(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.run(ctx); err != nil {
 		return nil, err
 	}
@@ -164,38 +188,57 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	return s, nil
 }
 
+// local tells whether the engine is in this process, with a directory of its own.
+func (s *Store) local() bool { return s.cfg.Cluster == nil || len(s.cfg.Cluster.URLs) == 0 }
+
 // run starts the engine and learns what it holds.
 func (s *Store) run(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, openWait)
+	wait := openWait
+	if s.clustered() {
+		wait = s.cfg.Cluster.Wait
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	e := newEngine()
 	defer func() {
 		if err != nil {
+			s.leave(e)
 			e.close()
 		}
 	}()
-	s.dropBallast()
-	if err := inspect(&s.cfg); err != nil {
+	if s.local() {
+		s.dropBallast()
+		if err := s.inspect(); err != nil {
+			return err
+		}
+		if err := e.start(&s.cfg); err != nil {
+			return err
+		}
+		// A connection in this process ends too: a process that was stopped for a while finds it timed out.
+		e.conn, err = nats.Connect("", nats.InProcessServer(e.server), nats.Name("isthmus"), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+	} else if err := s.dial(ctx, e); err != nil {
 		return err
-	}
-	if err := e.start(&s.cfg); err != nil {
-		return err
-	}
-	// A connection in this process ends too: a process that was stopped for a while finds it timed out.
-	e.conn, err = nats.Connect("", nats.InProcessServer(e.server), nats.Name("isthmus"), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
 	}
 	if e.js, err = jetstream.New(e.conn); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	if err := e.openStreams(ctx, &s.cfg); err != nil {
-		return err
+	if s.clustered() {
+		if err := s.join(ctx, e); err != nil {
+			return err
+		}
+		e.copies = newReplicator(e.conn, e.js, s.ready, clusterCommitWait)
+	} else {
+		if err := s.openStreams(ctx, e); err != nil {
+			return err
+		}
+		if err := s.learn(ctx, e); err != nil {
+			return err
+		}
+		e.commits = newCommitter(e.js, e.failed.Done(), s.room.stored)
 	}
-	if err := s.learn(ctx, e); err != nil {
-		return err
-	}
-	e.commits = newCommitter(e.js, e.failed.Done(), s.room.stored)
 	s.now.Store(e)
 	return nil
 }
@@ -213,13 +256,21 @@ func (e *engine) start(c *Config) error {
 		MaxPayload:        int32(c.MaxEntry + 64<<10),
 		MaxPending:        256 << 20,
 	}
+	if c.Cluster != nil {
+		if err := c.Cluster.route(opts, c.Directory); err != nil {
+			return err
+		}
+	}
 	s, err := server.NewServer(opts)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	s.SetLoggerV2(&engineLog{c.Logger, e.fail}, false, false, false)
+	s.SetLoggerV2(&engineLog{c.Logger, e}, false, false, false)
 	e.server = s
 	go s.Start()
+	if c.Cluster != nil {
+		return e.routed(c)
+	}
 	if !s.ReadyForConnections(openWait) {
 		return fmt.Errorf("store: the engine did not start within %v", openWait)
 	}
@@ -232,13 +283,21 @@ func newEngine() *engine {
 	return e
 }
 
+// endWrites ends what writes.
+func (e *engine) endWrites() {
+	if e.commits != nil {
+		e.commits.close()
+	}
+	if e.copies != nil {
+		e.copies.close()
+	}
+}
+
 // close ends the engine.
 func (e *engine) close() {
 	close(e.ended)
 	defer e.fail()
-	if e.commits != nil {
-		e.commits.close()
-	}
+	e.endWrites()
 	if e.conn != nil {
 		e.conn.Close()
 	}
@@ -248,20 +307,34 @@ func (e *engine) close() {
 	}
 }
 
-func (e *engine) openStreams(ctx context.Context, c *Config) (err error) {
-	// Config.MaxEntries and MaxOctets are kept by room, not by the engine: a journal that is full must still take what becomes of its
-	// entries.
+// openStreams makes the streams, or finds them.
+func (s *Store) openStreams(ctx context.Context, e *engine) (err error) {
+	replicas, subjects := 1, []string{s.at.entry + ">", s.at.progress + ">"}
+	if s.clustered() {
+		replicas = s.cfg.Cluster.Replicas
+	} else {
+		subjects = append(subjects, packPrefix+"*")
+	}
+	// Config.MaxEntries and MaxOctets are kept here, not by the engine: a journal that is full must still take what becomes of its entries.
 	e.journal, err = ensureStream(ctx, e.js, jetstream.StreamConfig{
-		Name: journalStream, Subjects: []string{entrySubject + ">", progressPrefix + ">", packPrefix + "*"}, Storage: jetstream.FileStorage, Replicas: 1,
-		Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1, MaxMsgSize: int32(c.MaxEntry + 64<<10), AllowDirect: true,
+		Name: s.at.journal, Subjects: subjects, Storage: jetstream.FileStorage, Replicas: replicas,
+		Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1, MaxMsgSize: int32(s.cfg.MaxEntry + 64<<10),
+		// Reading from whichever node answers is reading what was there a while ago.
+		AllowDirect: !s.clustered(), AllowAtomicPublish: s.clustered(),
 	})
 	if err != nil {
 		return fmt.Errorf("store: the journal: %w", err)
 	}
-	e.facts, err = ensureBucket(ctx, e.js, jetstream.KeyValueConfig{
-		Bucket: factsBucket, Storage: jetstream.FileStorage, Replicas: 1, History: 1, LimitMarkerTTL: time.Second,
+	// A bucket as the engine's own key-value calls make it, but for AllowDirect.
+	e.factsLog, err = ensureStream(ctx, e.js, jetstream.StreamConfig{
+		Name: "KV_" + s.at.facts, Subjects: []string{"$KV." + s.at.facts + ".>"}, Storage: jetstream.FileStorage, Replicas: replicas,
+		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, Discard: jetstream.DiscardNew, Duplicates: 2 * time.Minute,
+		AllowRollup: true, DenyDelete: true, AllowDirect: !s.clustered(), AllowMsgTTL: true, SubjectDeleteMarkerTTL: time.Second,
 	})
 	if err != nil {
+		return fmt.Errorf("store: the facts: %w", err)
+	}
+	if e.facts, err = e.js.KeyValue(ctx, s.at.facts); err != nil {
 		return fmt.Errorf("store: the facts: %w", err)
 	}
 	return nil
@@ -273,7 +346,8 @@ func (s *Store) Close() {
 		s.end()
 		e := s.now.Swap(nil)
 		if e != nil {
-			e.commits.close()
+			s.leave(e)
+			e.endWrites()
 		}
 		s.background.Wait()
 		if e == nil {
@@ -291,8 +365,8 @@ func (s *Store) Close() {
 // engineLog passes the engine's warnings and errors on; what it tells of itself otherwise is nobody's business.
 type engineLog struct {
 	log zerolog.Logger
-	// failed is called when the engine says that the disk refused a write: it says so nowhere else.
-	failed func()
+	// engine is told what the engine says nowhere else.
+	engine *engine
 }
 
 // Noticef implements server.Logger.
@@ -300,16 +374,29 @@ func (l *engineLog) Noticef(string, ...any) {}
 
 // Warnf implements server.Logger.
 func (l *engineLog) Warnf(format string, v ...any) {
-	l.log.Warn().Str("engine", clip(fmt.Sprintf(format, v...))).Msg("store")
+	text := clip(fmt.Sprintf(format, v...))
+	if strings.Contains(text, "invalid port") { // see noPort
+		return
+	}
+	l.log.Warn().Str("engine", text).Msg("store")
 }
 
 // Fatalf implements server.Logger.
-func (l *engineLog) Fatalf(format string, v ...any) { l.Errorf(format, v...) }
+func (l *engineLog) Fatalf(format string, v ...any) {
+	if strings.HasPrefix(format, "Error listening on port") { // see noPort
+		return
+	}
+	l.engine.fatal.Store(true)
+	l.Errorf(format, v...)
+}
 
 // Errorf implements server.Logger.
 func (l *engineLog) Errorf(format string, v ...any) {
-	if strings.Contains(format, "ritical write error") {
-		l.failed()
+	switch {
+	case strings.Contains(format, "ritical write error"):
+		l.engine.fail()
+	case strings.Contains(format, "duplicate name"):
+		l.engine.twice.Store(true)
 	}
 	l.log.Error().Str("engine", clip(fmt.Sprintf(format, v...))).Msg("store")
 }

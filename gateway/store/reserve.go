@@ -13,6 +13,9 @@ const reserveEvery = 100 * time.Millisecond
 
 // short tells whether the disk is too full for another entry.
 func (s *Store) short() bool {
+	if !s.local() {
+		return false // the disk is not ours
+	}
 	now := time.Now().UnixNano()
 	if looked := s.looked.Load(); now-looked >= int64(reserveEvery) || now < looked {
 		if s.looked.CompareAndSwap(looked, now) {
