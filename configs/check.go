@@ -50,6 +50,7 @@ func (c *Config) check() Faults {
 	k.tls()
 	k.routes()
 	k.policy()
+	k.cluster()
 	if d := string(k.Store.Directory); d != "" && !filepath.IsAbs(d) {
 		k.fault("store.directory", quoted(d)+" is no absolute path", "write as in /var/lib/isthmus")
 	}

@@ -71,6 +71,8 @@ type Store struct {
 	Entries Count `yaml:"entries" default:"1000000" min:"100" max:"100000000"`
 	// The same in octets.
 	Size Size `yaml:"size" default:"4GiB" min:"16MiB" max:"1024GiB"`
+	// Several gateways on one store.
+	Cluster Cluster `yaml:"cluster"`
 	// "isthmus queue show" also shows what a message says. Without it, only from whom, for whom, and what became of it.
 	Readable Switch `yaml:"readable" reload:"live" default:"false"`
 }

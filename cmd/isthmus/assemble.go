@@ -119,8 +119,12 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 		a.names.Store(names)
 		g.Resolver = names
 	}
-	if a.storeless = cfg.Store.Directory == ""; !a.storeless {
-		g.OpenStore = a.openStore(cfg, with.part("store"))
+	if a.storeless = cfg.Store.Directory == "" && !cfg.Store.Cluster.Used(); !a.storeless {
+		cluster, err := clusterOf(cfg, with.part("store"))
+		if err != nil {
+			return err
+		}
+		g.OpenStore = a.openStore(cfg, cluster, with.part("store"))
 		if err := a.measureStore(with.registry); err != nil {
 			return err
 		}

@@ -12,10 +12,11 @@ import (
 )
 
 // openStore returns what opens the store when the gateway starts: before that nothing is.
-func (a *assembly) openStore(cfg *configs.Config, log zerolog.Logger) func(context.Context) (store.Durable, error) {
+func (a *assembly) openStore(cfg *configs.Config, cluster *store.Cluster, log zerolog.Logger) func(context.Context) (store.Durable, error) {
 	return func(ctx context.Context) (store.Durable, error) {
 		s, err := store.Open(ctx, store.Config{
-			Directory: string(cfg.Store.Directory), MaxEntries: cfg.Store.Entries.Int(), MaxOctets: int64(cfg.Store.Size.Octets()), Logger: log,
+			Directory: string(cfg.Store.Directory), MaxEntries: cfg.Store.Entries.Int(), MaxOctets: int64(cfg.Store.Size.Octets()),
+			Cluster: cluster, Logger: log,
 		})
 		if err != nil {
 			return nil, err
@@ -48,7 +49,7 @@ func (a *assembly) measureStore(reg prometheus.Registerer) error {
 		name, help string
 		value      func() float64
 	}{
-		{"isthmus_store_up", "1 while the store takes what it is given, 0 while its disk refuses writes.", func() float64 {
+		{"isthmus_store_up", "1 while the store takes what it is given, 0 while its disk refuses writes or too few nodes of its cluster are there.", func() float64 {
 			if a.storeUp() {
 				return 1
 			}

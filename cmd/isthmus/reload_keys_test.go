@@ -40,6 +40,9 @@ log: {level: info}
 // another is another value for keys that a number, a switch or a word is not the value of: what is to be replaced in reloadBase, and by what.
 // A key that is part of an entry of a list is changed with the list.
 func another(files map[string]string) map[string][2]string {
+	nodes := `store: {directory: /nowhere, cluster: {node: a, listen: "127.0.0.1:4", chain_file: CHAIN, key_file: KEY, roots_file: ROOTS, nodes: [` +
+		`{name: a, address: "127.0.0.1:1"}, {name: b, address: "127.0.0.1:2"}, {name: c, address: "127.0.0.1:3"}]}}` + "\nlog:"
+	servers := `store: {cluster: {node: a, urls: ["nats://127.0.0.1:1"], credentials_file: SECRETFILE}}` + "\nlog:"
 	return map[string][2]string{
 		"sip.listeners":                    {"sip:\n  listeners: [", "sip:\n  listeners: [{transport: tcp, address: \"127.0.0.1:0\"}, "},
 		"sip.peers":                        {"peers: [{name: p,", "peers: [{name: q, networks: [198.51.100.0/24], domains: [example.net]}, {name: p, fold_case: true,"},
@@ -60,6 +63,14 @@ func another(files map[string]string) map[string][2]string {
 		"policy.tenants":                   {"log:", "policy: {tenants: [{name: t, domains: [example.com]}]}\nlog:"},
 		"policy.blocked_files":             {"log:", "policy: {blocked_files: [BLOCKED]}\nlog:"},
 		"store.directory":                  {"log:", "store: {directory: /nowhere}\nlog:"},
+		"store.cluster.node":               {"log:", nodes},
+		"store.cluster.nodes":              {"log:", nodes},
+		"store.cluster.listen":             {"log:", nodes},
+		"store.cluster.chain_file":         {"log:", nodes},
+		"store.cluster.key_file":           {"log:", nodes},
+		"store.cluster.roots_file":         {"log:", nodes},
+		"store.cluster.urls":               {"log:", servers},
+		"store.cluster.credentials_file":   {"log:", servers},
 		"dns.servers":                      {"127.0.0.1:1\"]", "127.0.0.1:2\"]"},
 		"dns.allow":                        {"dns: {", "dns: {allow: [10.0.0.0/8], "},
 		"tls.certificates":                 {"tls: {", "tls: {certificates: [{name: one, chain_file: CHAIN, key_file: KEY}], "},

@@ -1,11 +1,14 @@
 package store
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"net/url"
@@ -251,6 +254,31 @@ func (s *Store) dial(ctx context.Context, e *engine) (err error) {
 // clusterCommitWait is how long the nodes may take for one batch. A leader that dies takes what it was doing with it, and another one is
 // there within ten seconds at most.
 const clusterCommitWait = 5 * time.Second
+
+// nameTaken asks at this node's own address, before it listens there, whether another process has its name: two of one name would vote twice.
+func (c *Cluster) nameTaken(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, joinOnce)
+	defer cancel()
+	for _, n := range c.Nodes {
+		if n.Name != c.Node {
+			continue
+		}
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", n.Address)
+		if err != nil {
+			return false
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(joinOnce)) //nolint:errcheck // the read below fails then
+		// The engine's servers say who they are before anything else, TLS included.
+		line, err := bufio.NewReader(io.LimitReader(conn, 64<<10)).ReadString('\n')
+		var info struct {
+			Name string `json:"server_name"`
+		}
+		text, ok := strings.CutPrefix(line, "INFO ")
+		return err == nil && ok && json.Unmarshal([]byte(text), &info) == nil && info.Name == c.Node
+	}
+	return false
+}
 
 // joinOnce is how long one attempt to make the streams may take: the engine gives no answer at all while it has no leader.
 const joinOnce = 2 * time.Second

@@ -2,7 +2,14 @@ package store_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"net"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,7 +91,232 @@ func (c *cluster) stop(name string) {
 }
 
 func TestClusterContract(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	storetest.Contract(t, func() store.Durable { return c.nodes["a"] })
 	storetest.ClusterContract(t, c.nodes["b"], c.nodes["c"])
+}
+
+// appended are the texts of what has been acknowledged.
+type appended struct {
+	mu   sync.Mutex
+	list map[string]bool
+}
+
+func (a *appended) add(text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.list[text] = true
+}
+
+func (a *appended) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.list)
+}
+
+// callers append to nodes until end is closed.
+func (c *cluster) callers(n int, a *appended, nodes []string, end <-chan struct{}) *sync.WaitGroup {
+	var wait sync.WaitGroup
+	for i := range n {
+		s := c.nodes[nodes[i%len(nodes)]]
+		wait.Go(func() {
+			for {
+				select {
+				case <-end:
+					return
+				default:
+				}
+				e := store.Entry{
+					ID: s.NewID(), Kind: store.KindMessage, Part: i, Order: fmt.Sprint(i), Accepted: time.Now(), Expires: time.Now().Add(time.Hour),
+				}
+				e.Octets = []byte(e.ID)
+				ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
+				err := s.Append(ctx, e)
+				cancel()
+				if err == nil {
+					a.add(string(e.Octets))
+				} else {
+					// As a sender that comes again later.
+					select {
+					case <-end:
+						return
+					case <-time.After(20 * time.Millisecond):
+					}
+				}
+			}
+		})
+	}
+	return &wait
+}
+
+// more waits until so many more were acknowledged.
+func (a *appended) more(t testing.TB, n int, what string) {
+	t.Helper()
+	began, from := time.Now(), a.count()
+	for a.count() < from+n {
+		if time.Since(began) > time.Minute {
+			t.Fatalf("%s: nothing was stored for a minute", what)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	t.Logf("%s: %d more after %v", what, n, time.Since(began).Round(time.Millisecond))
+}
+
+// check tells whether a node replays everything that was acknowledged.
+func (a *appended) check(t testing.TB, s *store.Store) {
+	t.Helper()
+	a.mu.Lock()
+	want := maps.Clone(a.list)
+	a.mu.Unlock()
+	got := 0
+	err := s.Replay(t.Context(), nil, func(e store.Entry, _ store.Progress) error {
+		got++
+		delete(want, string(e.Octets))
+		return nil
+	}, func(id store.ID, err error) { t.Errorf("%s: %v", id, err) })
+	if err != nil {
+		t.Error(err)
+	}
+	for text := range want {
+		t.Errorf("%s was acknowledged and is lost (%d of %d)", text, len(want), len(a.list))
+		break
+	}
+	t.Logf("%d entries of %d that were acknowledged", got, len(a.list))
+}
+
+// A node that is killed takes nothing with it that was acknowledged, and the others go on without it. It comes back with what was stored
+// meanwhile, with its disk or without.
+func TestANodeOfTheClusterDies(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	a := &appended{list: map[string]bool{}}
+	end := make(chan struct{})
+	wait := c.callers(64, a, []string{"a", "b"}, end)
+	a.more(t, 500, "three nodes")
+	store.Kill(c.nodes["c"])
+	c.stop("c")
+	a.more(t, 500, "two nodes")
+	// It comes back without its disk.
+	if err := os.RemoveAll(c.dirs["c"]); err != nil {
+		t.Fatal(err)
+	}
+	c.start("c")
+	a.more(t, 500, "a node came back without its disk")
+	close(end)
+	wait.Wait()
+	a.check(t, c.nodes["c"])
+	// What it copied is on its own disk: with it the others' quorum is one again.
+	c.caughtUp("c")
+	store.Kill(c.nodes["a"])
+	c.stop("a")
+	a.check(t, c.nodes["c"])
+
+	// Too few nodes: refused at once, and nothing of it is there later.
+	store.Kill(c.nodes["b"])
+	c.stop("b")
+	s := c.nodes["c"]
+	for began := time.Now(); s.Up(); <-time.After(10 * time.Millisecond) {
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("a node alone takes itself for a quorum")
+		}
+	}
+	began := time.Now()
+	err := s.Append(t.Context(), store.Entry{ID: s.NewID(), Kind: store.KindMessage, Octets: []byte("refused")})
+	if !errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrUnknown) {
+		t.Errorf("append without a quorum: %v", err)
+	}
+	if err := s.Put(t.Context(), "b", "k", nil, 0); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("put without a quorum: %v", err)
+	}
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("it took %v to be refused", d)
+	}
+	// It comes back with the others.
+	c.start("a", "b")
+	end = make(chan struct{})
+	wait = c.callers(8, a, []string{"a", "b", "c"}, end)
+	a.more(t, 100, "three nodes again")
+	close(end)
+	wait.Wait()
+	a.check(t, c.nodes["a"])
+}
+
+// A node after the other is restarted while the others are written to.
+func TestTheClusterIsRestarted(t *testing.T) {
+	t.Parallel()
+	c, a := newCluster(t), &appended{list: map[string]bool{}}
+	for _, name := range []string{"a", "b"} {
+		others := slices.DeleteFunc([]string{"a", "b", "c"}, func(n string) bool { return n == name })
+		end := make(chan struct{})
+		wait := c.callers(8, a, others, end)
+		c.stop(name)
+		a.more(c.t, 50, name+" stopped")
+		c.start(name)
+		a.more(c.t, 50, name+" started")
+		close(end)
+		wait.Wait()
+		c.caughtUp(name)
+	}
+	a.check(t, c.nodes["a"])
+}
+
+// caughtUp waits until a node's copies are those of the others.
+func (c *cluster) caughtUp(name string) {
+	c.t.Helper()
+	for began := time.Now(); !store.CaughtUp(c.nodes[name]); <-time.After(20 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			c.t.Fatalf("%s is behind after a minute", name)
+		}
+	}
+}
+
+// Two nodes of one name: the second does not start.
+func TestTwoNodesOfOneName(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	cfg := c.config("b")
+	cfg.Directory = t.TempDir()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Cluster.Listen = l.Addr().String()
+	l.Close()
+	s, err := store.Open(t.Context(), cfg)
+	if !errors.Is(err, store.ErrSameName) {
+		t.Errorf("%v", err)
+	}
+	if err == nil {
+		s.Close()
+	}
+	if err := c.nodes["b"].Put(t.Context(), "b", "k", nil, 0); err != nil {
+		t.Errorf("the first one: %v", err)
+	}
+}
+
+func BenchmarkAppendOnACluster(b *testing.B) {
+	c := newCluster(b)
+	for _, callers := range []int{1, 64, 256} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			s := c.nodes["a"]
+			body := make([]byte, 600)
+			var next atomic.Int64
+			b.ResetTimer()
+			var wait sync.WaitGroup
+			for range callers {
+				wait.Go(func() {
+					for next.Add(1) <= int64(b.N) {
+						e := store.Entry{ID: s.NewID(), Kind: store.KindMessage, Order: "x", Accepted: time.Now(), Expires: time.Now(), Octets: body}
+						if err := s.Append(b.Context(), e); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wait.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+		})
+	}
 }

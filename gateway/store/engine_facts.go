@@ -10,6 +10,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// codeWrongSequence is JSStreamWrongLastSequenceConstantErr, of a leader that has other writes of the same key under way.
+const codeWrongSequence = 10164
+
 // factKey is the key of a fact on the engine.
 func factKey(bucket, key string) (string, error) { return bucket + "." + key, CheckFact(bucket, key) }
 
@@ -45,7 +48,7 @@ func (s *Store) put(ctx context.Context, bucket, key string, value []byte, life 
 		return err
 	}
 	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == codeWrongSequence) {
 		return fmt.Errorf("%w: %s", ErrExists, k)
 	}
 	err = fault(err)

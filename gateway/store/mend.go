@@ -99,7 +99,7 @@ func (s *Store) settle() error {
 }
 
 // Up tells whether the store takes what it is given, as far as is known. A store that is full is up.
-func (s *Store) Up() bool { return s.now.Load() != nil && !s.broken.Load() }
+func (s *Store) Up() bool { return s.now.Load() != nil && !s.broken.Load() && s.ready() == nil }
 
 // works tells whether the engine writes.
 func (s *Store) works() bool {

@@ -211,6 +211,9 @@ func (s *Store) run(ctx context.Context) (err error) {
 		if err := s.inspect(); err != nil {
 			return err
 		}
+		if s.clustered() && s.cfg.Cluster.nameTaken(ctx) {
+			return fmt.Errorf("%w: %s", ErrSameName, s.cfg.Cluster.Node)
+		}
 		if err := e.start(&s.cfg); err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ type peers struct {
 	subject string // where nodes tell
 	hello   string // where a node answers that it has its name
 	calls   string // prefix of where nodes are called
-	sub     []*nats.Subscription
+	sub     []interface{ Unsubscribe() error }
 	end     chan struct{}
 	done    sync.WaitGroup
 	once    sync.Once
