@@ -293,8 +293,8 @@ func watches(t *testing.T, open func() store.Durable) {
 	if c := next(); c.Key != "y" || !c.Gone {
 		t.Errorf("%+v", c)
 	}
-	// The end of a life is told. What is replaced in time lives on.
-	if err := s.Create(ctx, "watched", "life", []byte("3"), time.Second); err != nil {
+	// The end of a life is told. It is the life that was given last.
+	if err := s.Create(ctx, "watched", "life", []byte("3"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	if c := next(); c.Key != "life" || c.Gone {
@@ -303,7 +303,7 @@ func watches(t *testing.T, open func() store.Durable) {
 	if _, revision, err = s.Get(ctx, "watched", "life"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Replace(ctx, "watched", "life", []byte("4"), revision, 2*time.Second); err != nil {
+	if err := s.Replace(ctx, "watched", "life", []byte("4"), revision, time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if c := next(); c.Key != "life" || string(c.Value) != "4" {
