@@ -389,6 +389,7 @@ func keys(t *testing.T, text string) map[string]bool {
 	t.Helper()
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "# secret_env: I", "secret_env: I"), "# advertise: g", "advertise: g")
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "# servers: [", "servers: ["), "# allow: [", "allow: [")
+	text = strings.ReplaceAll(text, "# node: a", "node: a")
 	root, fault := readDocument([]byte(text))
 	if fault != nil {
 		t.Fatal(fault)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -31,6 +32,7 @@ type assembly struct {
 	certs     *certs.Store                // nil where the configuration says nothing of TLS
 	store     atomic.Pointer[store.Store] // nil without one, and before the start
 	storeless bool                        // none is configured
+	joining   time.Duration               // how long the start may wait for the other gateways; 0: there are none
 	started   atomic.Bool
 	ready     chan struct{} // closed when it has started
 
@@ -124,6 +126,10 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 		if err != nil {
 			return err
 		}
+		g.Cluster = cluster != nil
+		if g.Cluster {
+			a.joining = cfg.Store.Cluster.Wait.Std() + startTimeout
+		}
 		g.OpenStore = a.openStore(cfg, cluster, with.part("store"))
 		if err := a.measureStore(with.registry); err != nil {
 			return err
@@ -151,6 +157,9 @@ func (a *assembly) start(ctx context.Context) error {
 	}
 	return err
 }
+
+// patience is how long the start may take: with several gateways it waits for the others.
+func (a *assembly) patience() time.Duration { return a.joining }
 
 func (a *assembly) wait() error { return a.gateway.Wait() }
 

@@ -37,7 +37,7 @@ func (t queueTarget) ask(ctx context.Context, p process, method, path string) (*
 		return nil, err
 	}
 	switch {
-	case cfg.Store.Directory == "":
+	case cfg.Store.Directory == "" && !cfg.Store.Cluster.Used():
 		return nil, &usageError{t.Config + " names no store: nothing is stored"}
 	case cfg.Admin.Listen.Network() != "unix":
 		return nil, &usageError{t.Config + ": the queue is shown over a unix socket alone: write admin: {listen: \"unix:/run/isthmus/admin.sock\"}"}

@@ -12,7 +12,7 @@ import (
 
 // queue is what the administration port shows of the store; nil without one.
 func (a *assembly) queue(cfg *configs.Config) admin.Queue {
-	if cfg.Store.Directory == "" {
+	if cfg.Store.Directory == "" && !cfg.Store.Cluster.Used() {
 		return nil
 	}
 	return &storeQueue{gateway: a.gateway, readable: func() bool { return bool(a.running.Load().Store.Readable) }}

@@ -97,7 +97,11 @@ var errSecondSignal = errors.New("ended by a second signal before everything was
 
 // operate starts e and ends it in order: by a signal, by ctx, or because it stopped by itself.
 func operate(ctx context.Context, e engine, drain func() time.Duration, logger zerolog.Logger, signals <-chan os.Signal) error {
-	starting, cancel := context.WithTimeout(ctx, startTimeout)
+	patience := startTimeout
+	if w, ok := e.(interface{ patience() time.Duration }); ok {
+		patience = max(patience, w.patience())
+	}
+	starting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	started := make(chan error, 1)
 	go func() { started <- e.start(starting) }()

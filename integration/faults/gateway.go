@@ -35,8 +35,7 @@ xmpp:
 routes:
   - {domain: sip.test, via: sip, next_hops: ["sip:127.0.0.1:USER;transport=udp"]}
   - {domain: xmpp.test, via: xmpp, next_hops: ["component:faults"]}
-store: {directory: "DIR/store", entries: 100}
-admin: {listen: "127.0.0.1:ADMIN"}
+STOREadmin: {listen: "127.0.0.1:ADMIN"}
 limits: {drain: 10s, messages: {direct_wait: 1s, pair_rate: 1000000, pair_burst: 10000000}}
 `
 
@@ -82,7 +81,13 @@ func newGateway(binary, dir string) (*gateway, error) {
 
 // configure writes its configuration.
 func (g *gateway) configure(xmpp, user int) error {
-	text := strings.NewReplacer("SIP", fmt.Sprint(g.sip), "XMPP", fmt.Sprint(xmpp), "USER", fmt.Sprint(user), "ADMIN", fmt.Sprint(g.admin), "DIR", g.dir).Replace(configuration)
+	return g.configureWith(xmpp, user, "store: {directory: \"DIR/store\", entries: 100}\n")
+}
+
+// configureWith is configure with another store.
+func (g *gateway) configureWith(xmpp, user int, store string) error {
+	text := strings.ReplaceAll(configuration, "STORE", store)
+	text = strings.NewReplacer("SIP", fmt.Sprint(g.sip), "XMPP", fmt.Sprint(xmpp), "USER", fmt.Sprint(user), "ADMIN", fmt.Sprint(g.admin), "DIR", g.dir).Replace(text)
 	g.written = text
 	return errors.Join(
 		os.WriteFile(filepath.Join(g.dir, "isthmus.yaml"), []byte(text), 0o600),

@@ -20,6 +20,8 @@ type Config struct {
 	Binary string
 	// Failpoints tells that Binary was built with -tags failpoints: it is ended at its named points too.
 	Failpoints bool
+	// Nodes is how many gateways share one store, three or more, and have faults of their own; 0: one gateway with a store of its own.
+	Nodes int
 	// Kinds are the faults to choose from, as the summary names them; empty: all.
 	Kinds []string
 	// OSCrash plays rounds in which the gateway's whole machine is ended: it runs in a virtual one (QEMU). Binary must be static then.
@@ -45,6 +47,9 @@ type Counts struct {
 	Notified     int `json:"notified"` // their senders were told of a failure after they had been acknowledged
 	Copies       int `json:"copies"`   // deliveries and notices beyond the first
 	Crashes      int `json:"crashes"`
+	// Takeovers are how often another gateway did what one had done that is gone, and Slowest the longest time until then, in seconds.
+	Takeovers int     `json:"takeovers,omitempty"`
+	Slowest   float64 `json:"slowest_takeover,omitempty"`
 }
 
 func (c *Counts) add(o Counts) {
@@ -54,6 +59,8 @@ func (c *Counts) add(o Counts) {
 	c.Notified += o.Notified
 	c.Copies += o.Copies
 	c.Crashes += o.Crashes
+	c.Takeovers += o.Takeovers
+	c.Slowest = max(c.Slowest, o.Slowest)
 }
 
 // KindSummary is what became of the rounds with one kind of fault.
@@ -89,9 +96,16 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 	if c.Workers <= 0 {
 		c.Workers = 2
 	}
+	there := kinds
+	if c.Nodes > 0 {
+		there = clusterKinds
+	}
+	if c.Nodes > 0 && (c.Nodes < 3 || c.OSCrash || c.Failpoints) {
+		return Summary{}, errors.New("faults: of several gateways there are three or more, without failpoints and crashes of the system")
+	}
 	for _, k := range c.Kinds {
-		if !slices.Contains(kinds, k) {
-			return Summary{}, fmt.Errorf("faults: no kind %q: there are %s", k, strings.Join(kinds, ", "))
+		if !slices.Contains(there, k) {
+			return Summary{}, fmt.Errorf("faults: no kind %q: there are %s", k, strings.Join(there, ", "))
 		}
 	}
 	began := time.Now()
@@ -156,6 +170,9 @@ func (c *Config) round(ctx context.Context, number int) (counts Counts, kind str
 		}
 		return counts, kind, nil, os.RemoveAll(dir)
 	}
+	if c.Nodes > 0 {
+		return c.clusterRound(number, dir)
+	}
 	p, err := newPlay(c, dir, number)
 	if err != nil {
 		return counts, "", nil, err
@@ -184,6 +201,9 @@ func (s *Summary) Print(w io.Writer) {
 		row(name, s.Kinds[name])
 	}
 	row("all", s.Total)
+	if n := s.Total.Takeovers; n > 0 {
+		fmt.Fprintf(w, "%d takeovers, the slowest after %.1f s\n", n, s.Total.Slowest)
+	}
 	fmt.Fprintf(w, "seed %d, %.0f s\n", s.Seed, s.Seconds)
 	for _, r := range s.Broken {
 		for _, v := range r.Violations[:min(len(r.Violations), 10)] {

@@ -11,8 +11,9 @@ import (
 // sipSide is a user agent over UDP that sends messages as many users of sip.test and takes those for them. It retransmits as
 // RFC 3261 §17.1.2.2 says, also while the gateway is dead.
 type sipSide struct {
-	conn    *net.UDPConn
-	gateway *net.UDPAddr
+	conn *net.UDPConn
+	// gateways are sent to in turn.
+	gateways []*net.UDPAddr
 
 	mu      sync.Mutex
 	ledger  *ledger
@@ -30,7 +31,7 @@ func newSIPSide(gateway int) (*sipSide, error) {
 		return nil, err
 	}
 	u := &sipSide{
-		conn: conn, gateway: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: gateway}, ledger: newLedger(),
+		conn: conn, gateways: []*net.UDPAddr{{IP: net.IPv4(127, 0, 0, 1), Port: gateway}}, ledger: newLedger(),
 		waiting: map[string]chan int{}, seen: map[string]string{},
 	}
 	go u.read()
@@ -142,7 +143,7 @@ func (u *sipSide) say(from, to, id string) int {
 	l := u.current()
 	u.mu.Lock()
 	u.next++
-	b := fmt.Sprintf("z9hG4bK%s%d", id, u.next)
+	b, gateway := fmt.Sprintf("z9hG4bK%s%d", id, u.next), u.gateways[u.next%len(u.gateways)]
 	c := make(chan int, 1)
 	u.waiting[b] = c
 	u.mu.Unlock()
@@ -160,7 +161,7 @@ func (u *sipSide) say(from, to, id string) int {
 	l.offer(id, from+" to "+to, false)
 	end := time.After(patience)
 	for pause := 500 * time.Millisecond; ; pause = min(2*pause, 4*time.Second) {
-		_, _ = u.conn.WriteToUDP([]byte(request), u.gateway) // refused while the gateway is dead
+		_, _ = u.conn.WriteToUDP([]byte(request), gateway) // refused while the gateway is dead
 		select {
 		case code := <-c:
 			l.answer(id, code)

@@ -1,0 +1,276 @@
+package faults
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// The kinds of faults of a round with several gateways. "owner" is the one that has the XMPP side's link, "other" one of the rest.
+var clusterKinds = []string{"kill owner", "kill owner", "kill owner and xmpp down", "kill owner and xmpp down", "kill other", "term owner", "stop owner", "xmpp down"}
+
+// takeoverBound is how soon another gateway must do what a dead one did.
+const takeoverBound = 15 * time.Second
+
+// clusterPlay is one round with several gateways on one store.
+type clusterPlay struct {
+	kind     string
+	at       time.Duration
+	random   *rand.Rand
+	gateways []*gateway
+	sip      *sipSide
+	xmpp     *xmppSide
+	ledger   *ledger
+	number   int
+	crashes  int
+	takeover time.Duration // 0: nobody took over
+}
+
+const clusterStore = `store:
+  directory: "DIR/store"
+  cluster:
+    node: NODE
+    nodes: [PEERS]
+`
+
+func newClusterPlay(c *Config, dir string, number int) (*clusterPlay, error) {
+	p := &clusterPlay{random: rand.New(rand.NewPCG(c.Seed, uint64(number))), ledger: newLedger(), number: number}
+	of := clusterKinds
+	if len(c.Kinds) > 0 {
+		of = c.Kinds
+	}
+	p.kind, p.at = of[p.random.IntN(len(of))], time.Duration(p.random.IntN(1500))*time.Millisecond
+	var err error
+	if p.xmpp, err = newXMPPSide(); err != nil {
+		return nil, err
+	}
+	ports, err := freePorts(c.Nodes)
+	if err != nil {
+		return nil, err
+	}
+	var peers []string
+	for i, port := range ports {
+		peers = append(peers, fmt.Sprintf(`{name: n%d, address: "127.0.0.1:%d"}`, i+1, port))
+	}
+	for i := range ports {
+		folder := filepath.Join(dir, fmt.Sprintf("n%d", i+1))
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return nil, err
+		}
+		g, err := newGateway(c.Binary, folder)
+		if err != nil {
+			return nil, err
+		}
+		p.gateways = append(p.gateways, g)
+	}
+	if p.sip, err = newSIPSide(p.gateways[0].sip); err != nil {
+		return nil, err
+	}
+	for _, g := range p.gateways[1:] {
+		p.sip.gateways = append(p.sip.gateways, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: g.sip})
+	}
+	for i, g := range p.gateways {
+		lines := strings.NewReplacer("NODE", fmt.Sprintf("n%d", i+1), "PEERS", strings.Join(peers, ", ")).Replace(clusterStore)
+		if err := g.configureWith(p.xmpp.port, p.sip.port(), lines); err != nil {
+			return nil, err
+		}
+	}
+	p.xmpp.begin(p.ledger)
+	p.sip.begin(p.ledger)
+	return p, nil
+}
+
+func (p *clusterPlay) close() {
+	for _, g := range p.gateways {
+		if g.done != nil && !g.dead() {
+			g.signal(syscall.SIGCONT)
+			g.kill()
+		}
+		if g.logs != nil {
+			g.logs.Close()
+		}
+	}
+	p.xmpp.down(true)
+	p.sip.close()
+}
+
+// owner is the gateway that has the link; nil if none says so.
+func (p *clusterPlay) owner() *gateway {
+	client := http.Client{Timeout: time.Second}
+	for _, g := range p.gateways {
+		r, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", g.admin))
+		if err != nil {
+			continue
+		}
+		text, _ := io.ReadAll(r.Body) // what is missing is not there
+		r.Body.Close()
+		if strings.Contains(string(text), `isthmus_xmpp_link_up{component="faults"} 1`) {
+			return g
+		}
+	}
+	return nil
+}
+
+// await waits for a state of the whole.
+func await(patience time.Duration, what string, ok func() bool) error {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			return fmt.Errorf("%s within %v", what, patience)
+		}
+	}
+	return nil
+}
+
+// play plays it and returns what was broken.
+func (p *clusterPlay) play() (bad []string, err error) {
+	for _, g := range p.gateways {
+		if err := g.start(""); err != nil {
+			return nil, err
+		}
+	}
+	for _, g := range p.gateways {
+		if !g.ready(60 * time.Second) {
+			return nil, errors.New("a gateway does not serve within 60 s of its start")
+		}
+	}
+	if err := await(40*time.Second, "no gateway connects to the XMPP side", func() bool { return p.xmpp.connected() && p.owner() != nil }); err != nil {
+		return nil, err
+	}
+	var load sync.WaitGroup
+	for i := range 6 {
+		seed := p.random.Uint64()
+		load.Go(func() { p.talk(i, rand.New(rand.NewPCG(seed, 1))) })
+	}
+	time.Sleep(p.at)
+	if bad, err = p.breakAndHeal(); err != nil {
+		return nil, err
+	}
+	load.Wait()
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if open, quiet := p.ledger.open(); open == 0 && quiet > 1200*time.Millisecond {
+			break
+		}
+	}
+	for i, g := range p.gateways {
+		if g.dead() {
+			bad = append(bad, fmt.Sprintf("gateway n%d has ended by itself", i+1))
+		}
+	}
+	return append(bad, p.ledger.check(p.crashes)...), nil
+}
+
+// talk is one pair of users, each message by way of another gateway than the one before.
+func (p *clusterPlay) talk(i int, r *rand.Rand) {
+	to := fmt.Sprintf("juliet%d@xmpp.test", i)
+	if i == 5 {
+		to = "gone@xmpp.test"
+	}
+	for n := range 12 {
+		p.sip.say(fmt.Sprintf("romeo%d@sip.test", i), to, fmt.Sprintf("c%dp%dn%d", p.number, i, n))
+		if r.IntN(3) == 0 {
+			p.xmpp.say(fmt.Sprintf("juliet%d@xmpp.test", i), fmt.Sprintf("romeo%d@sip.test", i), fmt.Sprintf("c%dx%dn%d", p.number, i, n))
+		}
+		time.Sleep(time.Duration(r.IntN(250)) * time.Millisecond)
+	}
+}
+
+func (p *clusterPlay) breakAndHeal() (bad []string, err error) {
+	owner := p.owner()
+	if owner == nil {
+		owner = p.gateways[0]
+	}
+	switch p.kind {
+	case "kill owner", "kill owner and xmpp down":
+		if p.kind != "kill owner" {
+			p.xmpp.down(true)
+			time.Sleep(2500 * time.Millisecond) // messages are stored
+		}
+		owner.kill()
+		p.crashes++
+		killed := time.Now()
+		if err := p.xmpp.up(); err != nil {
+			return nil, err
+		}
+		bad = p.taken(killed)
+		return bad, p.back(owner)
+	case "kill other":
+		for _, g := range p.gateways {
+			if g != owner {
+				g.kill()
+				p.crashes++
+				time.Sleep(takeoverBound)
+				return nil, p.back(g)
+			}
+		}
+	case "term owner":
+		if err := owner.stop(); err != nil {
+			return []string{err.Error()}, nil
+		}
+		bad = p.taken(time.Now())
+		return bad, p.back(owner)
+	case "stop owner":
+		owner.signal(syscall.SIGSTOP)
+		p.crashes++ // what was under way may be done by another one too
+		time.Sleep(time.Duration(8+p.random.IntN(8)) * time.Second)
+		owner.signal(syscall.SIGCONT)
+	case "xmpp down":
+		p.xmpp.down(true)
+		time.Sleep(3 * time.Second)
+		return nil, p.xmpp.up()
+	}
+	return nil, nil
+}
+
+// taken waits until another gateway has the link.
+func (p *clusterPlay) taken(since time.Time) (bad []string) {
+	if err := await(2*takeoverBound, "no other gateway has the link", p.xmpp.connected); err != nil {
+		return []string{err.Error()}
+	}
+	if p.takeover = time.Since(since); p.takeover > takeoverBound {
+		bad = append(bad, fmt.Sprintf("the link was taken over after %v", p.takeover.Round(time.Millisecond)))
+	}
+	return bad
+}
+
+// back starts a gateway again.
+func (p *clusterPlay) back(g *gateway) error {
+	if err := g.start(""); err != nil {
+		return err
+	}
+	if !g.ready(60 * time.Second) {
+		return errors.New("a gateway does not come back within 60 s")
+	}
+	return nil
+}
+
+// clusterRound plays one with several gateways.
+func (c *Config) clusterRound(number int, dir string) (counts Counts, kind string, broken *Round, err error) {
+	p, err := newClusterPlay(c, dir, number)
+	if err != nil {
+		return counts, "", nil, err
+	}
+	defer p.close()
+	bad, err := p.play()
+	counts = p.ledger.counts()
+	counts.Crashes = p.crashes
+	if p.takeover > 0 {
+		counts.Takeovers, counts.Slowest = 1, p.takeover.Seconds()
+	}
+	if err != nil {
+		return counts, p.kind, nil, fmt.Errorf("round %d (%s, in %s): %w", number, p.kind, dir, err)
+	}
+	if len(bad) > 0 {
+		return counts, p.kind, &Round{number, fmt.Sprintf("%s after %v", p.kind, p.at.Round(time.Millisecond)), bad, dir}, nil
+	}
+	p.close()
+	return counts, p.kind, nil, os.RemoveAll(dir)
+}
