@@ -270,6 +270,14 @@ func (j *journal) gone(e *entry) {
 	j.mu.Unlock()
 }
 
+// ended counts an entry no more that has come to its end elsewhere.
+func (j *journal) ended(e *entry) {
+	j.mu.Lock()
+	j.stock.give(&e.held)
+	delete(j.pending, e.settles)
+	j.mu.Unlock()
+}
+
 // remove forgets an entry that has come to its end.
 func (j *journal) remove(e *entry) {
 	j.settle(e)

@@ -185,6 +185,7 @@ func (j *journal) keepSeen(x seen, now time.Time) int {
 // move gives an entry to the part that it belongs to by now: routes or links have been changed since it was stored. One that cannot be moved
 // stays where it is until its part is read the next time.
 func (j *journal) move(x seen) {
+	j.ended(x.entry) // it is another part's to tell what it tells
 	ctx, cancel := context.WithTimeout(context.Background(), markWait)
 	defer cancel()
 	to := x.stored

@@ -641,3 +641,34 @@ func TestFactThatAnotherGatewayIsMaking(t *testing.T) {
 		}
 	})
 }
+
+// T-AD-03: an entry that came to its end behind the back of the node that holds it is counted no more: its sender has room again.
+func TestAnEntryThatEndedElsewhereMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a")
+		defer f.shutdown()
+		m := f.nodes["a"]
+		m.renew(gateway.Settings{Routes: straitRoutes(t), Limits: gateway.Limits{StoredPerSender: 1}})
+		f.server.down = true
+		if s := <-m.send(m.sip, message(romeo, juliet, "1")); s.Outcome != adapters.Indeterminate {
+			t.Fatalf("%+v", s)
+		}
+		if s := <-m.send(m.sip, message(romeo, juliet, "2")); s.Reason != adapters.ReasonOverloaded {
+			t.Fatalf("beyond the bound: %+v", s)
+		}
+		var ids []string
+		if err := m.gateway.Stored(t.Context(), false, func(e gateway.Stored) error {
+			ids = append(ids, e.ID)
+			return nil
+		}); err != nil || len(ids) != 1 {
+			t.Fatalf("%v, %v", ids, err)
+		}
+		if err := m.memory.Remove(t.Context(), store.ID(ids[0])); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if s := <-m.send(m.sip, message(romeo, juliet, "3")); s.Outcome != adapters.Indeterminate {
+			t.Errorf("%+v", s)
+		}
+	})
+}

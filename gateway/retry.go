@@ -117,7 +117,8 @@ func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 		return false
 	}
 	if errors.Is(err, store.ErrNotFound) && g.node != nil {
-		j.drop(b, e) // it came to its end in an attempt that this node had begun before it lost the part
+		j.ended(e) // in an attempt that this node had begun before it lost the part
+		j.drop(b, e)
 		return true
 	}
 	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
