@@ -182,7 +182,11 @@ func (l *Limits) setDefaults() error {
 
 // Gateway is the core. Make it with New, then Start, Wait, Shutdown, each once.
 type Gateway struct {
-	now     atomic.Pointer[settings]
+	now atomic.Pointer[settings]
+	// narrowed are the settings that a change brings while it is being taken on: what comes then must be allowed by both. nil at all other
+	// times.
+	narrowed atomic.Pointer[settings]
+
 	order   []*side
 	sides   map[string]*side
 	log     zerolog.Logger

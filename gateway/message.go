@@ -292,7 +292,7 @@ func (d *delivery) end(s adapters.Status) {
 	if d.release != nil {
 		d.release()
 	}
-	d.respond(s)
+	d.answer(s)
 	if d.entered {
 		g.node.exit(d.part)
 	}
@@ -309,12 +309,23 @@ func (d *delivery) end(s adapters.Status) {
 	}
 }
 
+// answer calls respond. A panic of the adapter in it must end neither the lane, which is the process, nor what is given back afterwards.
+func (d *delivery) answer(s adapters.Status) {
+	defer func() { d.gateway.recovered(d.op.ID, "an answer", recover()) }()
+	d.respond(s)
+}
+
 // Report implements adapters.Handler: a late outcome goes to the sender of its message, if that is known, and only once.
 func (h *handler) Report(_ context.Context, r *adapters.Report) {
 	g := h.gateway
 	res := result{
 		operation: opReport, id: g.ids.operation(), from: h.side, began: time.Now(),
 		sender: r.Recipient.Address, recipient: r.Sender.Address, transID: r.TransID, report: r.Kind,
+	}
+	if refused := g.permitReport(r); refused.Outcome != 0 {
+		res.status = refused
+		g.finish(&res)
+		return
 	}
 	if g.node != nil {
 		// By who owns the message: what settles it is in one place.

@@ -37,12 +37,14 @@ func (j *journal) outcomeKey(transID string, kind adapters.ReportKind) string {
 
 // outcomeKeyOf is outcomeKey for the end of op.
 func (j *journal) outcomeKeyOf(op *adapters.MessageOp) string {
-	r := j.gateway.routeOf(op.To.Address.Domain())
-	// A sender's own identifier may have a dot in it too; only ours opens.
-	if r == nil || j.tokens.open(j.gateway, r.side, &adapters.Report{TransID: op.TransID, Sender: op.From, Recipient: op.To}) == nil {
-		return ""
+	// A sender's own identifier may have a dot in it too; only ours opens, and for the side that it was made for, which no route may lead to
+	// any more.
+	for _, s := range j.gateway.order {
+		if j.tokens.open(j.gateway, s, &adapters.Report{TransID: op.TransID, Sender: op.From, Recipient: op.To}) != nil {
+			return j.outcomeKey(op.TransID, adapters.ReportFailed)
+		}
 	}
-	return j.outcomeKey(op.TransID, adapters.ReportFailed)
+	return ""
 }
 
 // reportID is the name of a report that tells of something which this key, or the ID of its entry, names: it is the same each time it is
@@ -145,7 +147,7 @@ func (t *reporting) run(ctx context.Context) {
 	}()
 	j := g.journal
 	if j == nil || t.report.Kind == adapters.ReportDelayed {
-		t.result.status = t.tell(ctx)
+		t.result.status, _ = t.tell(ctx)
 		return
 	}
 	if t.durable {
@@ -167,11 +169,14 @@ func (t *reporting) run(ctx context.Context) {
 			return
 		}
 	}
-	t.result.status = t.tell(ctx)
+	status, tried := t.tell(ctx)
+	t.result.status = status
 	again := passes(t.result.status)
 	n := t.stored
 	t.stored = nil
 	switch {
+	case !tried && n != nil:
+		j.added(n, reportLane(t.to, t.report), t.report) // nobody refused it: if no route leads there by then either, it is a dead letter
 	case again && n != nil:
 		j.add(reportLane(t.to, t.report), t.report.Sender.Address.Domain(), n, t.result.status)
 	case again:
@@ -181,19 +186,19 @@ func (t *reporting) run(ctx context.Context) {
 	}
 }
 
-// tell tries to tell it once.
-func (t *reporting) tell(ctx context.Context) adapters.Status {
+// tell tries to tell it once; not tried: no route leads to its sender any more.
+func (t *reporting) tell(ctx context.Context) (status adapters.Status, tried bool) {
 	g := t.gateway
 	r := g.routeOf(t.report.Sender.Address.Domain())
 	if r == nil || r.side != t.to {
-		return adapters.Failed(adapters.ReasonDomainNotFound, "")
+		return adapters.Failed(adapters.ReasonDomainNotFound, ""), false
 	}
 	if g.observe != nil {
 		g.observe(Observation{From: t.result.from.name, To: t.to.name, Report: t.report})
 	}
 	failpoint.Hit("tell-before")
 	defer failpoint.Hit("tell-after")
-	return g.tell(ctx, r, t.report, t.result.id)
+	return g.tell(ctx, r, t.report, t.result.id), true
 }
 
 // storeNotice writes a report on its way. nil if the journal does not take it. If its part is not this node's any more, the owner is told of it.

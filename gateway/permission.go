@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/gateway/policy"
 )
 
@@ -10,11 +11,11 @@ func (g *Gateway) TenantMessages(name string) int64 { return g.settings().meter.
 
 // permit asks the policy whether a message may be sent at all.
 func (g *Gateway) permit(d *delivery) adapters.Status {
-	now, op := g.settings(), d.op
-	d.meter = now.meter
-	d.verdict = now.policy.Decide(policy.Ask{
+	op := d.op
+	now, verdict := g.decide(policy.Ask{
 		Peer: op.Peer.Name, Operation: policy.Messages, From: op.From.Address, To: op.To.Address,
 	})
+	d.meter, d.verdict = now.meter, verdict
 	if !d.verdict.Allowed {
 		return g.forbidden(d.verdict)
 	}
@@ -47,7 +48,7 @@ func (g *Gateway) permitWatch(op *adapters.WatchOp) adapters.Status {
 	if op.Verb == adapters.WatchClose || op.Verb == adapters.WatchCancel {
 		return adapters.Status{}
 	}
-	v := g.settings().policy.Decide(policy.Ask{
+	_, v := g.decide(policy.Ask{
 		Peer: op.Peer.Name, Operation: policy.Presence, From: op.Watch.Watcher, To: op.Watch.Presentity,
 	})
 	if !v.Allowed {
@@ -56,14 +57,47 @@ func (g *Gateway) permitWatch(op *adapters.WatchOp) adapters.Status {
 	return adapters.Status{}
 }
 
-// permitNotify refuses presence of or for somebody who is blocked. Who watches was asked about when the watch was opened. The end of a
-// watch and a refusal go through, or the other side would wait for them.
+// permitNotify refuses presence of or for somebody who is blocked, and between tenants. Who watches was asked about when the watch was opened.
+// The end of a watch and a refusal go through, or the other side would wait for them.
 func (g *Gateway) permitNotify(op *adapters.NotifyOp) adapters.Status {
-	p := g.settings().policy
-	if op.State == adapters.WatchTerminated || !p.Blocked(op.Watch.Watcher) && !p.Blocked(op.Watch.Presentity) {
+	if op.State == adapters.WatchTerminated {
 		return adapters.Status{}
 	}
-	return g.forbidden(policy.Verdict{Cause: policy.CauseBlocked, Why: "The policy of this gateway forbids it"})
+	return g.follow(op.Watch.Presentity, op.Watch.Watcher)
+}
+
+// permitReport does the same for what became of a message that was sent before. That it failed goes through: its sender may not think that it
+// was read.
+func (g *Gateway) permitReport(r *adapters.Report) adapters.Status {
+	if r.Kind == adapters.ReportFailed {
+		return adapters.Status{}
+	}
+	return g.follow(r.Recipient.Address, r.Sender.Address)
+}
+
+func (g *Gateway) follow(from, to cpim.Address) adapters.Status {
+	narrowed := g.narrowed.Load()
+	v := g.settings().policy.Follow(from, to)
+	if v.Allowed && narrowed != nil {
+		v = narrowed.policy.Follow(from, to)
+	}
+	if !v.Allowed {
+		return g.forbidden(v)
+	}
+	return adapters.Status{}
+}
+
+// decide asks the policy, and while a change is being taken on the new one too. It returns what holds now, whose bounds are to be counted.
+func (g *Gateway) decide(a policy.Ask) (*settings, policy.Verdict) {
+	narrowed := g.narrowed.Load() // before what holds now: what is nil because the change is over finds the new one there
+	now := g.settings()
+	v := now.policy.Decide(a)
+	if v.Allowed && narrowed != nil {
+		if next := narrowed.policy.Decide(a); !next.Allowed {
+			v = next
+		}
+	}
+	return now, v
 }
 
 func (g *Gateway) forbidden(v policy.Verdict) adapters.Status {

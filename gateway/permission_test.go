@@ -159,3 +159,116 @@ func TestT_AD_03_TenantsHaveTheirOwnRoom(t *testing.T) {
 		}
 	})
 }
+
+// What follows a message that was allowed passes as long as nobody is blocked and the ends are not of different tenants; that it failed is told
+// in every case.
+func TestT_ID_06_ReportsOfTheBlocked(t *testing.T) {
+	for name, c := range map[string]policy.Config{
+		"blocked sender":    {Blocked: parties(t, "im:romeo@example.net")},
+		"blocked recipient": {Blocked: parties(t, "example.com")},
+		"two tenants":       {Tenants: []policy.Tenant{{Name: "a", Domains: parties(t, "example.net")}, {Name: "b", Domains: parties(t, "example.com")}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStrait(t, nil)
+				defer s.shutdown()
+				for i, k := range []adapters.ReportKind{adapters.ReportDelivered, adapters.ReportDisplayed, adapters.ReportDelayed, adapters.ReportFailed} {
+					s.renew(gateway.Settings{Routes: straitRoutes(t)})
+					op := message(romeo, juliet, k.String())
+					op.Wants = adapters.WantDelivered | adapters.WantDisplayed | adapters.WantFailed
+					<-s.send(s.sip, op)
+					s.renew(gateway.Settings{Routes: straitRoutes(t), Policy: ruled(t, c)})
+					r := report(k, "t-"+k.String())
+					s.xmpp.Handler().Report(t.Context(), r)
+					synctest.Wait()
+					if n := len(s.sip.Reports()); n != i/3 {
+						t.Errorf("%v: %d are told", k, n)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A reload that makes two tenants of the ends of an open watch ends what passes on it: "nothing passes between their domains".
+func TestPresenceBetweenNewTenants(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, nil)
+		defer s.shutdown()
+		s.watch(s.sip, romeoWatchesJuliet(adapters.WatchOpen, "1", time.Hour))
+		s.xmpp.Handler().Notify(t.Context(), subscribed())
+		synctest.Wait()
+		told := len(s.sip.Notifies())
+		s.renew(gateway.Settings{Routes: straitRoutes(t), Policy: ruled(t, policy.Config{Tenants: []policy.Tenant{
+			{Name: "a", Domains: parties(t, "example.net")}, {Name: "b", Domains: parties(t, "example.com")},
+		}})})
+		s.xmpp.Handler().Notify(t.Context(), presence("balcony", pidf.BasicOpen))
+		synctest.Wait()
+		if n := len(s.sip.Notifies()); n != told {
+			t.Errorf("%d notifications from one tenant to another", n-told)
+		}
+	})
+}
+
+// T-FI-22: while a change is taken on, nothing passes that only one of the two configurations allows: the adapters may have the new peers
+// already, and the rules that hold them back come last.
+func TestT_FI_22_AChangeNarrowsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, func(c *gateway.Config) {
+			c.Policy = ruled(t, policy.Config{Rules: []policy.Rule{{Name: "new-peer", Peers: []string{"later"}, Refuse: true}, {Name: "rest"}}})
+		})
+		defer s.shutdown()
+		other := adapters.Party{Address: cpim.MustParseAddress("im:juliet@example.org")}
+		reason := func(peer string, to adapters.Party) adapters.Reason {
+			op := message(romeo, to, peer+to.Address.String())
+			op.Peer.Name = peer
+			return (<-s.send(s.sip, op)).Reason
+		}
+		expect := func(when string, want ...adapters.Reason) {
+			t.Helper()
+			got := []adapters.Reason{reason("trunk", juliet), reason("stranger", juliet), reason("later", juliet), reason("trunk", other)}
+			for i := range want {
+				if got[i] != want[i] {
+					t.Errorf("%s: %v, want %v", when, got, want)
+					break
+				}
+			}
+		}
+		const policyViolation, unknown = adapters.ReasonPolicyViolation, adapters.ReasonDomainNotFound
+		routes := append(straitRoutes(t), gateway.Route{Domain: "example.org", Adapter: "xmpp", NextHops: hops(t, "component:127.0.0.1:5347")})
+		narrow, change, err := s.gateway.Prepare(gateway.Settings{Routes: routes, Policy: ruled(t, policy.Config{Rules: []policy.Rule{
+			{Name: "no-strangers", Peers: []string{"stranger"}, Refuse: true}, {Name: "rest"},
+		}})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect("before", 0, 0, policyViolation, unknown)
+		narrow()
+		expect("narrowed", 0, policyViolation, policyViolation, unknown)
+		if got := s.watch(s.sip, &adapters.WatchOp{
+			Peer: adapters.Peer{Name: "stranger"}, Verb: adapters.WatchOpen, Duration: time.Hour, Watch: romeoWatchesJuliet(adapters.WatchOpen, "1", time.Hour).Watch,
+		}); got.Reason != policyViolation {
+			t.Errorf("a watch: %+v", got)
+		}
+		change.Commit()
+		expect("after", 0, policyViolation, 0, 0)
+	})
+}
+
+// T-FI-23, T-AD-03: an adapter that panics while it is answered ends neither the process nor the tenant's room.
+func TestT_FI_23_APanicWhileAnswering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, func(c *gateway.Config) {
+			c.Policy = ruled(t, policy.Config{Tenants: []policy.Tenant{{Name: "verona", Domains: parties(t, "example.net"), MessagesUnderWay: 1}}})
+		})
+		defer s.shutdown()
+		s.sip.Handler().Message(t.Context(), message(romeo, juliet, "one"), func(adapters.Status) { panic("poison") })
+		synctest.Wait()
+		if n := s.gateway.TenantMessages("verona"); n != 0 {
+			t.Errorf("%d under way", n)
+		}
+		if got := <-s.send(s.sip, message(romeo, juliet, "two")); got.Outcome == adapters.Failure {
+			t.Errorf("the next one: %+v", got)
+		}
+	})
+}

@@ -71,25 +71,37 @@ func newRoutes(list []Route, sides map[string]*side, lookup Resolver) (map[strin
 
 // routeOf returns the route of a domain, nil if it has none: default closed.
 func (g *Gateway) routeOf(domain string) *route {
-	routes := g.settings().routes
-	if r := routes[domain]; r != nil {
+	return g.settings().routeOf(domain)
+}
+
+func (n *settings) routeOf(domain string) *route {
+	if r := n.routes[domain]; r != nil {
 		return r
 	}
-	return routes[AnyDomain]
+	return n.routes[AnyDomain]
 }
 
 // admitAddresses finds the recipient's route and checks that the sender may use the link it came over: its domain must
 // live behind the adapter that it came through, so that no link can speak for a domain of the other side (T-ID-06,
 // T-ID-08). Which of the adapter's peers speaks for which domain was the adapter's to check, before it called.
 func (g *Gateway) admitAddresses(from *side, sender, recipient cpim.Address) (*route, adapters.Status) {
+	narrowed := g.narrowed.Load() // see decide
+	to, refused := g.settings().admitAddresses(from, sender, recipient)
+	if refused.Outcome == 0 && narrowed != nil {
+		_, refused = narrowed.admitAddresses(from, sender, recipient)
+	}
+	return to, refused
+}
+
+func (n *settings) admitAddresses(from *side, sender, recipient cpim.Address) (*route, adapters.Status) {
 	if sender.IsZero() || recipient.IsZero() {
 		return nil, adapters.Failed(adapters.ReasonAddressMalformed, "")
 	}
-	home := g.routeOf(sender.Domain())
+	home := n.routeOf(sender.Domain())
 	if home == nil || home.side != from {
 		return nil, adapters.Failed(adapters.ReasonForbidden, "The sender's domain is not served over this link")
 	}
-	to := g.routeOf(recipient.Domain())
+	to := n.routeOf(recipient.Domain())
 	if to == nil {
 		return nil, adapters.Failed(adapters.ReasonDomainNotFound, "")
 	}

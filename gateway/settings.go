@@ -16,7 +16,8 @@ type Settings struct {
 	// NoTrace has the gateway leave no trace in messages: one that comes back to it is known by its hop count and by repeats alone.
 	NoTrace bool
 	// Policy says who may send what to whom; nil allows what the routes join. Messages that are under way or stored go on when it changes,
-	// and so do watches that are open; those are asked about when they are refreshed.
+	// and so do watches that are open; those are asked about when their watchers ask again. Of who is blocked from then on, and between tenants,
+	// nothing but ends and failures passes any more.
 	Policy *policy.Policy
 }
 
@@ -63,12 +64,16 @@ func (g *Gateway) newSettings(s Settings) (*settings, error) {
 // that comes is treated by the new settings. Those under way end by the route that they were admitted by, and what waits in the journal
 // goes by the new routes; of what is in a table that became too small, nothing is dropped for that. One change may be prepared at a time,
 // after the adapters have prepared theirs and before any is committed.
-func (g *Gateway) Prepare(s Settings) (adapters.Change, error) {
+//
+// The adapters' changes and this one are not taken on in one moment. narrow is to be called before the first of them is, and Commit after the
+// last: in between, what comes must be allowed by the routes and the policy that were and by those that will be. Else a peer that is new, and
+// that a new rule holds back, would be let in for a moment.
+func (g *Gateway) Prepare(s Settings) (narrow func(), change adapters.Change, err error) {
 	next, err := g.newSettings(s)
 	if err != nil {
-		return adapters.Change{}, err
+		return nil, adapters.Change{}, err
 	}
-	return adapters.NewChange(func() {
+	return func() { g.narrowed.Store(next) }, adapters.NewChange(func() {
 		for _, r := range next.routes {
 			r.maxContent = r.side.adapter.Capabilities().MaxContent // the adapters have changed before
 		}
@@ -79,6 +84,7 @@ func (g *Gateway) Prepare(s Settings) (adapters.Change, error) {
 		g.repeats.bound(l.Repeats)
 		g.watches.bound(l)
 		g.now.Store(next)
+		g.narrowed.Store(nil)
 	}, nil), nil
 }
 

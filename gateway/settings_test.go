@@ -24,10 +24,11 @@ func straitRoutes(t *testing.T) []gateway.Route {
 
 func (s *strait) renew(settings gateway.Settings) {
 	s.t.Helper()
-	c, err := s.gateway.Prepare(settings)
+	narrow, c, err := s.gateway.Prepare(settings)
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	narrow()
 	c.Commit()
 }
 
@@ -48,7 +49,7 @@ func TestT_FI_22_RoutesChangeUnderWay(t *testing.T) {
 		}
 		routes := straitRoutes(t)
 		routes[1].Domain = "example.org"
-		if _, err := s.gateway.Prepare(gateway.Settings{Routes: append(routes, routes[0])}); err == nil {
+		if _, _, err := s.gateway.Prepare(gateway.Settings{Routes: append(routes, routes[0])}); err == nil {
 			t.Error("two routes for a domain were taken")
 		}
 		s.renew(gateway.Settings{Routes: routes})
@@ -153,6 +154,61 @@ func TestT_FI_22_Limits(t *testing.T) {
 		}
 		if refused != 3 {
 			t.Errorf("the brake refused %d", refused)
+		}
+	})
+}
+
+// I3: a late failure whose sender's domain has no route just then is not forgotten: nobody refused to hear it. It is a dead letter, and is told
+// when the route is back and an operator says so.
+func TestT_FI_22_ANoticeWithoutARouteIsADeadLetter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		s := durable(t, disk, nil)
+		defer s.shutdown()
+		<-s.send(s.sip, message(romeo, juliet, "x"))
+		s.renew(gateway.Settings{Routes: straitRoutes(t)[1:]})
+		s.xmpp.Handler().Report(t.Context(), report(adapters.ReportFailed, s.xmpp.Messages()[0].TransID))
+		time.Sleep(time.Hour)
+		var dead []string
+		if err := s.gateway.Stored(t.Context(), true, func(e gateway.Stored) error {
+			dead = append(dead, e.ID)
+			return nil
+		}); err != nil || len(dead) != 1 {
+			t.Fatalf("%v, %v", dead, err)
+		}
+		s.renew(gateway.Settings{Routes: straitRoutes(t)})
+		if err := s.gateway.RetryStored(t.Context(), dead[0]); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if r := s.sip.Reports(); len(r) != 1 || r[0].Kind != adapters.ReportFailed || r[0].TransID != "t-x" {
+			t.Errorf("%+v", r)
+		}
+		empty(t, disk)
+	})
+}
+
+// I3: a stored message that ends because its route is gone has had its one notice, also when the far side tells an outcome of an earlier attempt
+// after a restart.
+func TestT_FI_22_OneNoticeWhenTheRouteIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		s := durable(t, disk, nil)
+		s.xmpp.OnMessage = until(1, unreachable)
+		<-s.send(s.sip, message(romeo, juliet, "x"))
+		id := s.xmpp.Messages()[0].TransID
+		s.renew(gateway.Settings{Routes: straitRoutes(t)[:1]})
+		time.Sleep(time.Hour)
+		if n := len(s.sip.Reports()); n != 1 {
+			t.Fatalf("told %d times", n)
+		}
+		s.shutdown()
+		s = durable(t, disk, nil)
+		defer s.shutdown()
+		s.xmpp.Handler().Report(t.Context(), report(adapters.ReportFailed, id))
+		synctest.Wait()
+		if n := len(s.sip.Reports()); n != 0 {
+			t.Errorf("%d more notices", n)
 		}
 	})
 }

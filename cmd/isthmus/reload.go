@@ -204,12 +204,13 @@ func (a *assembly) prepare(ctx context.Context, cfg *configs.Config) (commit fun
 	if names != nil {
 		core.Resolver = names
 	}
-	change, err := a.gateway.Prepare(core)
+	narrow, change, err := a.gateway.Prepare(core)
 	if err != nil {
 		return nil, err
 	}
 	add(change)
 	return func() {
+		narrow()
 		for _, f := range commits {
 			f()
 		}

@@ -18,7 +18,7 @@ import (
 type Operations uint8
 
 // The operations. Reports follow the messages that they tell of, notifications the watches that they are for, and are not asked for by
-// themselves; only that neither end is blocked holds for them too.
+// themselves; only that neither end is blocked, and that both are not of different tenants, holds for them too: see Follow.
 const (
 	Messages Operations = 1 << iota
 	Presence
@@ -227,17 +227,8 @@ func (p *Policy) Decide(a Ask) Verdict {
 		v.Allowed = true
 		return v
 	}
-	if p.Blocked(a.From) || p.Blocked(a.To) {
-		v.Cause, v.Why = CauseBlocked, "The policy of this gateway forbids it"
-		return v
-	}
-	v.tenant, v.tenantOfTo = p.owners.value(a.From), p.owners.value(a.To)
-	if v.tenant >= 0 && v.tenantOfTo >= 0 && v.tenant != v.tenantOfTo {
-		v.Cause, v.Why = CauseTenant, "The two domains are not joined by this gateway"
-		return v
-	}
-	if p.open {
-		v.Allowed = true
+	if p.apart(&v, a.From, a.To) || p.open {
+		v.Allowed = v.Cause == ""
 		return v
 	}
 	i := p.first.search(a.From, func(i int) bool {
@@ -260,6 +251,28 @@ func (p *Policy) Decide(a Ask) Verdict {
 	default:
 		v.Allowed, v.By, v.rule = true, p.rules[i].Name, i
 	}
+	return v
+}
+
+// apart looks whether nothing may pass between two parties, whatever the rules say.
+func (p *Policy) apart(v *Verdict, from, to cpim.Address) bool {
+	if p.Blocked(from) || p.Blocked(to) {
+		v.Cause, v.Why = CauseBlocked, "The policy of this gateway forbids it"
+		return true
+	}
+	v.tenant, v.tenantOfTo = p.owners.value(from), p.owners.value(to)
+	if v.tenant >= 0 && v.tenantOfTo >= 0 && v.tenant != v.tenantOfTo {
+		v.Cause, v.Why = CauseTenant, "The two domains are not joined by this gateway"
+		return true
+	}
+	return false
+}
+
+// Follow says whether what follows something that was allowed may go on between its two ends: presence of a watch that is open, or what became
+// of a message. Rules are not asked; that nobody is blocked, and that both ends do not belong to different tenants, must hold now.
+func (p *Policy) Follow(from, to cpim.Address) Verdict {
+	v := Verdict{rule: -1, tenant: -1, tenantOfTo: -1}
+	v.Allowed = p == nil || !p.apart(&v, from, to)
 	return v
 }
 
