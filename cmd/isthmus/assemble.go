@@ -35,6 +35,9 @@ type assembly struct {
 	joining   time.Duration               // how long the start may wait for the other gateways; 0: there are none
 	started   atomic.Bool
 	ready     chan struct{} // closed when it has started
+	taking    sync.Mutex    // held while a configuration is taken on: the gateway does not end half way
+	// named is the configuration that names is of: one in which nothing is looked up leaves it as it was. For who reloads alone.
+	named *configs.Config
 
 	with    surroundings
 	running atomic.Pointer[configs.Config] // what it runs with
@@ -119,6 +122,7 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 			return err
 		}
 		a.names.Store(names)
+		a.named = cfg
 		g.Resolver = names
 	}
 	if a.storeless = cfg.Store.Directory == "" && !cfg.Store.Cluster.Used(); !a.storeless {
@@ -164,7 +168,9 @@ func (a *assembly) patience() time.Duration { return a.joining }
 func (a *assembly) wait() error { return a.gateway.Wait() }
 
 func (a *assembly) shutdown(ctx context.Context) error {
+	a.taking.Lock()
 	a.started.Store(false)
+	a.taking.Unlock()
 	err := a.gateway.Shutdown(ctx)
 	if s := a.store.Load(); s != nil {
 		s.Close()

@@ -86,9 +86,12 @@ func (r *reloader) reload(ctx context.Context) reloadReport {
 	if err == nil {
 		what, err = configs.Renew(r.assembly.running.Load(), next)
 	}
-	var commit func()
+	var commit func() error
 	if err == nil {
 		commit, err = r.assembly.prepare(ctx, what.Config)
+	}
+	if err == nil {
+		err = commit()
 	}
 	if err != nil {
 		report := reloadReport{Outcome: reloadRefused, Faults: faultsOf(err)}
@@ -99,7 +102,6 @@ func (r *reloader) reload(ctx context.Context) reloadReport {
 		r.outcomes.WithLabelValues(reloadRefused).Inc()
 		return report
 	}
-	commit()
 	r.level.set(what.Config.Log)
 	report := reloadReport{Outcome: reloadApplied, Changed: what.Changed, Pending: what.Pending}
 	e, said := r.logger.Info(), "reloaded"
@@ -131,17 +133,24 @@ func needsRestart(key string) error {
 	return fmt.Errorf("%s: the gateway runs with none of it, or would have to: this needs a restart", key)
 }
 
-// prepare checks cfg, and opens what it needs beside what is open. What it returns takes cfg on; nothing has changed before.
-func (a *assembly) prepare(ctx context.Context, cfg *configs.Config) (commit func(), err error) {
+// errEnding is why a gateway that has not started, or ends, takes nothing on.
+var errEnding = errors.New("the gateway is starting or ending")
+
+// prepare checks cfg, and opens what it needs beside what is open. What it returns takes cfg on, unless the gateway has begun to end meanwhile;
+// nothing has changed before.
+func (a *assembly) prepare(ctx context.Context, cfg *configs.Config) (commit func() error, err error) {
 	if !a.started.Load() {
-		return nil, errors.New("the gateway is starting or ending")
+		return nil, errEnding
 	}
 	var commits, discards []func()
+	discard := func() {
+		for _, f := range slices.Backward(discards) {
+			f()
+		}
+	}
 	defer func() {
 		if err != nil {
-			for _, f := range slices.Backward(discards) {
-				f()
-			}
+			discard()
 		}
 	}()
 	add := func(c adapters.Change) {
@@ -170,14 +179,17 @@ func (a *assembly) prepare(ctx context.Context, cfg *configs.Config) (commit fun
 		return nil, err
 	}
 	names := a.names.Load()
-	if old := a.running.Load(); byName && (names == nil || !sameNames(old, cfg)) {
+	if byName && (names == nil || !sameNames(a.named, cfg)) {
 		if names, err = newResolver(cfg, a.guard, a.with.part("resolver")); err != nil {
 			return nil, err
 		}
 		discards = append(discards, func() { names.Close() }) //nolint:errcheck // it never fails
 	}
 	if names != a.names.Load() {
-		commits = append(commits, func() { a.rename(names) })
+		commits = append(commits, func() {
+			a.rename(names)
+			a.named = cfg
+		})
 	}
 	if a.sip != nil {
 		c := sipConfig(cfg, a.with)
@@ -209,12 +221,19 @@ func (a *assembly) prepare(ctx context.Context, cfg *configs.Config) (commit fun
 		return nil, err
 	}
 	add(change)
-	return func() {
+	return func() error {
+		a.taking.Lock()
+		defer a.taking.Unlock()
+		if !a.started.Load() {
+			discard()
+			return errEnding
+		}
 		narrow()
 		for _, f := range commits {
 			f()
 		}
 		a.running.Store(cfg)
+		return nil
 	}, nil
 }
 
