@@ -133,7 +133,7 @@ func TestAKillDuringAnAttemptCondemnsNothing(t *testing.T) {
 		}
 		s = durable(t, disk, nil)
 		defer s.shutdown()
-		time.Sleep(20 * time.Minute)
+		time.Sleep(40 * time.Minute) // longer than the longest pause
 		synctest.Wait()
 		if got := bodies(s.xmpp.Messages()); len(got) != 1 || got[0] != "x" {
 			t.Errorf("delivered %q", got)
