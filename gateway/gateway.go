@@ -197,6 +197,7 @@ type Gateway struct {
 	lanes   *lanes
 	origins *origins
 	watches *watches
+	outages *outages
 	journal *journal // nil without one
 	keeper  *keeper  // nil without a store; set by Start, before anything comes
 
@@ -272,6 +273,7 @@ func New(cfg Config) (*Gateway, error) {
 	g.tracer = tracer{newTraceName()}
 	g.lanes = newLanes(limits.LaneMessages, limits.Messages)
 	g.watches = newWatches(g)
+	g.outages = newOutages(g.watches)
 	if cfg.OpenStore != nil {
 		g.journal, g.openStore = newJournal(g), cfg.OpenStore
 	}
@@ -328,6 +330,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 			for j := i - 1; j >= 0; j-- {
 				err = errors.Join(err, g.order[j].adapter.Shutdown(ctx))
 			}
+			g.outages.stop()
 			g.watches.stop()
 			err = errors.Join(err, g.keeper.stop(ctx))
 			return fmt.Errorf("start adapter %s: %w", s.name, err)
@@ -378,6 +381,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("adapter %s: %w", g.order[i].name, err))
 		}
 	}
+	g.outages.stop()
 	g.watches.stop()
 	errs = append(errs, g.keeper.stop(ctx))
 	return errors.Join(errs...)

@@ -318,6 +318,8 @@ func (w *watches) rulesOf(p pair) *watch.Rules {
 			RetryMost:      watchRetryMost,
 			Spread:         true,
 			Doubt:          watchDoubt,
+			Grace:          watchGrace,
+			Recheck:        watchRecheck,
 			AskAgain:       watchAskAgain,
 			DebtLife:       watchDebtLife,
 		}
@@ -427,6 +429,10 @@ const (
 	// watchDoubt is longer than the presentity's side may take to say something: the answer to a request (25 s) and the wait for a
 	// NOTIFY (Timer N, 32 s; RFC 6665 §4.1.2.4).
 	watchDoubt = time.Minute
+	// watchGrace is how long a link may be away before what came over it is unknown: one that is only set up anew is back sooner.
+	watchGrace = 30 * time.Second
+	// watchRecheck is how old the last probe may be when a watcher refreshes.
+	watchRecheck = time.Hour
 	// watchAskAgain is when a user who has not decided is asked again.
 	watchAskAgain = 24 * time.Hour
 	// watchDebtLife is how long an approval, a refusal or an end that the other side did not take is said again.

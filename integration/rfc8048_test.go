@@ -155,15 +155,13 @@ var xmppToSIPFlows = []flow{
 		juliet receives presence type=unavailable from=romeo@example.net/crypt
 	`},
 	{name: "T-PR-17 polling (§7.1)", script: `
-		# Prosody probes like that when a user comes online (see gateway/watch), so the gateway opens a watch, and closes it when she leaves.
+		# Prosody probes like that when a user comes online (see gateway/watch): of who was approved it opens a watch, of a stranger it asks.
 		nurse  sends    presence type=probe to=romeo@example.net                                               Example 22
-		romeo  receives SUBSCRIBE Expires=3600                                                                 Example 23
-		romeo  sends    200 Expires=3600
-		romeo  sends    NOTIFY Subscription-State=active;expires=3600 document=away                             Example 24
+		romeo  receives SUBSCRIBE Expires=0                                                                    Example 23
+		romeo  sends    200 Expires=0
+		romeo  sends    NOTIFY Subscription-State=terminated;reason=timeout document=away                       Example 24
 		romeo  receives 200
 		nurse  receives presence type=none from=romeo@example.net/dr4hcr0st3lup4c show=away                    Example 25
-		nurse  sends    presence type=unsubscribe to=romeo@example.net` + isCancelled + `
-		nurse  receives presence type=unavailable from=romeo@example.net/dr4hcr0st3lup4c
 	`},
 }
 

@@ -22,7 +22,7 @@ var (
 func testRules(asksExplicitly bool) *Rules {
 	return &Rules{
 		AsksExplicitly: asksExplicitly, Sessions: 3, Devices: 2, Duration: time.Hour, FetchWait: 2 * time.Second,
-		RetryFirst: 30 * time.Second, RetryMost: 30 * time.Minute,
+		RetryFirst: 30 * time.Second, RetryMost: 30 * time.Minute, Doubt: time.Minute, Grace: 20 * time.Second, Recheck: time.Hour,
 	}
 }
 
@@ -61,6 +61,8 @@ func (s *State) fault(now time.Time) string {
 		return "the presentity's side will be asked for nobody"
 	case !s.watching() && known:
 		return "presence is kept that nobody keeps up to date"
+	case s.doubtAt.IsZero() && slices.ContainsFunc(s.devices, func(d Device) bool { return d.Doubted }):
+		return "a device is in doubt for ever"
 	case s.auth == Asked && !s.watching():
 		return "a question stays open that nobody waits for"
 	case s.auth == None && s.watching():
@@ -284,6 +286,9 @@ func everyEvent() []namedEvent {
 			add(Event{Heard: &Hearing{Session: session, Status: adapters.Failed(r, "")}}, "heard %q %v", session, r)
 		}
 	}
+	add(Event{Severed: true}, "severed")
+	add(Event{Mended: true}, "mended")
+	add(Event{WatcherMended: true}, "watcher mended")
 	add(Event{Tick: true}, "tick")
 	add(Event{}, "nothing")
 	return all

@@ -17,7 +17,7 @@ func (t *turn) learn(op *adapters.NotifyOp) (changed bool) {
 	case len(t.devices) > 0 && allGone(op):
 		// The whole user is gone, and so is every device that was told of.
 		for i := range t.devices {
-			t.devices[i].Tuple = closedTuple(t.devices[i].Tuple)
+			t.devices[i].Tuple, t.devices[i].Doubted = closedTuple(t.devices[i].Tuple), false
 		}
 	case op.Whole:
 		if t.document != nil && op.Presence.Outdated(t.document) {
@@ -31,7 +31,7 @@ func (t *turn) learn(op *adapters.NotifyOp) (changed bool) {
 	case !t.learnDevice(op.Instance, op.Presence.Tuples[0]):
 		return false
 	}
-	t.doubtAt = time.Time{}
+	t.believe()
 	return true
 }
 
@@ -59,7 +59,7 @@ func (t *turn) learnDevice(instance string, tuple pidf.Tuple) (changed bool) {
 		t.document, changed = nil, true
 	}
 	if i := slices.IndexFunc(t.devices, func(d Device) bool { return d.Instance == instance }); i >= 0 {
-		t.devices[i].Tuple = tuple
+		t.devices[i].Tuple, t.devices[i].Doubted = tuple, false
 		return true
 	}
 	if len(t.devices) >= t.rules.Devices {

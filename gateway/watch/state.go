@@ -78,6 +78,12 @@ type Rules struct {
 	// Doubt is how long watchers keep what they were told while the presentity's side is asked again, after an end that can be mended
 	// at once or after a restart. Then it is unknown. Zero: not at all.
 	Doubt time.Duration
+	// Grace is how long watchers keep what they were told after the way to the presentity's side broke: if it is not back by then, it is
+	// unknown. Zero: not at all.
+	Grace time.Duration
+	// Recheck is how old the last question to the presentity's side may be when a watcher refreshes, where that side has no refresh of
+	// its own (AsksExplicitly): an older one is put again, so that a side which is dead is found out. Zero: never.
+	Recheck time.Duration
 	// AskAgain is when the presentity's user, who has not decided, is asked again: "the user's server SHOULD resend the subscription
 	// request ... after a certain amount of time" (RFC 6121 §3.1.2). Her server shows no second request (RFC 6121 §A.3.1), but
 	// answers one that was decided while nobody could be told. Zero: never.
@@ -103,6 +109,8 @@ type Device struct {
 	// Instance is the device's name, Tuple its state.
 	Instance string
 	Tuple    pidf.Tuple
+	// Doubted: it was told before the way to the presentity's side broke, and not again since.
+	Doubted bool
 }
 
 // State is everything about one pair. Made by New or Restore, changed by Step only; owned by one goroutine.
@@ -118,6 +126,7 @@ type State struct {
 	attends  bool // the watcher's side is being asked whether she is online
 	toldSome bool // a document was told to a watch that is open
 	restored bool // nothing was asked of the presentity's side since the restart
+	severed  bool // the way to the presentity's side broke, and is not back
 	owed     adapters.AuthorizationChange
 	attempt  uint8 // failed attempts to open since the presentity's side last said anything
 	debts    uint8 // failed attempts to tell or to give back
@@ -232,6 +241,10 @@ type Event struct {
 	Attended *adapters.Attendance
 	// Leaving: the watcher told somebody that a device of hers went away; she may be offline.
 	Leaving bool
+	// Severed: the way to the presentity's side broke. Mended: it is there again.
+	Severed, Mended bool
+	// WatcherMended: the way to the watcher's side is there again.
+	WatcherMended bool
 	// Tick: time has passed.
 	Tick bool
 }

@@ -25,6 +25,12 @@ func (s *State) Step(now time.Time, e Event) []Effect {
 		t.attended(*e.Attended)
 	case e.Leaving:
 		t.leaving()
+	case e.Severed:
+		t.sever()
+	case e.Mended:
+		t.mend()
+	case e.WatcherMended:
+		t.mendWatcher()
 	case e.Tick:
 		t.tick()
 	}
@@ -173,7 +179,7 @@ func (t *turn) open(op *adapters.WatchOp) {
 	if op.Watch.Session != "" || t.known() != nil {
 		t.tellOne(w, adapters.AuthorizationUnchanged)
 	}
-	if !existed || op.Watch.Session == "" {
+	if !existed || op.Watch.Session == "" || t.overdue() {
 		t.reach(op, false)
 	}
 }
@@ -267,7 +273,7 @@ func (t *turn) leave() {
 	}
 	t.retryAt, t.attempt = time.Time{}, 0
 	t.attendAt, t.doubtAt, t.lasts = time.Time{}, time.Time{}, 0
-	t.unsaid, t.toldSome, t.restored = false, false, false
+	t.unsaid, t.toldSome, t.restored, t.severed = false, false, false, false
 	if !t.rules.OneByOne {
 		t.shown = nil
 	}
@@ -315,10 +321,11 @@ func (t *turn) cancel(op *adapters.WatchOp) {
 
 // fetch asks once (RFC 8048 §7).
 func (t *turn) fetch(op *adapters.WatchOp) {
-	if op.Watch.Session == "" && t.auth != Asked {
+	if op.Watch.Session == "" && t.auth == Granted {
 		// COMPAT(Prosody, 0.12.3): when a user comes online it probes from her full address, which is also what a client's own
 		// question looks like (RFC 8048 §7.1), instead of from the bare one (RFC 6121 §4.3.1). Answered as a question it would leave
-		// her with what is true at that moment for as long as she is there, so it opens a watch (RFC 8048 §5.2.2).
+		// her with what is true at that moment for as long as she is there, so it opens a watch (RFC 8048 §5.2.2). Of who was never
+		// approved it stays a question: anybody's client may put one.
 		t.open(op)
 		return
 	}

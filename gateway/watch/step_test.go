@@ -85,6 +85,8 @@ func print(f watch.Effect) string {
 			line += " -" + id.String()
 		}
 		return line
+	case f.Attend:
+		return "attend"
 	default:
 		return "drop " + string(f.Dropped)
 	}
@@ -301,13 +303,29 @@ func TestSIPUserWatchesXMPPUser(t *testing.T) {
 }
 
 // COMPAT(Prosody, 0.12.3): its probe at login comes from a full address, which the adapter reads as a question (RFC 8048 §7.1).
-// She must hear of changes all the same, also when the gateway was restarted and knows nothing of her.
+// She must hear of changes all the same.
 func TestProbeAtLoginFromAFullAddress(t *testing.T) {
 	s := newScript(t, juliet, romeo, rules(false))
+	s.step("she was approved", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending", "request open")
+	s.step("at once", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active GRANTED ID-a=open")
+	s.step("and left", asked(adapters.WatchClose, "", 0), "respond success terminated", "tell  terminated timeout ID-a=closed", "request close")
 	s.step("probe", asked(adapters.WatchFetch, "", 0), "respond success active", "request open")
 	s.step("200", answered(adapters.WatchOpen, succeeded()))
 	s.step("active", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active ID-a=open")
 	s.step("a change later", notified(adapters.WatchActive, 0, document(romeo, "a=closed")), "tell  active ID-a=closed")
+}
+
+// The same of who was never approved is a question and no more: no client's probe makes the gateway watch anybody for a stranger
+// (THREATS.md T-PR-14). What comes later is told to nobody.
+func TestT_PR_17_ProbeOfAStranger(t *testing.T) {
+	s := newScript(t, juliet, romeo, rules(false))
+	s.step("probe", asked(adapters.WatchFetch, "", 0), "respond success neutral", "request fetch")
+	s.step("200", answered(adapters.WatchFetch, succeeded()))
+	s.step("what the SIP side lets her see", notified(adapters.WatchTerminated, adapters.EndTimeout, document(romeo, "a")), "tell  terminated timeout ID-a=open")
+	s.step("a change later", notified(adapters.WatchActive, 0, document(romeo, "a=closed")), "drop unasked")
+	if !s.state.Idle() {
+		t.Error("something is kept of a stranger's question")
+	}
 }
 
 // An XMPP server that says "unavailable" of the bare address means every device (RFC 6121 §4.3.2).

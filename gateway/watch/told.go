@@ -133,6 +133,9 @@ func (t *turn) terminated(op *adapters.NotifyOp) {
 		// "The subscription has been terminated because the resource state is guaranteed not to change for the foreseeable future"
 		// (RFC 6665 §4.1.3): what is known stays true.
 		t.retryAt, t.doubtAt = time.Time{}, time.Time{}
+		for i := range t.devices {
+			t.devices[i].Doubted = false
+		}
 		if t.learn(op) {
 			t.tellAll(adapters.AuthorizationUnchanged)
 			t.settleDevices()
@@ -152,9 +155,10 @@ func (t *turn) terminated(op *adapters.NotifyOp) {
 			break
 		}
 		t.retryAt = t.now
-		if t.rules.Doubt > 0 {
+		if t.rules.Doubt > 0 && t.auth == Granted {
 			// Nothing is taken back that will be said again in a moment.
-			t.doubtAt = t.now.Add(t.rules.Doubt)
+			t.doubtAt = time.Time{}
+			t.doubt(t.rules.Doubt)
 			return
 		}
 	case adapters.EndNoResource, adapters.EndInvariant:
@@ -357,7 +361,7 @@ func (t *turn) tick() {
 		return is
 	}
 	if due(&t.doubtAt) {
-		t.lose()
+		t.disbelieve()
 	}
 	if due(&t.debtAt) {
 		t.payDebts()

@@ -1,0 +1,132 @@
+package watch_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/gateway/watch"
+)
+
+var (
+	severed       = watch.Event{Severed: true}
+	mended        = watch.Event{Mended: true}
+	watcherMended = watch.Event{WatcherMended: true}
+)
+
+// lossy are rules under which what is known may be in doubt.
+func lossy(asksExplicitly bool) *watch.Rules {
+	r := rules(asksExplicitly)
+	r.Grace, r.Doubt, r.Recheck = 20*time.Second, time.Minute, time.Hour
+	return r
+}
+
+// watchingTwo is Romeo (SIP) watching Juliet (XMPP), who has two devices.
+func watchingTwo(t *testing.T) *script {
+	t.Helper()
+	s := newScript(t, romeo, juliet, lossy(true))
+	s.step("SUBSCRIBE", asked(adapters.WatchOpen, "d", 10*time.Hour), "respond indeterminate pending", "tell d pending", "request ask")
+	s.step("subscribed", change(adapters.AuthorizationGranted), "tell d active GRANTED")
+	s.step("balcony", stanza("balcony", "open"), "tell d active ID-balcony=open")
+	s.step("chamber", stanza("chamber", "open"), "tell d active ID-balcony=open ID-chamber=open")
+	return s
+}
+
+func (s *script) after(d time.Duration) *script {
+	s.now = s.now.Add(d)
+	return s
+}
+
+// T-PR-11: the way to the presentity's side breaks. What was told stands for a short while; then it is unknown, and never a stale "open".
+// When the way is back the presentity is asked, and only what is said again is so.
+func TestT_PR_11_LossOfTheWay(t *testing.T) {
+	t.Run("it stays away", func(t *testing.T) {
+		s := watchingTwo(t)
+		s.step("lost", severed)
+		s.step("lost twice", severed)
+		s.after(19*time.Second).step("it stands", tick)
+		s.after(time.Second).step("unknown", tick, "tell d active -ID-balcony -ID-chamber")
+		s.after(time.Hour).step("found out by itself, seldom", tick, "request open")
+		s.step("still away", answered(adapters.WatchOpen, failed(adapters.ReasonDomainTimeout)))
+		s.step("back", mended)
+		s.step("at once", tick, "request open")
+		s.step("taken", answered(adapters.WatchOpen, succeeded()))
+		s.step("she is there", stanza("balcony", "open"), "tell d active ID-balcony=open")
+	})
+	t.Run("it is back soon, and one device is not", func(t *testing.T) {
+		s := watchingTwo(t)
+		s.step("lost", severed)
+		s.after(10*time.Second).step("back", mended, "request open")
+		s.step("taken", answered(adapters.WatchOpen, succeeded()))
+		s.step("one answers", stanza("chamber", "open"), "tell d active ID-balcony=open ID-chamber=open")
+		s.after(20*time.Second).step("the other does not", tick, "tell d active ID-chamber=open -ID-balcony")
+		s.after(time.Hour).step("and that is all", tick)
+	})
+	t.Run("it is back soon, and both are there", func(t *testing.T) {
+		s := watchingTwo(t)
+		s.step("lost", severed)
+		s.step("back", mended, "request open")
+		s.step("one", stanza("chamber", "open"), "tell d active ID-balcony=open ID-chamber=open")
+		s.step("the other", stanza("balcony", "open"), "tell d active ID-balcony=open ID-chamber=open")
+		s.after(time.Hour).step("nothing is in doubt", tick)
+	})
+	t.Run("her server says that nobody is there", func(t *testing.T) {
+		s := watchingTwo(t)
+		s.step("back", mended, "request open")
+		s.step("unavailable of the bare address",
+			watch.Event{Told: &adapters.NotifyOp{Whole: true, Presence: document(juliet, "=closed")}}, "tell d active ID-balcony=closed ID-chamber=closed")
+		s.after(time.Hour).step("nothing is in doubt", tick)
+	})
+	t.Run("her server says nothing", func(t *testing.T) {
+		s := watchingTwo(t)
+		s.step("back", mended, "request open")
+		s.step("taken", answered(adapters.WatchOpen, succeeded()))
+		s.after(time.Minute).step("unknown", tick, "tell d active -ID-balcony -ID-chamber")
+	})
+	t.Run("while she has not decided", func(t *testing.T) {
+		s := newScript(t, romeo, juliet, lossy(true))
+		s.step("SUBSCRIBE", asked(adapters.WatchOpen, "d", 10*time.Hour), "respond indeterminate pending", "tell d pending", "request ask")
+		s.step("taken", answered(adapters.WatchAsk, succeeded()))
+		s.step("lost", severed)
+		s.step("back: what she decided meanwhile was lost", mended, "request ask")
+	})
+	t.Run("a side that keeps its watches itself", func(t *testing.T) {
+		s := newScript(t, juliet, romeo, lossy(false))
+		s.step("subscribe", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending", "request open")
+		s.step("active", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active GRANTED ID-a=open")
+		s.step("its way is back", mended)
+	})
+	t.Run("nobody watches", func(t *testing.T) {
+		s := watchingTwo(t)
+		s.step("Expires 0", asked(adapters.WatchClose, "d", 0),
+			"respond success terminated", "tell d terminated timeout ID-balcony=closed ID-chamber=closed", "request close")
+		s.step("lost", severed)
+		s.step("back", mended)
+		if !s.state.Resting() {
+			t.Error("a way that breaks wakes a pair that rests")
+		}
+	})
+}
+
+// The way to the watcher's side is back: what it did not take is said at once, and her server is asked whether she is there.
+func TestT_PR_11_WatchersSideIsBack(t *testing.T) {
+	r := lossy(false)
+	r.OneByOne, r.Attends, r.DebtLife = true, true, time.Hour
+	s := newScript(t, juliet, romeo, r)
+	s.step("subscribe", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending", "request open")
+	s.step("active", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active GRANTED ID-a=open")
+	s.step("not taken", watch.Event{Heard: &watch.Hearing{Serial: 1, Status: failed(adapters.ReasonDomainTimeout).Status}})
+	s.step("back", watcherMended, "tell  active GRANTED ID-a=open", "attend")
+	absent := adapters.AttendanceAbsent
+	s.step("she is not", watch.Event{Attended: &absent}, "tell  terminated timeout ID-a=closed", "request close")
+}
+
+// A refresh by a watcher has a presentity's side asked again that has no refresh of its own, if that was long ago: a server that died
+// without a word, while nothing was to be said to it, is found out.
+func TestRefreshAsksAgain(t *testing.T) {
+	s := watchingTwo(t)
+	s.after(59*time.Minute).step("early", asked(adapters.WatchOpen, "d", 10*time.Hour), "respond success active", "tell d active ID-balcony=open ID-chamber=open")
+	s.after(2*time.Minute).step("late", asked(adapters.WatchOpen, "d", 10*time.Hour),
+		"respond success active", "tell d active ID-balcony=open ID-chamber=open", "request open")
+	s.step("it is dead", answered(adapters.WatchOpen, failed(adapters.ReasonDomainTimeout)), "tell d active -ID-balcony -ID-chamber")
+}
