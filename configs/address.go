@@ -123,6 +123,9 @@ func (a *SIPAddress) parse(s string) *valueFault {
 // String is the address as it was written.
 func (a SIPAddress) String() string { return a.text }
 
+// Is tells whether the address is that of a mailbox, whatever it was written as.
+func (a SIPAddress) Is(mailbox cpim.Address) bool { return a.address == mailbox.WithScheme(cpim.IM) }
+
 // Domain is the domain of the address.
 func (a SIPAddress) Domain() Domain { return Domain(a.address.Domain()) }
 

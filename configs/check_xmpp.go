@@ -18,6 +18,12 @@ func (k *checker) xmpp() {
 		if m.Domain != "" && m.Server != "" {
 			unique(k, links, link{m.Domain, "server " + string(m.Server)}, at+".domain", "the same component of the same server", "remove one of them")
 		}
+		if j := slices.IndexFunc(k.XMPP.Components[:i], func(o Component) bool { return o.Domain == m.Domain }); m.Domain != "" && j >= 0 {
+			if o := k.XMPP.Components[j].Hosts; len(o) != len(m.Hosts) || slices.ContainsFunc(o, func(d Domain) bool { return !slices.Contains(m.Hosts, d) }) {
+				// What an address at the domain stands for is one thing, whichever server hands it over.
+				k.fault(at+".hosts", "not those of "+index("xmpp.components", j)+", which has the same domain", "write the same hosts for both")
+			}
+		}
 		for j, d := range m.Serves {
 			if m.Domain != "" && d != "" && !slices.Contains(m.Serves[:j], d) {
 				unique(k, links, link{m.Domain, string(d)}, index(at+".serves", j), "the same domain behind the same component",

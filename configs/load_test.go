@@ -279,6 +279,9 @@ func TestParseFaults(t *testing.T) {
 			`f:19:17: dns.servers[0]: "dns.example.net" is no DNS server: expected an IP address and perhaps a port; write as in "192.0.2.53" or "tls://192.0.2.53#dns.example.net"`,
 		}},
 		{"policy", "admin:", "policy: {rules: [{name: a, peers: [prosody], from: [example.com], operations: [messages], sender_rate: 5, sender_burst: 9}], tenants: [{name: t, domains: ['*.example.net', example.net]}]}\nadmin:", nil},
+		{"a rule for two peers of one name", "routes:", "  server: {domains: [example.org], dialback: tls, peers: [{domain: prosody, authentication: dialback}]}\npolicy: {rules: [{name: a, peers: [prosody, strangers]}]}\nroutes:\n  - {domain: prosody, via: xmpp}\n  - {domain: example.org, via: sip}", []string{
+			`f:17:36: policy.rules[0].peers[0]: "prosody" is the name of several peers, under xmpp.components and xmpp.server.peers; give them names of their own`,
+		}},
 		{"a policy that cannot be", "admin:", "policy: {rules: [{name: a, peers: [prosodi], from: [b@example.com], operations: [talk]}, {name: a, action: refuse, new_contacts: 5, sender_burst: 3}], tenants: [{name: t, domains: [example.net, 'im:a@example.net']}, {name: u, domains: [EXAMPLE.net]}], blocked_files: [x, x]}\nadmin:", []string{
 			`f:19:36: policy.rules[0].peers[0]: there is no peer "prosodi"; did you mean prosody?`,
 			`f:19:53: policy.rules[0].from[0]: "b@example.com" is an address without a scheme: write "im:b@example.com"; write "example.net", "*.example.net", "im:romeo@example.net" or "*"`,

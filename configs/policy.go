@@ -1,6 +1,8 @@
 package configs
 
 import (
+	"strings"
+
 	"github.com/isthmus-gateway/isthmus/gateway/policy"
 )
 
@@ -122,15 +124,18 @@ func (p *Policy) Compiled(blocked []policy.Party) (*policy.Policy, error) {
 const Strangers = "strangers"
 
 func (k *checker) policy() {
-	peers := map[Name]bool{Strangers: k.XMPP.Server.Used()}
+	peers := make(map[Name][]string) // where the name stands
 	for _, p := range k.SIP.Peers {
-		peers[p.Name] = true
+		peers[p.Name] = []string{"sip.peers"}
 	}
 	for _, m := range k.XMPP.Components {
-		peers[m.Name] = true
+		peers[m.Name] = append(peers[m.Name], "xmpp.components")
 	}
 	for _, p := range k.XMPP.Server.Peers {
-		peers[Name(p.Domain)] = true
+		peers[Name(p.Domain)] = append(peers[Name(p.Domain)], "xmpp.server.peers")
+	}
+	if k.XMPP.Server.Used() {
+		peers[Strangers] = append(peers[Strangers], "all other XMPP servers")
 	}
 	names := make([]string, 0, len(peers))
 	for n := range peers {
@@ -141,7 +146,10 @@ func (k *checker) policy() {
 		at := index("policy.rules", i)
 		unique(k, named, r.Name, at+".name", "the same name", "write another one")
 		for j, n := range r.Peers {
-			if !peers[n] {
+			if found := peers[n]; len(found) > 1 {
+				// A rule that is meant for one of them would let in what comes from the other.
+				k.fault(index(at+".peers", j), quoted(string(n))+" is the name of several peers, under "+strings.Join(found, " and "), "give them names of their own")
+			} else if len(found) == 0 {
 				instead := "write a name under sip.peers, xmpp.components or xmpp.server.peers, or " + Strangers
 				if near := nearest(string(n), names); near != "" {
 					instead = "did you mean " + near + "?"

@@ -82,11 +82,15 @@ func boundsText(b policy.Bounds) string {
 // ask answers what would become of a message and of a watch of a peer: the same steps as in the gateway, and the reason at the first that
 // refuses.
 func ask(cfg *configs.Config, p *policy.Policy, peer, from, to string) ([]finding, error) {
+	read := cpim.ParseAddressFold
+	if slices.ContainsFunc(cfg.SIP.Peers, func(p configs.Peer) bool { return string(p.Name) == peer && !bool(p.FoldCase) }) {
+		read = cpim.ParseAddress // capitals of such a peer make another address, which cannot be carried
+	}
 	parse := func(s string) (cpim.Address, error) {
 		if !strings.HasPrefix(s, "im:") && !strings.HasPrefix(s, "pres:") {
 			s = "im:" + s
 		}
-		a, err := cpim.ParseAddress(s)
+		a, err := read(s)
 		if err != nil {
 			return a, &usageError{fmt.Sprintf("%q is no address: %v", s, err)}
 		}
@@ -103,6 +107,9 @@ func ask(cfg *configs.Config, p *policy.Policy, peer, from, to string) ([]findin
 	side, why := mayBe(cfg, peer, sender)
 	if side == "" {
 		return nil, &usageError{why}
+	}
+	if why == "" {
+		why = mayReach(cfg, peer, recipient)
 	}
 	var found []finding
 	for _, op := range []policy.Operations{policy.Messages, policy.Presence} {
@@ -153,7 +160,7 @@ func mayBe(cfg *configs.Config, peer string, sender cpim.Address) (side, why str
 		if !in(p.Domains) {
 			return "sip", fmt.Sprintf("the peer %s may not send as %s", peer, sender.Domain())
 		}
-		if len(p.Users) > 0 && !slices.ContainsFunc(p.Users, func(u configs.User) bool { return u.Address.String() == sender.SIPURI().String() }) {
+		if len(p.Users) > 0 && !slices.ContainsFunc(p.Users, func(u configs.User) bool { return u.Address.Is(sender) }) {
 			return "sip", fmt.Sprintf("the peer %s has no user %s", peer, sender)
 		}
 		return "sip", ""
@@ -193,6 +200,28 @@ func mayBe(cfg *configs.Config, peer string, sender cpim.Address) (side, why str
 		names = append(names, string(m.Name))
 	}
 	return "", fmt.Sprintf("there is no peer %q; there are: %s", peer, strings.Join(names, ", "))
+}
+
+// mayReach says why nothing of an XMPP peer gets to the recipient's domain, "" if it does: a stanza comes for the domain of the component, or for
+// one that we are the server of, or for a host that stands for the domain.
+func mayReach(cfg *configs.Config, peer string, recipient cpim.Address) string {
+	to := configs.Domain(recipient.Domain())
+	for _, m := range cfg.XMPP.Components {
+		switch {
+		case string(m.Name) != peer:
+		case len(m.Hosts) == 0 && m.Domain == to, slices.Contains(m.Hosts, to):
+			return ""
+		default:
+			return fmt.Sprintf("the component %s does not lead to %s", peer, to)
+		}
+	}
+	if slices.ContainsFunc(cfg.SIP.Peers, func(p configs.Peer) bool { return string(p.Name) == peer }) {
+		return ""
+	}
+	if s := cfg.XMPP.Server; !slices.Contains(s.Domains, to) && !slices.Contains(s.Hosts, to) {
+		return fmt.Sprintf("the gateway is not the XMPP server of %s", to)
+	}
+	return ""
 }
 
 func routed(cfg *configs.Config, domain string) *configs.Route {

@@ -15,6 +15,7 @@ sip:
 xmpp:
   components:
     - {name: prosody, server: "127.0.0.1:5347", domain: example.net, serves: [example.com, a.spam.example], secret_env: SECRET}
+    - {name: second, server: "127.0.0.1:5347", domain: verona.example, serves: [example.com], secret_env: SECRET}
 routes:
   - {domain: example.net, via: sip, next_hops: ["sip:127.0.0.1:5070;transport=udp"]}
   - {domain: verona.example, via: sip, next_hops: ["sip:127.0.0.1:5070;transport=udp"]}
@@ -63,7 +64,9 @@ func TestCheckPolicy(t *testing.T) {
 		{"presence alone", "prosody", "im:juliet@example.com", "im:prince@example.net", "refused by rule quiet-prince", "allowed by rule partners", 1},
 		{"blocked", "prosody", "im:tybalt@example.com", "im:romeo@example.net", "refused: one of them is blocked", "refused: one of them is blocked", 1},
 		{"blocked below", "trunk", "im:romeo@example.net", "im:x@a.spam.example", "refused: one of them is blocked", "", 1},
-		{"two tenants", "prosody", "im:juliet@example.com", "im:a@verona.example", "refused: their domains belong to different tenants", "", 1},
+		{"two tenants", "second", "im:juliet@example.com", "im:a@verona.example", "refused: their domains belong to different tenants", "", 1},
+		{"not by this link", "prosody", "im:juliet@example.com", "im:a@verona.example", "refused: the component prosody does not lead to verona.example", "refused: the component", 1},
+		{"capitals", "prosody", "Juliet@example.com", "im:romeo@example.net", "allowed by rule partners", "allowed by rule partners", 0},
 		{"no rule", "trunk", "im:a@verona.example", "im:nurse@example.com", "refused: their domains belong", "", 1},
 		{"another's domain", "trunk", "im:juliet@example.com", "im:romeo@example.net", "refused: the peer trunk may not send as example.com", "", 1},
 		{"no route", "trunk", "im:romeo@example.net", "im:a@nowhere.example", "refused: the recipient's domain has no route", "", 1},

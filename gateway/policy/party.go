@@ -27,7 +27,8 @@ const (
 func Everybody() Party { return Party{} }
 
 // ParseParty reads "*", "example.net" (that domain alone), "*.example.net" (every domain below it, not itself), or an address as in
-// "im:romeo@example.net", which stands for what its user is in presence too. Domains may be in any form that a domain may be written in.
+// "im:romeo@example.net", which stands for what its user is in presence too. A domain may be in any form that one may be written in; in an
+// address, which is a URI, it is in A-labels.
 func ParseParty(s string) (Party, error) {
 	switch {
 	case s == "*":
