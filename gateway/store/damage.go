@@ -9,7 +9,6 @@ import (
 	"hash"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -106,38 +105,22 @@ func inspect(c *Config, directory, files string, copied bool) (damaged bool, _ e
 		if err != nil {
 			return false, fmt.Errorf("store: %w", err)
 		}
-		var good []byte
-		first, behind := -1, 0
-		for at := 0; at < len(b); {
-			size := intact(b[at:], sum)
-			if size == 0 {
-				if first < 0 {
-					first, good = at, slices.Clone(b[:at])
-				}
-				at++
-				continue
-			}
-			if first >= 0 {
-				good = append(good, b[at:at+size]...)
-				behind++
-			}
-			at += size
-		}
-		if first < 0 {
+		in := look(b, sum)
+		if in.first < 0 {
 			continue
 		}
 		if copied {
 			// What a crash of the machine has left unfinished at the end was never acknowledged by this node.
-			if behind > 0 {
+			if in.behind > 0 || in.disorder {
 				return true, nil
 			}
 			continue
 		}
-		if err := report(c, file, name, b, first, len(b)-len(good), behind); err != nil {
+		if err := report(c, file, name, b, in); err != nil {
 			return false, err
 		}
-		if behind > 0 { // else the engine cuts it off at the same place
-			if err := leave(file, good); err != nil {
+		if in.behind > 0 || in.disorder { // else the engine cuts it off at the same place
+			if err := leave(file, in.good()); err != nil {
 				return false, fmt.Errorf("store: %w", err)
 			}
 		}
@@ -169,7 +152,7 @@ func leave(file string, good []byte) error {
 }
 
 // report tells of a damaged file and keeps a copy of it.
-func report(c *Config, file, name string, b []byte, first, bad, behind int) error {
+func report(c *Config, file, name string, b []byte, in *inspection) error {
 	folder := filepath.Join(c.Directory, damagedFolder)
 	kept := filepath.Join(folder, strconv.FormatInt(time.Now().UnixNano(), 10)+"-"+name+".blk")
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -179,10 +162,10 @@ func report(c *Config, file, name string, b []byte, first, bad, behind int) erro
 		return fmt.Errorf("store: keep what is damaged: %w", err)
 	}
 	e := c.Logger.Error()
-	if behind == 0 && first+bad == len(b) {
+	if in.behind == 0 && in.first+in.lost == len(b) {
 		e = c.Logger.Warn() // as a crash of the machine leaves what it was writing
 	}
-	e.Str("file", file).Int("at", first).Int("octets", bad).Int("intact_behind", behind).Str("kept", kept).
+	e.Str("file", file).Int("at", in.first).Int("octets", in.lost).Int("intact_behind", in.behind).Int("recovered", in.recovered).Str("kept", kept).
 		Msg("a file of the store is damaged: what cannot be read is kept as it is, what is intact is used")
 	return nil
 }

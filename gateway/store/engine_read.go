@@ -239,6 +239,7 @@ func (s *Store) learn(ctx context.Context, e *engine) error {
 	if err != nil {
 		return unread(err)
 	}
+	s.compare(e, info.State)
 	s.room.begin(info.State.LastSeq)
 	all, err := survey(ctx, e.journal, nil)
 	if err != nil {

@@ -78,6 +78,8 @@ type engine struct {
 	// twice tells that the engine has met another node of this one's name, fatal that it cannot run.
 	twice, fatal atomic.Bool
 	ended        chan struct{} // closed when it ends
+	high         *high         // how far the journal has come
+	holes        uint64
 	// failed ends when the disk has refused it a write; it does not answer who waits for that.
 	failed context.Context
 	fail   context.CancelFunc
@@ -240,7 +242,10 @@ func (s *Store) run(ctx context.Context) (err error) {
 		if err := s.learn(ctx, e); err != nil {
 			return err
 		}
-		e.commits = newCommitter(e.js, e.failed.Done(), s.room.stored)
+		e.commits = newCommitter(e.js, e.failed.Done(), func(seq uint64, written []*nats.Msg) {
+			s.room.stored(seq, written)
+			e.high.note(highState{seq, e.holes})
+		})
 	}
 	s.now.Store(e)
 	return nil
@@ -301,6 +306,7 @@ func (e *engine) close() {
 	close(e.ended)
 	defer e.fail()
 	e.endWrites()
+	e.high.close()
 	if e.conn != nil {
 		e.conn.Close()
 	}

@@ -88,7 +88,7 @@ func (c *Config) osRound(ctx context.Context, number int, dir string) (counts Co
 			}
 		})
 	}
-	for limit := time.Now().Add(time.Minute); l.counts().Acknowledged == 0 && time.Now().Before(limit); {
+	for limit := time.Now().Add(2 * time.Minute); l.counts().Acknowledged == 0 && time.Now().Before(limit); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	began := time.Now()
@@ -115,12 +115,15 @@ func (c *Config) osRound(ctx context.Context, number int, dir string) (counts Co
 		return counts, f.kind, nil, f.String(), errors.Join(err, ctx.Err())
 	}
 	load.Wait()
-	patience := 90 * time.Second
+	// Until everything has its outcome. What is still stored is not lost: as long as something comes, more is waited for, and a retry is at most
+	// 54 s after the one before it, for as long as this takes.
+	patience := 150 * time.Second
 	if c.Unsynced {
 		patience = 20 * time.Second // what is lost does not come
 	}
-	for limit := time.Now().Add(patience); time.Now().Before(limit); time.Sleep(50 * time.Millisecond) {
-		if open, quiet := l.open(); open == 0 && quiet > 1500*time.Millisecond {
+	for limit := time.Now().Add(10 * time.Minute); time.Now().Before(limit); time.Sleep(50 * time.Millisecond) {
+		open, quiet := l.open()
+		if open == 0 && quiet > 1500*time.Millisecond || quiet > patience {
 			break
 		}
 	}
