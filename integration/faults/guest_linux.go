@@ -74,16 +74,6 @@ func guest() error {
 	if err := interfaceUp(guestInterface, guestAddress, "255.255.255.0"); err != nil {
 		return err
 	}
-	// Not the path of the running process: that is /init, and looks at its own name.
-	c := exec.Command("/proc/self/exe", "serve", "-c", guestConfig)
-	c.Stdout, c.Stderr = os.Stdout, os.Stderr
-	c.Env = []string{"HOME=/tmp", "PATH=/"}
-	if spec.Unsynced {
-		c.Env = append(c.Env, "ISTHMUS_UNSYNCED=1")
-	}
-	if err := c.Start(); err != nil {
-		return err
-	}
 	go func() {
 		client := http.Client{Timeout: time.Second}
 		for {
@@ -95,7 +85,18 @@ func guest() error {
 			time.Sleep(50 * time.Millisecond)
 		}
 	}()
-	return fmt.Errorf("the gateway ended: %w", errors.Join(c.Wait(), errors.New("by itself")))
+	// As a service manager does, one that ends is started again: on a host without time for the machine it may give up its start.
+	for range 10 {
+		c := exec.Command("/proc/self/exe", "serve", "-c", guestConfig)
+		c.Stdout, c.Stderr = os.Stdout, os.Stderr
+		c.Env = []string{"HOME=/tmp", "PATH=/"}
+		if spec.Unsynced {
+			c.Env = append(c.Env, "ISTHMUS_UNSYNCED=1")
+		}
+		fmt.Println("GUEST: the gateway ended:", c.Run())
+		time.Sleep(time.Second)
+	}
+	return errors.New("the gateway ends by itself")
 }
 
 // load loads a module of the kernel.
