@@ -496,6 +496,15 @@ func (b *outbox) close(why string) {
 	b.poke()
 }
 
+// reopen takes back what close did for the reason why. Another close stays.
+func (b *outbox) reopen(why string) {
+	b.mu.Lock()
+	if b.closed == why && !b.dropped {
+		b.closed = ""
+	}
+	b.mu.Unlock()
+}
+
 // refusing tells why operations are refused, "" if they are not.
 func (b *outbox) refusing() string {
 	b.mu.Lock()

@@ -228,6 +228,9 @@ func (v *servers) closeNew(open []*serverListener) {
 	}
 }
 
+// takenOut is why a pair takes nothing.
+const takenOut = "This domain was taken out of the configuration"
+
 // take takes on a checked server side.
 func (v *servers) take(side *serverSide, listeners []*serverListener, limits Limits) {
 	if old := v.side(); side.DialbackSecret.IsZero() && old.DialbackSecret.IsZero() {
@@ -258,7 +261,9 @@ func (v *servers) take(side *serverSide, listeners []*serverListener, limits Lim
 	for _, p := range v.allPairs() {
 		p.box.limit(limits)
 		if side.hosts[p.local.domain] == nil {
-			p.box.close("This domain was taken out of the configuration")
+			p.box.close(takenOut)
+		} else {
+			p.box.reopen(takenOut) // its streams may have stayed all the while, and so it has
 		}
 	}
 }

@@ -126,3 +126,32 @@ func TestT_ID_06_AServerIsKnownByItsEntryAfterAReload(t *testing.T) {
 		t.Errorf("%v streams", n)
 	}
 }
+
+// T-FI-22: a domain that was taken out and brought back is there again, both ways, also with those servers whose streams have stayed.
+func TestT_FI_22_ADomainComesBack(t *testing.T) {
+	f := newFederation(t)
+	netCfg, comCfg := f.config("example.net"), f.config("example.com")
+	netCore := newRecorder()
+	a, b := start(t, netCfg, netCore), start(t, comCfg, newRecorder())
+	out := func() adapters.Status {
+		return a.Message(t.Context(), f.hops("example.com"), between("romeo@example.net", "juliet@example.com", "1", "hi"))
+	}
+	if st := out(); st.Outcome != adapters.Indeterminate {
+		t.Fatalf("%+v", st)
+	}
+	without := netCfg
+	servers := *netCfg.Servers
+	servers.Domains = []string{"example.edu"}
+	without.Servers = &servers
+	renew(t, a, without)
+	if st := out(); st.Outcome != adapters.Failure {
+		t.Fatalf("without the domain: %+v", st)
+	}
+	renew(t, a, netCfg)
+	if st := out(); st.Outcome != adapters.Indeterminate {
+		t.Errorf("out: %+v", st)
+	}
+	if st := b.Message(t.Context(), f.hops("example.net"), between("juliet@example.com", "romeo@example.net", "2", "hello")); st.Outcome != adapters.Indeterminate {
+		t.Errorf("in: %+v", st)
+	}
+}
