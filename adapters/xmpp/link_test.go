@@ -484,7 +484,7 @@ func TestShutdownFlushes(t *testing.T) {
 	await(t, "new messages are refused", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		return a.Message(ctx, nil, textOp("m2", "x")).Reason == adapters.ReasonInternal
+		return a.Message(ctx, nil, textOp("m2", "x")).Text == "The gateway is shutting down"
 	})
 	p.pong(ping)
 	if st := next(t, done, "the outcome"); st.Outcome != adapters.Indeterminate {

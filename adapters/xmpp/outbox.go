@@ -126,7 +126,8 @@ func (b *outbox) add(it *item) (adapters.Status, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.dropped || b.closed != "" && it.done != nil {
-		return adapters.Failed(adapters.ReasonInternal, b.closed), false
+		// As for what was queued and did not leave: nobody has it, and it may be sent again, or stored, until the link or the domain is back.
+		return adapters.Failed(adapters.ReasonDomainTimeout, b.closed), false
 	}
 	maxItems, maxBytes := b.maxItems, b.maxBytes
 	if it.notice { // room that messages cannot take, so that who is refused is told

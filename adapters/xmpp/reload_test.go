@@ -155,3 +155,32 @@ func TestT_FI_22_ADomainComesBack(t *testing.T) {
 		t.Errorf("in: %+v", st)
 	}
 }
+
+// T-FI-22: a link that was stopped because its server refused the secret begins again by a reload; what comes meanwhile may be sent again.
+func TestT_FI_22_AStoppedLinkBeginsAgain(t *testing.T) {
+	s1, s2 := listen(t), listen(t)
+	cfg := quick()
+	other := component(s2.l.Addr().String())
+	other.Name, other.Domain, other.Serves = "other", "other.example", []string{"example.org"}
+	cfg.Components = []xmpp.Component{component(s1.l.Addr().String()), other}
+	peers, others := make(chan *peer, 1), make(chan *peer, 1)
+	go func() { peers <- s1.welcome(t) }()
+	go func() { others <- s2.welcome(t) }()
+	a := start(t, cfg, newRecorder())
+	next(t, others, "the other stream")
+	next(t, peers, "a stream").conn.Close()
+	s1.accept(t).say(head + "<stream:error><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>")
+	await(t, "the link is stopped", func() bool { return a.Links()[0].Phase == xmpp.LinkStopped })
+	if st := next(t, send(t, a, textOp("m1", "x")), "the outcome"); st.Reason != adapters.ReasonDomainTimeout {
+		t.Errorf("meanwhile: %+v", st)
+	}
+	cfg.Components = append([]xmpp.Component(nil), cfg.Components...)
+	cfg.Components[0].Secret = xmpp.NewSecret("another")
+	renew(t, a, cfg)
+	after := send(t, a, textOp("m2", "x"))
+	p := s1.accept(t)
+	p.say(head)
+	p.hear()
+	p.say("<handshake/>")
+	p.takes(after)
+}

@@ -187,7 +187,7 @@ func TestShutdownAnswers(t *testing.T) {
 	await(t, "new operations are refused", func() bool {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		return b.Message(ctx, nil, textOp("m2", "x")).Reason == adapters.ReasonInternal
+		return b.Message(ctx, nil, textOp("m2", "x")).Text == "The gateway is shutting down"
 	})
 	p.say("<message from='juliet@example.com/x' to='romeo@example.net' id='after'><body>x</body></message>")
 	if e := p.hearBut(); attr(e, "type") != "error" || attr(e, "id") != "after" {
@@ -252,7 +252,7 @@ func TestSecretOfOneLink(t *testing.T) {
 	p := s1.accept(t)
 	p.say(head + "<stream:error><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>")
 	await(t, "the link is stopped", func() bool { return a.Links()[0].Phase == xmpp.LinkStopped })
-	if st := a.Message(t.Context(), nil, textOp("1", "x")); st.Outcome != adapters.Failure || st.Reason != adapters.ReasonInternal || strings.Contains(st.Text, "shutting") {
+	if st := a.Message(t.Context(), nil, textOp("1", "x")); st.Outcome != adapters.Failure || st.Reason != adapters.ReasonDomainTimeout || strings.Contains(st.Text, "shutting") {
 		t.Fatalf("%+v", st)
 	}
 	if a.Links()[1].Phase != xmpp.LinkUp {

@@ -70,7 +70,7 @@ func TestServersShutdownDrains(t *testing.T) {
 	})
 	await(t, "new messages are refused", func() bool {
 		m := f.message("romeo@example.net", "juliet@example.org", "late")
-		return a.Message(t.Context(), m.hops, m.op).Reason == adapters.ReasonInternal
+		return a.Message(t.Context(), m.hops, m.op).Text == "The gateway is shutting down"
 	})
 	p.ack(n)
 	end.Wait()
