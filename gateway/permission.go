@@ -58,12 +58,14 @@ func (g *Gateway) permitWatch(op *adapters.WatchOp) adapters.Status {
 }
 
 // permitNotify refuses presence of or for somebody who is blocked, and between tenants. Who watches was asked about when the watch was opened.
-// The end of a watch and a refusal go through, or the other side would wait for them.
+// The end of a watch and a refusal go through, or the other side would wait for them, but nothing that they carry does.
 func (g *Gateway) permitNotify(op *adapters.NotifyOp) adapters.Status {
-	if op.State == adapters.WatchTerminated {
+	refused := g.follow(op.Watch.Presentity, op.Watch.Watcher)
+	if refused.Outcome != 0 && op.State == adapters.WatchTerminated {
+		op.Presence = nil
 		return adapters.Status{}
 	}
-	return g.follow(op.Watch.Presentity, op.Watch.Watcher)
+	return refused
 }
 
 // permitReport does the same for what became of a message that was sent before. That it failed goes through: its sender may not think that it

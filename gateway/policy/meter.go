@@ -69,11 +69,11 @@ func (m *Meter) Message(now time.Time, a Ask, v Verdict, octets int) (release fu
 	}
 	if m.policy != nil && m.policy.contacts {
 		// Whoever is written to may answer, and is no new contact then.
-		first := m.known.meet(now, a.From, a.To)
-		if first && b.NewContacts > 0 && !m.contact.take(senderKey{v.By, a.From}, now, float64(b.NewContacts)/3600, float64(b.NewContacts)) {
-			m.known.forget(a.From, a.To)
+		// Looked up first and noted afterwards, so that of two that come at once to somebody new none is let in by the other.
+		if b.NewContacts > 0 && !m.known.have(a.From, a.To) && !m.contact.take(senderKey{v.By, a.From}, now, float64(b.NewContacts)/3600, float64(b.NewContacts)) {
 			return nil, CauseNewContacts, "The sender writes to too many new recipients"
 		}
+		m.known.meet(now, a.From, a.To)
 	}
 	return m.tenantsTake(now, v)
 }
@@ -216,28 +216,30 @@ func newContacts(most int) *contacts {
 	return &contacts{most: most / 2 / meterShards, seed: maphash.MakeSeed()}
 }
 
-// meet remembers that two parties are in contact and returns whether that is new.
-func (c *contacts) meet(now time.Time, from, to cpim.Address) bool {
+// have tells whether two parties are in contact.
+func (c *contacts) have(from, to cpim.Address) bool {
 	k := contactOf(from, to)
 	s := &c.shards[maphash.Comparable(c.seed, k)%meterShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.young[k]; ok {
-		return false
+		return true
 	}
-	_, known := s.old[k]
-	if len(s.young) >= c.most || now.Sub(s.born) >= 7*24*time.Hour {
-		s.old, s.young, s.born = s.young, make(map[contactKey]struct{}), now
-	}
-	s.young[k] = struct{}{}
-	return !known
+	_, ok := s.old[k]
+	return ok
 }
 
-// forget takes back what meet remembered of a message that was refused.
-func (c *contacts) forget(from, to cpim.Address) {
+// meet remembers that two parties are in contact.
+func (c *contacts) meet(now time.Time, from, to cpim.Address) {
 	k := contactOf(from, to)
 	s := &c.shards[maphash.Comparable(c.seed, k)%meterShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.young, k)
+	if _, ok := s.young[k]; ok {
+		return
+	}
+	if len(s.young) >= c.most || now.Sub(s.born) >= 7*24*time.Hour {
+		s.old, s.young, s.born = s.young, make(map[contactKey]struct{}), now
+	}
+	s.young[k] = struct{}{}
 }

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -162,5 +164,41 @@ func BenchmarkMeter(b *testing.B) {
 			b.Fatal(cause)
 		}
 		release()
+	}
+}
+
+// Whoever writes to somebody new twice at once, beyond what new_contacts allows, gets neither message through.
+func TestNewContactsAtOnce(t *testing.T) {
+	p, err := New(Config{Rules: []Rule{{Name: "r", Bounds: Bounds{NewContacts: 1}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, now := NewMeter(p, nil), time.Now()
+	from := cpim.MustParseAddress("im:spam@example.net")
+	try := func(i int) Cause {
+		a := Ask{Operation: Messages, From: from, To: cpim.MustParseAddress(fmt.Sprintf("im:u%d@example.com", i))}
+		release, cause, _ := m.Message(now, a, p.Decide(a), 1)
+		if cause == "" {
+			release()
+		}
+		return cause
+	}
+	if c := try(0); c != "" {
+		t.Fatal(c)
+	}
+	var passed atomic.Int64
+	for i := 1; i < 3000; i++ {
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if try(i) == "" {
+					passed.Add(1)
+				}
+			})
+		}
+		all.Wait()
+	}
+	if n := passed.Load(); n != 0 {
+		t.Errorf("%d passed", n)
 	}
 }
