@@ -224,10 +224,8 @@ func (s *Store) partOf(ctx context.Context, id ID) (int, error) {
 	if err := checkID(id); err != nil {
 		return 0, err
 	}
-	if part, ok := s.room.part(id); ok {
-		return part, nil
-	}
-	return 0, ErrNotFound
+	p, err := s.place(id)
+	return p.part, err
 }
 
 // storedProgress is a Progress on the engine.

@@ -31,6 +31,23 @@ func (s *Store) record(ctx context.Context, at loc) (record, error) {
 	return unpackOne(m.Data, at.slot-1)
 }
 
+// place is where an entry is. While the engine is opened anew nobody knows: that an entry is nowhere may be said only if the same engine is
+// there before and after.
+func (s *Store) place(id ID) (place, error) {
+	for {
+		e, err := s.engine()
+		if err != nil {
+			return place{}, err
+		}
+		if p, ok := s.room.at(id); ok {
+			return p, nil
+		}
+		if s.now.Load() == e {
+			return place{}, ErrNotFound
+		}
+	}
+}
+
 // Read implements Journal.
 func (s *Store) Read(ctx context.Context, id ID) (Entry, Progress, error) {
 	if s.node != nil {
@@ -39,9 +56,9 @@ func (s *Store) Read(ctx context.Context, id ID) (Entry, Progress, error) {
 	if err := checkID(id); err != nil {
 		return Entry{}, Progress{}, err
 	}
-	at, ok := s.room.at(id)
-	if !ok {
-		return Entry{}, Progress{}, ErrNotFound
+	at, err := s.place(id)
+	if err != nil {
+		return Entry{}, Progress{}, err
 	}
 	r, err := s.record(ctx, at.entry)
 	if err != nil {
@@ -163,69 +180,77 @@ func scan(ctx context.Context, stream jetstream.Stream, parts []int, f func(loc,
 		}
 		return false
 	}
-	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubjects: subjects})
-	if err != nil {
-		return unread(err)
-	}
-	info, err := consumer.Info(ctx)
-	if err != nil {
-		return unread(err)
-	}
-	for left := info.NumPending; left > 0; {
-		batch, err := consumer.FetchNoWait(int(min(left, 1000)))
+	// Where nothing comes the engine's library says after a second that there is nothing, also when the machine is only slow; what the
+	// engine sent meanwhile is lost then, and counts as delivered. So the end is what the last message says of itself, or what a reader
+	// that begins behind it finds.
+	next := uint64(0)
+	for idle := 0; idle < scanAttempts; idle++ {
+		from := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubjects: subjects}
+		if next > 0 {
+			from.DeliverPolicy, from.OptStartSeq = jetstream.DeliverByStartSequencePolicy, next
+		}
+		consumer, err := stream.OrderedConsumer(ctx, from)
 		if err != nil {
 			return unread(err)
 		}
-		got := 0
-		for m := range batch.Messages() {
-			got++
-			left--
-			meta, err := m.Metadata()
-			if err != nil {
-				return unread(err)
-			}
-			seq := meta.Sequence.Stream
-			if !strings.HasPrefix(m.Subject(), packPrefix) {
-				if err := f(loc{seq: seq}, record{m.Subject(), m.Headers(), m.Data()}); err != nil {
-					return err
-				}
-				continue
-			}
-			err = unpack(m.Data(), func(slot int, r record) error {
-				if !isRecord(r.subject) {
-					corrupt(fmt.Errorf("%w: subject %q", errRecord, clip(r.subject)))
-					return nil
-				}
-				if !wanted(r.subject) {
-					return nil
-				}
-				return f(loc{seq, slot + 1}, r)
-			})
-			if errors.Is(err, errRecord) {
-				corrupt(fmt.Errorf("%w: message %d of the log", err, seq))
-				continue
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if err := batch.Error(); err != nil {
-			return unread(err)
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if got > 0 {
-			continue
-		}
-		// What was on its way may have been cut off meanwhile.
 		info, err := consumer.Info(ctx)
 		if err != nil {
 			return unread(err)
 		}
-		left = info.NumPending
+		for left, got := info.NumPending, 1; got > 0; {
+			if left == 0 {
+				return nil
+			}
+			batch, err := consumer.FetchNoWait(int(min(left, 1000)))
+			if err != nil {
+				return unread(err)
+			}
+			got = 0
+			for m := range batch.Messages() {
+				meta, err := m.Metadata()
+				if err != nil {
+					return unread(err)
+				}
+				if err := records(m, meta.Sequence.Stream, wanted, f, corrupt); err != nil {
+					return err
+				}
+				got, idle = got+1, 0
+				next, left = meta.Sequence.Stream+1, meta.NumPending
+			}
+			if err := batch.Error(); err != nil {
+				return unread(err)
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
 	}
-	return nil
+	return fmt.Errorf("%w: the engine says that there is more of the log, and sends nothing", ErrUnavailable)
+}
+
+// scanAttempts bounds how often a log is asked for what it does not send.
+const scanAttempts = 30
+
+// records calls f for the records of one of the engine's messages.
+func records(m jetstream.Msg, seq uint64, wanted func(string) bool, f func(loc, record) error, corrupt func(error)) error {
+	if !strings.HasPrefix(m.Subject(), packPrefix) {
+		return f(loc{seq: seq}, record{m.Subject(), m.Headers(), m.Data()})
+	}
+	err := unpack(m.Data(), func(slot int, r record) error {
+		if !isRecord(r.subject) {
+			corrupt(fmt.Errorf("%w: subject %q", errRecord, clip(r.subject)))
+			return nil
+		}
+		if !wanted(r.subject) {
+			return nil
+		}
+		return f(loc{seq, slot + 1}, r)
+	})
+	if errors.Is(err, errRecord) {
+		corrupt(fmt.Errorf("%w: message %d of the log", err, seq))
+		return nil
+	}
+	return err
 }
 
 // isRecord tells whether a subject is that of an entry or of a progress.

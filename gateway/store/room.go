@@ -156,14 +156,6 @@ func (r *room) give(list ...ID) {
 	}
 }
 
-// part is the part of an entry.
-func (r *room) part(id ID) (part int, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	p, ok := r.held[id]
-	return p.part, ok
-}
-
 func (r *room) used() (entries int, octets int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
