@@ -48,7 +48,10 @@ func (t *turn) leaving() {
 // attended is the answer. Only one that says that she is absent ends anything: a server that says nothing to strangers must not cost
 // her what she watches. The authorization stays in any case.
 func (t *turn) attended(a adapters.Attendance) {
-	t.attends = false
+	stale := t.attendsStale
+	if t.attends, t.attendsStale = false, false; stale {
+		a = adapters.AttendanceUnknown
+	}
 	i := t.session("")
 	if i < 0 || t.sessions[i].Fetch {
 		return

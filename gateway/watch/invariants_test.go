@@ -105,7 +105,7 @@ func stepFault(before, after *State, e Event, effects []Effect) string {
 				return why
 			}
 			told[f.Tell.Watch.Session]++
-		case f.Dropped == "":
+		case f.Dropped == "" && !f.Attend:
 			return "an effect without content"
 		}
 	}
@@ -163,6 +163,7 @@ func tellFault(before, after *State, n *adapters.NotifyOp) string {
 func (s *State) clone() *State {
 	c := *s
 	c.sessions, c.devices = slices.Clone(s.sessions), slices.Clone(s.devices)
+	c.shown, c.gone = slices.Clone(s.shown), slices.Clone(s.gone)
 	return &c
 }
 

@@ -174,7 +174,12 @@ func Restore(watcher, presentity cpim.Address, rules *Rules, r *Record, now time
 	if len(s.sessions) == 0 || s.auth != Granted {
 		s.gone, s.shown = s.shown, nil
 	}
-	s.toldSome = r.Told && len(s.sessions) > 0 && s.auth == Granted
+	if s.toldSome = r.Told && len(s.sessions) > 0 && s.auth == Granted; s.toldSome {
+		s.telling = 1 // by the process before this one
+		for i := range s.sessions {
+			s.sessions[i].told = s.telling
+		}
+	}
 	if s.indebted() {
 		s.debtAt, s.debtSince = at, now
 	}

@@ -124,13 +124,15 @@ type State struct {
 	revoking bool // the presentity's side has not taken yet that the authorization was given back
 	unsaid   bool // a session was told something that it did not take
 	attends  bool // the watcher's side is being asked whether she is online
-	toldSome bool // a document was told to a watch that is open
-	restored bool // nothing was asked of the presentity's side since the restart
-	severed  bool // the way to the presentity's side broke, and is not back
-	owed     adapters.AuthorizationChange
-	attempt  uint8 // failed attempts to open since the presentity's side last said anything
-	debts    uint8 // failed attempts to tell or to give back
-	seed     uint32
+	// attendsStale: she has asked for something since that question was put, so the answer may be older than that.
+	attendsStale bool
+	toldSome     bool // a document was told to a watch that is open
+	restored     bool // nothing was asked of the presentity's side since the restart
+	severed      bool // the way to the presentity's side broke, and is not back
+	owed         adapters.AuthorizationChange
+	attempt      uint8 // failed attempts to open since the presentity's side last said anything
+	debts        uint8 // failed attempts to tell or to give back
+	seed         uint32
 
 	sessions []Session
 	asking   uint64 // the serial of the last request to ask, open or cancel

@@ -84,7 +84,7 @@ func (t *turn) tellPresent(w Session, known *pidf.Presence, n adapters.NotifyOp)
 		case w.Fetch:
 		case known != nil:
 			t.toldSome = true
-		case t.toldSome && !t.rules.OneByOne:
+		case t.toldSome && !t.rules.OneByOne && w.told != 0 && t.doubtAt.IsZero():
 			n.Presence = t.compose(nil)
 		}
 	}
@@ -179,7 +179,8 @@ func (t *turn) open(op *adapters.WatchOp) {
 	if op.Watch.Session != "" || t.known() != nil {
 		t.tellOne(w, adapters.AuthorizationUnchanged)
 	}
-	if !existed || op.Watch.Session == "" || t.overdue() {
+	// A refresh that finds nothing open, nor about to be, is a wish too: of who was not found an hour ago, or of whom a server said so.
+	if !existed || op.Watch.Session == "" || t.upstream == Closed && t.retryAt.IsZero() || t.overdue() {
 		t.reach(op, false)
 	}
 }
@@ -190,6 +191,7 @@ func (t *turn) enter(op *adapters.WatchOp) (Session, bool) {
 	if op.Duration > 0 {
 		w.Until = t.now.Add(op.Duration)
 	}
+	t.attendsStale = t.attends && w.ID == "" // she is there now, whatever her server says of the moment before
 	if i := t.session(w.ID); i >= 0 {
 		w.told = t.sessions[i].told
 		t.sessions[i] = w
@@ -321,11 +323,11 @@ func (t *turn) cancel(op *adapters.WatchOp) {
 
 // fetch asks once (RFC 8048 §7).
 func (t *turn) fetch(op *adapters.WatchOp) {
-	if op.Watch.Session == "" && t.auth == Granted {
+	if op.Watch.Session == "" && (t.auth == Granted || t.owed == adapters.AuthorizationRefused) {
 		// COMPAT(Prosody, 0.12.3): when a user comes online it probes from her full address, which is also what a client's own
 		// question looks like (RFC 8048 §7.1), instead of from the bare one (RFC 6121 §4.3.1). Answered as a question it would leave
 		// her with what is true at that moment for as long as she is there, so it opens a watch (RFC 8048 §5.2.2). Of who was never
-		// approved it stays a question: anybody's client may put one.
+		// approved it stays a question: anybody's client may put one. Who was refused and has not heard of it hears it now.
 		t.open(op)
 		return
 	}

@@ -51,6 +51,7 @@ func (t *turn) pending() {
 	}
 	t.lose()
 	t.auth, t.askTaken, t.askedAt = Asked, true, t.now
+	t.owed = adapters.AuthorizationUnchanged // an approval that was not taken yet is none any more
 }
 
 // opened takes in that the presentity's side watches.
@@ -94,9 +95,11 @@ func (t *turn) granted(op *adapters.NotifyOp) {
 	}
 	t.attempt = 0
 	t.opened()
-	t.learn(op)
-	t.tellAll(change)
-	t.settleDevices()
+	// Told what it has, without presence, there is nothing to tell.
+	if t.learn(op) || change != adapters.AuthorizationUnchanged {
+		t.tellAll(change)
+		t.settleDevices()
+	}
 }
 
 // refused is the refusal, at once or later: "permanently cancelled" (RFC 8048 §5.2.2), and every watcher is told.
@@ -126,7 +129,10 @@ func (t *turn) terminated(op *adapters.NotifyOp) {
 	}
 	t.upstream = Closed
 	if t.fetching() {
-		t.learn(op)
+		// With what the end says of presence. What was known before is not known any more.
+		if !t.learn(op) {
+			t.endFetchesWith(nil)
+		}
 		t.endFetches()
 	}
 	if op.End == adapters.EndInvariant && t.auth == Granted && t.watching() {
@@ -162,6 +168,7 @@ func (t *turn) terminated(op *adapters.NotifyOp) {
 			return
 		}
 	case adapters.EndNoResource, adapters.EndInvariant:
+		t.restored = false
 		// "Clients SHOULD NOT attempt to re-subscribe" (RFC 6665 §4.1.3): the next wish of the watcher's side will. Who waits for a decision
 		// waits no longer: nobody is left to make it.
 		t.retryAt = time.Time{}
@@ -246,10 +253,12 @@ func (t *turn) tellAll(change adapters.AuthorizationChange) {
 
 // endFetches answers the open fetches with what is known, whether or not the watcher has an authorization: the
 // presentity's own side decided what to tell.
-func (t *turn) endFetches() {
+func (t *turn) endFetches() { t.endFetchesWith(t.known()) }
+
+func (t *turn) endFetchesWith(p *pidf.Presence) {
 	for _, w := range t.sessions {
 		if w.Fetch {
-			t.tell(w.ID, adapters.NotifyOp{State: adapters.WatchTerminated, End: adapters.EndTimeout, Presence: t.known()})
+			t.tell(w.ID, adapters.NotifyOp{State: adapters.WatchTerminated, End: adapters.EndTimeout, Presence: p})
 		}
 	}
 	t.sessions = slices.DeleteFunc(t.sessions, func(w Session) bool { return w.Fetch })
@@ -270,7 +279,7 @@ func (t *turn) answered(a *Answer) {
 	default:
 		return // closing is done whatever the other side says of it
 	}
-	if t.upstream != Opening || a.Serial != t.asking {
+	if a.Serial != t.asking || t.upstream != Opening && !t.endedBy(a.Status) {
 		return // overtaken by a notification, by the watcher's leaving, or by a request that was made after that
 	}
 	if a.Status.Outcome != adapters.Failure {
@@ -302,6 +311,16 @@ func (t *turn) answered(a *Answer) {
 		t.later(a.Status.RetryAfter)
 		t.lose()
 	}
+}
+
+// endedBy tells that a failure counts although a notification overtook it: a NOTIFY that was on its way when a refresh was refused says
+// nothing of it. 403, 489 and 603 cancel the authorization whatever else was heard (RFC 8048 §5.2.2), and a watch that is over on the
+// presentity's side must not be taken for one that is there.
+func (t *turn) endedBy(s adapters.WatchStatus) bool {
+	if s.Outcome != adapters.Failure || t.auth == None {
+		return false
+	}
+	return s.End == adapters.EndRejected || t.upstream == Open && s.State == adapters.WatchTerminated
 }
 
 // impossible tells that trying again changes nothing. What RFC 8048 §5.2.2 calls "a transient error" (423, 481), a timeout and a fault of
