@@ -164,6 +164,8 @@ func (n *node) serve(ctx context.Context, from string, octets []byte) []byte {
 		a = n.serveEntry(ctx, c.Entry)
 	case c.Queue != nil:
 		a = n.serveQueue(ctx, c.Queue)
+	default:
+		a = n.servePresence(ctx, &c)
 	}
 	answer, err := json.Marshal(&a)
 	if err != nil { // it cannot be

@@ -18,6 +18,11 @@ type call struct {
 	Tell    *carriedReport  `json:"tell,omitempty"`
 	Entry   *carriedEntry   `json:"entry,omitempty"`
 	Queue   *carriedQueue   `json:"queue,omitempty"`
+	Watch   *carriedWatch   `json:"watch,omitempty"`
+	Notify  *carriedNotify  `json:"notify,omitempty"`
+	Attend  *carriedAttend  `json:"attend,omitempty"`
+	Native  *carriedNative  `json:"native,omitempty"`
+	Way     *carriedWay     `json:"way,omitempty"`
 }
 
 // carriedMessage is a message that another node has admitted: as in the journal, with what the journal has no need of.
@@ -57,6 +62,10 @@ type reply struct {
 	Stored []Stored       `json:"stored,omitempty"`
 	More   bool           `json:"more,omitempty"`
 	Found  bool           `json:"found,omitempty"`
+
+	Watch  *carriedWatchStatus `json:"watch,omitempty"`
+	Attend uint8               `json:"attend,omitempty"`
+	Octets []byte              `json:"octets,omitempty"`
 }
 
 // carriedStatus is an adapters.Status.

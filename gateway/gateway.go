@@ -228,6 +228,8 @@ type side struct {
 	index   int
 	// attendant is the adapter if it can say whether a watcher is online; nil if not.
 	attendant adapters.Attendant
+	// homed is the adapter if what it has for a pair of a watch is where the pair is; nil if not.
+	homed adapters.Homed
 }
 
 // label is the side in logs; a domain whose route was taken away has none.
@@ -253,6 +255,7 @@ func New(cfg Config) (*Gateway, error) {
 		s := &side{name: a.Name(), adapter: a, caps: a.Capabilities(), index: len(g.order)}
 		s.shared, _ = a.(adapters.Shared)
 		s.attendant, _ = a.(adapters.Attendant)
+		s.homed, _ = a.(adapters.Homed)
 		g.sides[s.name] = s
 		g.order = append(g.order, s)
 	}
@@ -313,6 +316,10 @@ func (g *Gateway) Start(ctx context.Context) error {
 		g.keeper = newKeeper(disk, func(err error) {
 			g.log.Warn().Str("fault", clip(err.Error())).Msg("presence could not be stored; it is tried again")
 		})
+		if g.node != nil {
+			g.keeper.mine = g.node.parts.Mine
+			g.node.house()
+		}
 		g.keepFor()
 		if g.node == nil { // else with each part that becomes its own
 			if err := g.watches.takeUp(ctx, nil); err != nil {

@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +38,19 @@ func bucketPart(bucket string, part int) string { return fmt.Sprintf("%s/%02d", 
 // factName is one fact.
 type factName struct{ bucket, key string }
 
+// part is the part that it is of; -1 for none.
+func (f factName) part() int {
+	_, text, _ := strings.Cut(f.bucket, "/")
+	part, err := strconv.Atoi(text)
+	if err != nil {
+		return -1
+	}
+	return part
+}
+
+// errNotOwner tells that a fact was not written because its part is another gateway's, or nobody's.
+var errNotOwner = errors.New("gateway: the part is not this gateway's")
+
 // keeper writes facts behind the backs of those who want them written: nobody waits, of several values of one fact only the newest is
 // written, what comes together is synced together, and what failed is tried again until it is written or replaced. It holds what is not
 // written yet, which is bounded by how many facts there are: a fact for each watch, and the adapters' for each dialog.
@@ -42,6 +58,8 @@ type keeper struct {
 	facts store.Facts
 	// trouble is told of the first failure after a success.
 	trouble func(error)
+	// mine tells whether the facts of a part may be written by this gateway; nil: all may.
+	mine func(part int) bool
 
 	mu      sync.Mutex
 	pending map[factName]*unwritten
@@ -61,6 +79,8 @@ type unwritten struct {
 	done    []func(error)
 	newer   bool // value came after the write under way began
 	writing bool
+	dropped bool   // it is another gateway's to write
+	cancel  func() // ends the write under way
 }
 
 // The bounds of a keeper.
@@ -91,7 +111,7 @@ func (k *keeper) put(name factName, value []byte, done func(error)) {
 		k.pending[name] = u
 		k.enqueue(name)
 	}
-	u.value, u.newer = value, u.writing
+	u.value, u.newer, u.dropped = value, u.writing, false
 	if done != nil {
 		u.done = append(u.done, done)
 	}
@@ -115,15 +135,33 @@ func (k *keeper) write() {
 		k.queue = k.queue[1:]
 		u := k.pending[name]
 		value, done := u.value, u.done
-		u.done, u.newer, u.writing = nil, false, true
+		ctx, cancel := context.WithTimeout(k.ctx, keeperWait)
+		u.done, u.newer, u.writing, u.cancel = nil, false, true, cancel
+		dropped := u.dropped || k.mine != nil && !k.mine(name.part())
 		k.mu.Unlock()
-		err := k.one(name, value)
+		err := errNotOwner
+		if !dropped {
+			err = k.one(ctx, name, value)
+		}
+		cancel()
+		k.mu.Lock()
+		if err != nil && u.dropped {
+			err = errNotOwner
+		}
+		k.mu.Unlock()
 		for _, f := range done {
 			f(err)
 		}
 		k.mu.Lock()
 		u.writing = false
 		switch {
+		case u.newer && dropped: // it has become this gateway's again meanwhile
+			k.queue = append(k.queue, name)
+		case dropped, u.dropped:
+			for _, f := range u.done {
+				go f(errNotOwner)
+			}
+			delete(k.pending, name)
 		case err != nil:
 			k.queue = append(k.queue, name)
 			k.pause(err)
@@ -142,9 +180,7 @@ func (k *keeper) write() {
 	}
 }
 
-func (k *keeper) one(name factName, value []byte) error {
-	ctx, cancel := context.WithTimeout(k.ctx, keeperWait)
-	defer cancel()
+func (k *keeper) one(ctx context.Context, name factName, value []byte) error {
 	if value == nil {
 		return k.facts.Delete(ctx, name.bucket, name.key)
 	}
@@ -169,6 +205,37 @@ func (k *keeper) pause(err error) {
 			go k.write()
 		}
 	})
+}
+
+// drop leaves the facts of these parts as they are: another gateway writes them.
+func (k *keeper) drop(parts []int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for name, u := range k.pending {
+		if slices.Contains(parts, name.part()) {
+			u.dropped = true
+			if u.writing {
+				u.cancel()
+			}
+		}
+	}
+}
+
+// flush waits until the facts of these parts are written, while they are this gateway's, and no longer than that.
+func (k *keeper) flush(parts []int, most time.Duration) {
+	left := func() bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		for name := range k.pending {
+			if part := name.part(); slices.Contains(parts, part) && (k.mine == nil || k.mine(part)) {
+				return true
+			}
+		}
+		return false
+	}
+	for end := time.Now().Add(most); left() && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // waiting is how many facts are not written yet.

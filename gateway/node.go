@@ -189,8 +189,14 @@ func (n *node) Lost(parts []int) {
 	cancel()
 	n.places(parts, func(s adapters.Shared, place string, _ int) { s.Close(over, place) })
 	n.gateway.journal.forgetParts(parts)
+	n.gateway.keeper.flush(parts, flushWait)
 	n.gateway.watches.giveUp(parts)
+	n.release(parts)
+	n.gateway.keeper.drop(parts)
 }
+
+// flushWait is how long what is kept of presence may take to be written before its part is handed on.
+const flushWait = 3 * time.Second
 
 // places calls f for each place of these parts; nil: of all.
 func (n *node) places(parts []int, f func(s adapters.Shared, place string, part int)) {

@@ -29,6 +29,9 @@ type server struct {
 	by    map[string]string // which node delivered a content
 	down  bool
 	ended map[string]chan struct{}
+	// asked is what was asked for about presence, and by which node; said answers it, if it is set.
+	asked []string
+	said  func() *adapters.NotifyOp
 }
 
 // linked is one node's XMPP side.

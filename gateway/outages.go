@@ -26,10 +26,18 @@ func newOutages(w *watches) *outages {
 }
 
 // Lost implements adapters.Outages.
-func (h *handler) Lost(way adapters.Way) { h.gateway.outages.hear(way, false) }
+func (h *handler) Lost(way adapters.Way) { h.gateway.way(way, false) }
 
 // Back implements adapters.Outages.
-func (h *handler) Back(way adapters.Way) { h.gateway.outages.hear(way, true) }
+func (h *handler) Back(way adapters.Way) { h.gateway.way(way, true) }
+
+// way takes in the news of a way, for this gateway and for all that act as one with it.
+func (g *Gateway) way(way adapters.Way, back bool) {
+	g.outages.hear(way, back)
+	if g.node != nil {
+		g.node.spread(way, back)
+	}
+}
 
 var _ adapters.Outages = (*handler)(nil)
 

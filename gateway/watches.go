@@ -3,6 +3,7 @@ package gateway
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -191,10 +192,7 @@ func (h *handler) Watch(_ context.Context, op *adapters.WatchOp, respond func(ad
 		end(adapters.WatchStatus{Status: refused})
 		return
 	}
-	if full := g.watches.step(pairOf(op.Watch), stepInput{event: watch.Event{Asked: op}, presentity: to, respond: end}); full != boundNone {
-		g.metrics.watchesRefused.WithLabelValues(string(full)).Inc()
-		end(adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "Too many watches")})
-	}
+	h.offer(op, to, end)
 }
 
 // Notify implements adapters.Handler.
@@ -215,10 +213,11 @@ func (h *handler) Notify(_ context.Context, op *adapters.NotifyOp) {
 		})
 		return
 	}
-	g.watches.tell(pairOf(op.Watch), op)
-	if leaves(op) && h.side.attendant != nil {
+	leaving := leaves(op) && h.side.attendant != nil // before the operation is the gateway's
+	h.say(op, pairOf(op.Watch), false)
+	if leaving {
 		// Who tells a contact that she leaves may watch that contact.
-		g.watches.step(pair{watcher: op.Watch.Presentity, presentity: op.Watch.Watcher}, stepInput{event: watch.Event{Leaving: true}})
+		h.say(op, pair{watcher: op.Watch.Presentity, presentity: op.Watch.Watcher}, true)
 	}
 }
 
@@ -405,7 +404,12 @@ func (w *watches) work(s *watchShard, p pair) {
 			failpoint.Hit("watch-store-before")
 			w.gateway.keeper.put(watchFact(p), j.write, func(err error) {
 				failpoint.Hit("watch-store-after")
-				if err != nil {
+				switch {
+				case errors.Is(err, errNotOwner):
+					// Another gateway goes on with the pair, from what was kept before.
+					j.effects = []watch.Effect{{Respond: &adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonDomainTimeout, "")}}}
+					j.forget = false
+				case err != nil:
 					w.gateway.metrics.watchesUnstored.Inc()
 				}
 				j.write = nil

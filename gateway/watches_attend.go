@@ -20,6 +20,11 @@ type attending struct {
 // run implements task.
 func (t *attending) run(ctx context.Context) {
 	g := t.watches.gateway
+	leave, mine := g.stay(t.pair)
+	if !mine {
+		return
+	}
+	defer leave()
 	answer := adapters.AttendanceUnknown
 	defer func() {
 		g.recovered("", "a question whether a watcher is online", recover())
@@ -34,9 +39,7 @@ func (t *attending) run(ctx context.Context) {
 	}
 	ctx, cancel := context.WithDeadline(ctx, op.Deadline)
 	defer cancel()
-	if hops, failed := g.nextHops(ctx, r, t.pair.watcher, op.Deadline); failed.Outcome == 0 {
-		answer = r.side.attendant.Attends(ctx, hops, op)
-	}
+	answer = g.attendSide(ctx, r, op)
 }
 
 // attended brings the answer to its state.

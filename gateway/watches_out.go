@@ -38,6 +38,11 @@ type watchRequest struct {
 // run implements task.
 func (t *watchRequest) run(ctx context.Context) {
 	g := t.watches.gateway
+	leave, mine := g.stay(t.pair)
+	if !mine {
+		return
+	}
+	defer leave()
 	status := adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonInternal, "")}
 	defer func() {
 		g.recovered(t.id, "a watch", recover())
@@ -51,16 +56,15 @@ func (t *watchRequest) run(ctx context.Context) {
 		Hops:     adapters.DefaultHops,
 		Deadline: time.Now().Add(g.limits().DirectWait),
 	}
-	hops, failed := g.nextHops(ctx, r, t.pair.presentity, op.Deadline)
-	if failed.Outcome != 0 {
-		status.Status = failed
+	if r == nil {
+		status.Status = adapters.Failed(adapters.ReasonDomainNotFound, "") // it was there when the watch began
 		return
 	}
 	if g.observe != nil {
 		g.observe(Observation{From: g.sideOf(t.pair.watcher.Domain()).label(), To: r.side.name, Watch: op})
 	}
 	failpoint.Hit("watch-ask-before")
-	status = r.side.adapter.Watch(ctx, hops, op)
+	status = g.askSide(ctx, r, op)
 	failpoint.Hit("watch-ask-after")
 }
 
@@ -111,6 +115,11 @@ func (t *telling) superseded() {}
 // run implements task.
 func (t *telling) run(ctx context.Context) {
 	g := t.watches.gateway
+	leave, mine := g.stay(t.pair)
+	if !mine {
+		return
+	}
+	defer leave()
 	status := adapters.Failed(adapters.ReasonInternal, "")
 	r, from := g.routeOf(t.pair.watcher.Domain()), g.sideOf(t.pair.presentity.Domain())
 	defer func() {
@@ -122,16 +131,15 @@ func (t *telling) run(ctx context.Context) {
 		t.watches.heard(t, status)
 	}()
 	t.op.Deadline = time.Now().Add(g.limits().DirectWait)
-	hops, failed := g.nextHops(ctx, r, t.pair.watcher, t.op.Deadline)
-	if failed.Outcome != 0 {
-		status = failed
+	if r == nil {
+		status = adapters.Failed(adapters.ReasonDomainNotFound, "") // it was there when the watch began
 		return
 	}
 	if g.observe != nil {
 		g.observe(Observation{From: from.label(), To: r.side.name, Notify: t.op})
 	}
 	failpoint.Hit("watch-tell-before")
-	if status = r.side.adapter.Notify(ctx, hops, t.op); status.Outcome == 0 {
+	if status = g.tellSide(ctx, r, t.op); status.Outcome == 0 {
 		status = adapters.Failed(adapters.ReasonInternal, "")
 	}
 	failpoint.Hit("watch-tell-after")

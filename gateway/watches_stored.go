@@ -75,6 +75,11 @@ type forgetting struct {
 
 // run implements task.
 func (t *forgetting) run(context.Context) {
+	leave, mine := t.watches.gateway.stay(t.pair)
+	if !mine {
+		return // whose the pair is now finds out by itself that it is over
+	}
+	defer leave()
 	s := t.watches.shard(t.pair)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,6 +110,20 @@ func (w *watches) takeUp(ctx context.Context, parts []int) error {
 		w.gateway.log.Info().Int64("watches", n).Msg("watches are taken up again")
 	}
 	return nil
+}
+
+// stay begins something for a pair that is this gateway's; whoever got true calls leave. One that is another's by now, or nobody's while this
+// gateway is cut off from the store, is told nothing here.
+func (g *Gateway) stay(p pair) (leave func(), mine bool) {
+	if g.node == nil {
+		return func() {}, true
+	}
+	part, _, ok := g.node.pairHere(p)
+	if !ok {
+		g.metrics.dropped.WithLabelValues("unowned").Inc()
+		return nil, false
+	}
+	return func() { g.node.parts.Exit(part) }, true
 }
 
 // giveUp drops the watches of parts that are another gateway's now. Nobody is told anything: they go on there.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -35,6 +36,8 @@ type Adapter struct {
 	reached   func(resolver.Target, bool) // may be nil
 	nextHops  NextHops                    // may be nil
 	keeper    adapters.Keeper             // nil without a store; set before Start
+	homes     adapters.Homes              // nil for a gateway alone; set before Start
+	wire      wire.Limits
 	turns     resumption
 	cseq      atomic.Uint32
 	// timerN is how long a NOTIFY may take after a SUBSCRIBE: 64*T1 (RFC 6665 §4.1.2.4).
@@ -85,6 +88,7 @@ func New(cfg Config) (*Adapter, error) {
 		pending:   newOnePending(),
 		reached:   cfg.Reached,
 		nextHops:  cfg.NextHops,
+		wire:      cfg.Wire,
 		timerN:    32 * time.Second,
 		auth:      newAuthenticator(),
 		loopSeed:  maphash.MakeSeed(),

@@ -290,6 +290,10 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 		n.mu.Unlock()
 		return adapters.Failed(adapters.ReasonNotFound, "The watch is over")
 	}
+	if !a.mine(n.d.watchID()) { // another gateway tells it
+		n.mu.Unlock()
+		return adapters.Failed(adapters.ReasonDomainTimeout, "")
+	}
 	t.state.expires = time.Until(n.d.Expires)
 	b, err := n.form(t.body)
 	var req *wire.Request

@@ -81,6 +81,8 @@ func (a *Adapter) Resume(records []adapters.Record) {
 				list = append(list, x)
 			}
 			continue
+		case errors.Is(err, errTwice) && a.homes != nil: // it is what it was when this gateway had it before
+			continue
 		case errors.Is(err, errNoPeer), errors.Is(err, errFull), errors.Is(err, errTwice):
 			a.forget(r.Of, r.Name)
 		}
@@ -128,8 +130,9 @@ func (a *Adapter) resumeNotifier(d Dialog) (resuming, error) {
 	if a.notifiers.find(d.LocalTag) != nil {
 		return nil, errTwice
 	}
+	moved := a.moved(&d)
 	n := &notifying{
-		table: a.notifiers, peer: peer, d: d, maker: pidf.ResumePartial(d.PartialVersion), bump: make(chan struct{}, 1),
+		table: a.notifiers, peer: peer, d: d, moved: moved, maker: pidf.ResumePartial(d.PartialVersion), bump: make(chan struct{}, 1),
 		kept: true, bound: d.LocalCSeq,
 	}
 	if ref := a.notifiers.add(n); ref != nil {
@@ -145,8 +148,11 @@ func (n *notifying) resume(at time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.resumeAt = at
-	if n.d.State == adapters.WatchTerminated {
+	switch {
+	case n.d.State == adapters.WatchTerminated:
 		n.graceAt = at
+	case n.moved:
+		n.graceAt = at.Add(graceMoved)
 	}
 	n.spend()
 	n.schedule()
@@ -159,9 +165,10 @@ func (a *Adapter) resumeSubscriber(d Dialog, record string) (resuming, error) {
 		return nil, errNoPeer
 	}
 	id := d.watchID()
+	moved := a.moved(&d)
 	mine := &subscribing{
 		table: a.subscribers, watch: id, busy: make(chan struct{}, 1), d: d, peer: peer,
-		want: max(a.limits().Expires, a.limits().MinExpires), record: record, kept: true, bound: d.LocalCSeq,
+		want: max(a.limits().Expires, a.limits().MinExpires), record: record, kept: true, bound: d.LocalCSeq, moved: moved,
 	}
 	var s *subscribing
 	if mine.closing = d.State == adapters.WatchTerminated; mine.closing {
@@ -187,7 +194,10 @@ func (s *subscribing) resume(at time.Time) {
 	defer s.mu.Unlock()
 	s.resumeAt, s.claimBy = at, at.Add(claimTime)
 	if s.refreshAt = at; !s.closing {
-		if left := time.Until(s.d.Expires); left > 0 {
+		switch left := time.Until(s.d.Expires); {
+		case s.moved: // what the far side says goes to where the dialog was until then
+			s.refreshAt = at.Add(graceMoved)
+		case left > 0:
 			s.refreshAt = time.Now().Add(refreshAfter(left))
 		}
 	}

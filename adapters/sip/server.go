@@ -24,6 +24,15 @@ type inbound struct {
 	opts ReadOptions
 	// identity is whom the request is from: From, or what a trusted peer asserts.
 	identity wire.Addr
+	// answered takes the response to a request that another gateway has taken; nil for one of tx.
+	answered func(r answer, toTag string)
+}
+
+// options is how a request is read.
+func (in *inbound) options() ReadOptions {
+	return ReadOptions{
+		FoldCase: in.peer.FoldCase, IgnorePort: in.peer.IgnorePort, LenientPresence: in.peer.LenientPresence, Now: time.Now(), Identity: in.identity,
+	}
 }
 
 // Request implements transaction.Handler: the general rules for user agent servers (RFC 3261 §8.2), in the order of that section, and
@@ -35,8 +44,15 @@ func (s *server) Request(req *wire.Message, src transaction.Source, tx *transact
 		a.refuse(in, ref)
 		return
 	}
+	if !a.elsewhere(in) {
+		a.method(in)
+	}
+}
+
+// method applies the method's own rules to a request that was admitted.
+func (a *Adapter) method(in *inbound) {
 	var ref *Refusal
-	switch req.Method() {
+	switch in.req.Method() {
 	case "MESSAGE":
 		ref = a.takeMessage(in)
 	case "SUBSCRIBE":
@@ -78,9 +94,7 @@ func (a *Adapter) admit(in *inbound) *Refusal {
 	default:
 		return refuse(WhyMethod, 501, phraseOf(501), wire.Header{Name: "Allow", Value: a.allow()})
 	}
-	in.opts = ReadOptions{
-		FoldCase: in.peer.FoldCase, IgnorePort: in.peer.IgnorePort, LenientPresence: in.peer.LenientPresence, Now: time.Now(), Identity: in.identity,
-	}
+	in.opts = in.options()
 	if ref := a.authenticate(in); ref != nil {
 		return ref
 	}
@@ -150,6 +164,10 @@ func (a *Adapter) refuse(in *inbound, ref *Refusal) {
 
 // respond sends the final response. A failure to do so is not the peer's business: it will retransmit, or has gone.
 func (a *Adapter) respond(in *inbound, r answer, toTag string) {
+	if in.answered != nil {
+		in.answered(r, toTag)
+		return
+	}
 	err := in.tx.Respond(r.code, r.phrase, transaction.RespondOptions{ToTag: toTag, Headers: r.headers, Spare: r.spare, Forget: r.forget})
 	if err != nil {
 		a.log.Debug().Str("method", in.req.Method()).Int("code", r.code).Str("fault", clip(err.Error())).Msg("a response was not sent")

@@ -122,6 +122,8 @@ type notifying struct {
 	// kept tells that the dialog is in the store, with sequence numbers up to bound.
 	kept  bool
 	bound uint32
+	// moved tells that the dialog was another gateway's, and came here.
+	moved bool
 	// maker makes partial documents where d.Partial; told is when the last document was sent.
 	maker pidf.PartialMaker
 	told  time.Time
@@ -392,6 +394,8 @@ func (n *notifying) ring() {
 	now := time.Now()
 	switch {
 	case n.gone || n.table.a.closing.Load():
+	case !n.table.a.mine(n.d.watchID()): // it goes to another gateway, with all that is due
+		n.table.alarms.set(&n.alarm, n, now.Add(notMine))
 	case !n.graceAt.IsZero() && !n.graceAt.After(now):
 		n.graceAt = time.Time{}
 		n.schedule()

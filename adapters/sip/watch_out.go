@@ -145,6 +145,7 @@ type subscribing struct {
 	record string
 	kept   bool
 	bound  uint32
+	moved  bool // it was another gateway's, and came here
 }
 
 // Watch implements adapters.Adapter: the subscriber's side of a watch. A SIP watch is also the asking for an authorization (RFC 8048
@@ -324,6 +325,10 @@ func (s *subscribing) ask(ctx context.Context, want time.Duration, maxForwards i
 	if s.ended {
 		s.mu.Unlock()
 		return transaction.Result{}, adapters.Failed(adapters.ReasonNotFound, "The watch is over")
+	}
+	if !a.mine(s.watch) {
+		s.mu.Unlock()
+		return transaction.Result{}, adapters.Failed(adapters.ReasonDomainTimeout, "")
 	}
 	req, err := WriteSubscribe(&s.d, want, maxForwards)
 	s.spend()

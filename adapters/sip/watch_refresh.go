@@ -55,6 +55,8 @@ func (s *subscribing) ring() {
 	due := func(t time.Time) bool { return !t.IsZero() && !t.After(now) }
 	switch {
 	case s.ended || s.table.a.closing.Load():
+	case !s.table.a.mine(s.watch): // it goes to another gateway, with all that is due
+		s.table.alarms.set(&s.alarm, s, now.Add(notMine))
 	case due(s.noticeBy), due(s.expiry()):
 		// "If this Timer N expires prior to the receipt of a NOTIFY request, the subscriber considers the subscription
 		// failed" (RFC 6665 §4.1.2.4); and what was not refreshed in time is over.

@@ -72,3 +72,6 @@ func (c *Cluster) quiet(ctx context.Context, n int) {
 		}
 	}
 }
+
+// Mine tells whether the part is this node's in any way: it is being taken, or is held, or is left and has not been handed on.
+func (c *Cluster) Mine(n int) bool { return c.parts[n].state.Load() != idle && c.fresh() }

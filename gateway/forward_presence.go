@@ -1,0 +1,297 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/gateway/store"
+	"github.com/isthmus-gateway/isthmus/gateway/watch"
+)
+
+// Presence among several gateways: all of a pair of watcher and presentity is at the owner of the pair's part, the core's state and what
+// the adapters have for it. What comes to another gateway is handed to that one. An operation of presence that may have been taken is
+// said again: none does anything when it comes twice.
+
+// pairHere begins something for a pair that is this node's. Whoever got true calls exit.
+func (n *node) pairHere(p pair) (part int, epoch uint64, ok bool) {
+	part, _ = pairHash(p)
+	epoch, ok = n.parts.Enter(part)
+	return part, epoch, ok
+}
+
+// laneOf is the lane of what one pair's side says.
+func (h *handler) laneOf(from, to adapters.WatchID) laneKey {
+	return laneKey{kind: laneForward, side: h.side.index, from: from.Watcher, to: to.Presentity}
+}
+
+// offer takes a watch operation here if its pair is this node's, and hands it to the pair's owner if not.
+func (h *handler) offer(op *adapters.WatchOp, to *route, end func(adapters.WatchStatus)) {
+	g := h.gateway
+	n, p := g.node, pairOf(op.Watch)
+	if n == nil {
+		g.watches.offer(p, op, to, end)
+		return
+	}
+	key := h.laneOf(op.Watch, op.Watch)
+	if !g.lanes.has(key) { // else those before it are still on their way
+		if part, _, ok := n.pairHere(p); ok {
+			defer n.parts.Exit(part)
+			g.watches.offer(p, op, to, end)
+			return
+		}
+	}
+	if h.side.homed != nil { // its dialog is another gateway's by now
+		end(adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonDomainTimeout, "")})
+		return
+	}
+	if !g.lanes.add(key, &watchForward{handler: h, op: op, to: to, end: end, began: time.Now()}) {
+		end(adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "Too many watches")})
+	}
+}
+
+// offer brings a watch operation to its state, and answers it where there is no room for one.
+func (w *watches) offer(p pair, op *adapters.WatchOp, to *route, end func(adapters.WatchStatus)) {
+	if full := w.step(p, stepInput{event: watch.Event{Asked: op}, presentity: to, respond: end}); full != boundNone {
+		w.gateway.metrics.watchesRefused.WithLabelValues(string(full)).Inc()
+		end(adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "Too many watches")})
+	}
+}
+
+// watchForward is a watch operation on its way to the owner of its pair.
+type watchForward struct {
+	handler *handler
+	op      *adapters.WatchOp
+	to      *route
+	end     func(adapters.WatchStatus)
+	began   time.Time
+}
+
+// run implements task.
+func (t *watchForward) run(ctx context.Context) {
+	g := t.handler.gateway
+	ctx, cancel := context.WithDeadline(ctx, t.began.Add(g.limits().DirectWait))
+	defer cancel()
+	a, how := g.node.askAgain(ctx, pairOf(t.op.Watch), func() ([]byte, error) { return carryWatch(t.handler.side, t.op, false) }, func() {
+		g.watches.offer(pairOf(t.op.Watch), t.op, t.to, t.end)
+	})
+	switch how {
+	case forwardMine:
+	case forwardDone:
+		t.end(a.Watch.status())
+	case forwardRefused:
+		t.end(adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "")})
+	default:
+		t.end(adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonDomainTimeout, "")})
+	}
+}
+
+// askAgain is ask for the owner of a pair, also where it may have been done already. mine is called where this node has become the owner.
+func (n *node) askAgain(ctx context.Context, p pair, write func() ([]byte, error), mine func()) (*reply, forwarded) {
+	part, _ := pairHash(p)
+	enter := func() bool {
+		_, ok := n.parts.Enter(part)
+		return ok
+	}
+	for {
+		a, how := n.ask(ctx, part, enter, write)
+		if how == forwardMine {
+			mine()
+			n.parts.Exit(part)
+		}
+		if how != forwardUnknown || ctx.Err() != nil {
+			n.gateway.metrics.forwards.WithLabelValues(forwardNames[how]).Inc()
+			return a, how
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(forwardPause):
+		}
+	}
+}
+
+// say takes what a presentity's side says here if the pair is this node's, and hands it to the pair's owner if not. leaving: it only tells that
+// the watcher of p may have gone.
+func (h *handler) say(op *adapters.NotifyOp, p pair, leaving bool) {
+	g := h.gateway
+	here := func() {
+		if leaving {
+			g.watches.step(p, stepInput{event: watch.Event{Leaving: true}})
+			return
+		}
+		g.watches.tell(p, op)
+	}
+	n := g.node
+	if n == nil {
+		here()
+		return
+	}
+	t := &notifyForward{handler: h, op: op, pair: p, leaving: leaving, here: here, began: time.Now()}
+	key := h.laneOf(adapters.WatchID{Watcher: p.watcher}, adapters.WatchID{Presentity: p.presentity})
+	if !g.lanes.has(key) {
+		if part, _, ok := n.pairHere(p); ok {
+			defer n.parts.Exit(part)
+			here()
+			return
+		}
+	}
+	if h.side.homed != nil || !g.lanes.add(key, t) {
+		t.lost()
+	}
+}
+
+// notifyForward is a notification on its way to the owner of its pair.
+type notifyForward struct {
+	handler *handler
+	op      *adapters.NotifyOp
+	pair    pair
+	leaving bool
+	here    func()
+	began   time.Time
+}
+
+// decisionWait is for how long the owner of a pair is looked for, to have it told a decision of a user's.
+const decisionWait = 2 * time.Minute
+
+// run implements task.
+func (t *notifyForward) run(ctx context.Context) {
+	n, wait := t.handler.gateway.node, reportPatience
+	if t.op.Change != adapters.AuthorizationUnchanged || t.op.State != adapters.WatchNeutral {
+		wait = decisionWait
+	}
+	ctx, cancel := context.WithDeadline(ctx, t.began.Add(wait))
+	defer cancel()
+	_, how := n.askAgain(ctx, t.pair, func() ([]byte, error) { return carryNotify(t.handler.side, t.op, false, t.leaving) }, t.here)
+	switch {
+	case how == forwardMine:
+	case how == forwardDone:
+		t.kept()
+	default:
+		t.lost()
+	}
+}
+
+func (t *notifyForward) kept() {
+	if t.op.Kept != nil && !t.leaving {
+		t.handler.gateway.watches.nowKept(t.op.Kept)
+	}
+}
+
+// lost counts one that reached nobody.
+func (t *notifyForward) lost() {
+	t.handler.gateway.metrics.dropped.WithLabelValues("unowned").Inc()
+	t.kept()
+}
+
+// servePresence answers another node what it asks about presence.
+func (n *node) servePresence(ctx context.Context, c *call) reply {
+	switch {
+	case c.Watch != nil && c.Watch.Out:
+		return n.serveWatchOut(ctx, c.Watch)
+	case c.Watch != nil:
+		return n.serveWatch(ctx, c.Watch)
+	case c.Notify != nil && c.Notify.Out:
+		return n.serveNotifyOut(ctx, c.Notify)
+	case c.Notify != nil:
+		return n.serveNotify(ctx, c.Notify)
+	case c.Attend != nil:
+		return n.serveAttend(ctx, c.Attend)
+	case c.Native != nil:
+		return n.serveNative(ctx, c.Native)
+	case c.Way != nil:
+		n.gateway.outages.hear(adapters.Way{Ours: c.Way.Ours, Theirs: c.Way.Theirs}, c.Way.Back)
+		return reply{Found: true}
+	}
+	return reply{}
+}
+
+func (n *node) serveWatch(ctx context.Context, c *carriedWatch) reply {
+	g := n.gateway
+	op, err := c.operation()
+	from := g.sides[c.Side]
+	if err != nil || from == nil {
+		return reply{Watch: carryWatchStatus(adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonInternal, "")}), Fault: "it cannot be read"}
+	}
+	to, refused := g.admitAddresses(from, op.Watch.Watcher, op.Watch.Presentity)
+	if refused.Outcome != 0 {
+		return reply{Watch: carryWatchStatus(adapters.WatchStatus{Status: refused})}
+	}
+	part, epoch, ok := n.pairHere(pairOf(op.Watch))
+	if !ok {
+		return n.moved(part)
+	}
+	done := make(chan adapters.WatchStatus, 1)
+	g.watches.offer(pairOf(op.Watch), op, to, func(s adapters.WatchStatus) { done <- s })
+	n.parts.Exit(part)
+	select {
+	case s := <-done:
+		if s.Outcome == adapters.Failure && !n.parts.Still(part, epoch) {
+			return n.moved(part)
+		}
+		return reply{Watch: carryWatchStatus(s)}
+	case <-ctx.Done(): // nobody hears it
+		return reply{Watch: carryWatchStatus(adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonDomainTimeout, "")})}
+	}
+}
+
+func (n *node) serveNotify(ctx context.Context, c *carriedNotify) reply {
+	g := n.gateway
+	op, err := c.operation()
+	from := g.sides[c.Side]
+	if err != nil || from == nil {
+		return reply{Fault: "it cannot be read"}
+	}
+	p := pairOf(op.Watch)
+	if c.Leaving {
+		p = pair{watcher: op.Watch.Presentity, presentity: op.Watch.Watcher}
+	} else if _, refused := g.admitAddresses(from, op.Watch.Presentity, op.Watch.Watcher); refused.Outcome != 0 {
+		return reply{Fault: "the nodes have different routes"}
+	}
+	part, epoch, ok := n.pairHere(p)
+	if !ok {
+		return n.moved(part)
+	}
+	if c.Leaving {
+		g.watches.step(p, stepInput{event: watch.Event{Leaving: true}})
+		n.parts.Exit(part)
+		return reply{Found: true}
+	}
+	kept := make(chan struct{}, 1)
+	op.Kept = func() { kept <- struct{}{} }
+	g.watches.tell(p, op)
+	n.parts.Exit(part)
+	select {
+	case <-kept:
+		if !n.parts.Still(part, epoch) {
+			return n.moved(part)
+		}
+	case <-ctx.Done():
+	}
+	return reply{Found: true}
+}
+
+// spread tells the other nodes that a way broke or is back: their watches need it too. One that does not hear of it is dead, or asks again by itself
+// in an hour.
+func (n *node) spread(way adapters.Way, back bool) {
+	octets, err := encodeCall(&call{Version: forwardVersion, Way: &carriedWay{way.Ours, way.Theirs, back}})
+	if err != nil {
+		return
+	}
+	for _, name := range n.others() {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), reportPatience)
+			defer cancel()
+			for {
+				if _, err := n.bus.Call(ctx, name, octets); err == nil || errors.Is(err, store.ErrNoNode) {
+					return
+				}
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(time.Second):
+				}
+			}
+		}()
+	}
+}
