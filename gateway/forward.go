@@ -11,6 +11,10 @@ import (
 	"github.com/isthmus-gateway/isthmus/gateway/store"
 )
 
+// answerWait is how much longer than for the attempt the answer to a message is waited for: its owner stores what it could not hand over until the
+// sender's patience with that ended, and the sender of a SIP request waits 32 s (RFC 3261 §17.1.2.2).
+const answerWait = appendWait + time.Second
+
 // forwardPause is how long a node waits before it looks again for the owner of a part that has none, or has a new one.
 const forwardPause = 100 * time.Millisecond
 
@@ -45,7 +49,9 @@ func (n *node) forward(ctx context.Context, d *delivery) (status adapters.Status
 	if d.op.Activity != adapters.ActivityNone {
 		patience = min(patience, activityLife)
 	}
-	ctx, cancel := context.WithDeadline(ctx, d.began.Add(patience))
+	looking, cancel := context.WithDeadline(ctx, d.began.Add(patience))
+	defer cancel()
+	ctx, cancel = context.WithDeadline(ctx, d.began.Add(patience+answerWait))
 	defer cancel()
 	enter := func() bool {
 		epoch, ok := n.parts.Enter(d.part)
@@ -54,7 +60,7 @@ func (n *node) forward(ctx context.Context, d *delivery) (status adapters.Status
 		}
 		return ok
 	}
-	a, how := n.ask(ctx, d.part, enter, func() ([]byte, error) { return carryMessage(d, time.Now()) })
+	a, how := n.askWithin(looking, ctx, d.part, enter, func() ([]byte, error) { return carryMessage(d, time.Now()) })
 	g.metrics.forwards.WithLabelValues(forwardNames[how]).Inc()
 	switch {
 	case how == forwardMine:
@@ -90,6 +96,11 @@ var forwardNames = [...]string{
 // ask has the owner of a part do something, whoever that is, until ctx ends. enter, which is asked first each time, tells that this node became
 // the owner. It is asked again only while nobody has taken it.
 func (n *node) ask(ctx context.Context, part int, enter func() bool, write func() ([]byte, error)) (*reply, forwarded) {
+	return n.askWithin(ctx, ctx, part, enter, write)
+}
+
+// askWithin is ask, where an owner is looked for until looking ends, and answers until ctx does.
+func (n *node) askWithin(looking, ctx context.Context, part int, enter func() bool, write func() ([]byte, error)) (*reply, forwarded) {
 	hint := ""
 	for {
 		if enter() {
@@ -122,7 +133,7 @@ func (n *node) ask(ctx context.Context, part int, enter func() bool, write func(
 			}
 		}
 		select {
-		case <-ctx.Done():
+		case <-looking.Done():
 			return nil, forwardNobody
 		case <-time.After(forwardPause):
 		}
@@ -250,13 +261,16 @@ func (t *reportForward) run(ctx context.Context) {
 	write := func() ([]byte, error) { return carryReport(&t.report, t.result.id, t.handler.side, false) }
 	for {
 		// What one outcome settles another of the same message does not settle again: it may be said twice.
-		switch _, how := n.ask(ctx, t.part, enter, write); how {
+		a, how := n.ask(ctx, t.part, enter, write)
+		switch how {
 		case forwardMine:
 			t.handler.settle(&t.report, t.result, epoch)
 			n.parts.Exit(t.part)
 			return
 		case forwardDone:
-			t.result.status = adapters.Accepted()
+			if t.result.status = adapters.Accepted(); !a.Found {
+				t.result.status = adapters.Failed(adapters.ReasonInternal, "") // of another version
+			}
 			g.finish(&t.result)
 			return
 		case forwardNobody:
@@ -367,6 +381,10 @@ func (n *node) nudge(part int, id store.ID) {
 			return
 		case forwardDone:
 			return
+		}
+		select { // what cannot be asked now is not asked all the time
+		case <-ctx.Done():
+		case <-time.After(forwardPause):
 		}
 	}
 	n.gateway.log.Error().Str("entry", string(id)).Msg("the owner of an entry could not be told of it: it is tried when its part is taken the next time")

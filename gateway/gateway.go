@@ -310,7 +310,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 		if err := g.journal.start(ctx, disk); err != nil {
 			return err
 		}
-		if g.tracer, err = openTracer(ctx, disk); err != nil {
+		if g.tracer, err = openTracer(ctx, disk, g.clustered); err != nil {
 			return err
 		}
 		g.keeper = newKeeper(disk, func(err error) {

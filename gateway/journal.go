@@ -341,7 +341,7 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 	if err != nil { // a disk that is full, for example: what it holds can be handed over
 		j.gateway.log.Error().Str("fault", clip(err.Error())).Msg("the store takes nothing: the gateway serves, and hands over what is stored")
 	}
-	if j.tokens, err = openTokens(ctx, disk); err != nil {
+	if j.tokens, err = openTokens(ctx, disk, j.gateway.node != nil); err != nil {
 		return err
 	}
 	if looping {

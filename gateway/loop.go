@@ -35,9 +35,9 @@ func newTraceName() string {
 	return strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
 }
 
-// openTracer reads the name, or makes one.
-func openTracer(ctx context.Context, facts store.Facts) (tracer, error) {
-	name, err := sharedFact(ctx, facts, keyTrace, []byte(newTraceName()))
+// openTracer reads the name, or makes one; others tells that other gateways share it.
+func openTracer(ctx context.Context, facts store.Facts, others bool) (tracer, error) {
+	name, err := sharedFact(ctx, facts, keyTrace, []byte(newTraceName()), others)
 	if err == nil && !adapters.IsTraceEntry(string(name)+".1234567") {
 		err = errors.New("it is damaged")
 	}

@@ -223,11 +223,11 @@ func (d *delivery) deliver(ctx context.Context) (status adapters.Status) {
 		}
 		return d.keep(given, adapters.Status{})
 	}
+	hops, status := g.nextHops(ctx, d.route, op.To.Address, op.Deadline)
 	if d.entered && !g.node.still(d.part, d.epoch) {
-		// It waited in its lane until its part was another's; what has not been handed to anybody may be sent again.
+		// It waited in its lane, or for the resolver, until its part was another's; what has not been handed to anybody may be sent again.
 		return adapters.Failed(adapters.ReasonDomainTimeout, "")
 	}
-	hops, status := g.nextHops(ctx, d.route, op.To.Address, op.Deadline)
 	if status.Outcome == 0 {
 		status = g.hand(ctx, d.from, to, hops, op, given, d.epoch)
 	}

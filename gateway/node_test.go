@@ -40,6 +40,7 @@ type linked struct {
 	name   string
 	server *server
 	dead   bool
+	before func(op *adapters.MessageOp) // is called first with what is handed over; nil: nothing
 }
 
 var places = []string{"link one", "link two"}
@@ -82,6 +83,9 @@ func (l *linked) Close(_ context.Context, place string) {
 
 func (l *linked) Message(_ context.Context, _ []resolver.Target, op *adapters.MessageOp) adapters.Status {
 	s := l.server
+	if l.before != nil {
+		l.before(op)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open[l.Place(op.From.Address, op.To.Address)] != l || s.down || l.dead {
@@ -127,7 +131,12 @@ func newFleet(t *testing.T, names ...string) *fleet {
 
 func (f *fleet) start(name string) *member {
 	f.t.Helper()
-	m := &member{memory: f.memory.Join(name)}
+	return f.startOn(name, f.memory.Join(name))
+}
+
+func (f *fleet) startOn(name string, memory *storetest.Memory) *member {
+	f.t.Helper()
+	m := &member{memory: memory}
 	m.strait = newStrait(f.t, func(c *gateway.Config) {
 		fake := c.Adapters[1].(*adaptertest.Fake)
 		m.xmpp = &linked{Fake: fake, name: name, server: f.server}

@@ -42,35 +42,44 @@ const (
 
 // sharedFact reads a fact that all gateways on the store share, and makes it fresh if there is none. Of several that make it at the same time one
 // does; until its write is done, the fact is neither there nor can it be made. A store that takes nothing now has none until the next start: the
-// fresh one is good for as long as the process lives.
-func sharedFact(ctx context.Context, facts store.Facts, key string, fresh []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, sharedWait)
-	defer cancel()
+// fresh one is good for as long as the process lives. Not so where others share it, who may have another one: there it is waited for until ctx ends,
+// and only what the store has for certain is used.
+func sharedFact(ctx context.Context, facts store.Facts, key string, fresh []byte, others bool) ([]byte, error) {
+	if !others {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, sharedWait)
+		defer cancel()
+	}
 	for {
-		value, _, err := facts.Get(ctx, bucketKeys, key)
-		if !errors.Is(err, store.ErrNotFound) {
+		once, cancel := context.WithTimeout(ctx, sharedWait)
+		value, _, err := facts.Get(once, bucketKeys, key)
+		if errors.Is(err, store.ErrNotFound) {
+			value = fresh
+			if err = facts.Create(once, bucketKeys, key, fresh, 0); refuses(err) && !others {
+				err = nil
+			}
+		} else if !others {
+			cancel()
 			return value, err
 		}
-		if err = facts.Create(ctx, bucketKeys, key, fresh, 0); refuses(err) {
-			err = nil
-		}
-		if !errors.Is(err, store.ErrExists) {
-			return fresh, err
+		cancel()
+		if !errors.Is(err, store.ErrExists) && (!others || !refuses(err)) {
+			return value, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, ctx.Err())
+			return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, errors.Join(ctx.Err(), err))
 		case <-time.After(sharedPause):
 		}
 	}
 }
 
-// openTokens reads the key, or makes one. Gateways that share a store share it. Without a store that takes it, what is told of the messages until
+// openTokens reads the key, or makes one. Gateways that share a store share it: others tells that there are some. Without a store that takes it, what is told of the messages until
 // the next start finds them until then.
-func openTokens(ctx context.Context, facts store.Facts) (*tokens, error) {
+func openTokens(ctx context.Context, facts store.Facts, others bool) (*tokens, error) {
 	fresh := make([]byte, 32)
 	rand.Read(fresh) //nolint:errcheck // it never fails
-	key, err := sharedFact(ctx, facts, keyOrigins, fresh)
+	key, err := sharedFact(ctx, facts, keyOrigins, fresh, others)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: the key of origins: %w", err)
 	}

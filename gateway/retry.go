@@ -42,7 +42,14 @@ func (t *retry) run(ctx context.Context) {
 		}
 		if len(unended) > 0 {
 			j.mu.Lock()
-			unended = slices.DeleteFunc(unended, func(e *entry) bool { return !j.ours(e) }) // forgotten meanwhile
+			unended = slices.DeleteFunc(unended, func(e *entry) bool {
+				lost := !j.ours(e)
+				if lost { // forgetParts did not find it
+					j.stock.give(&e.held)
+					delete(j.pending, e.settles)
+				}
+				return lost
+			})
 			b.entries, b.soonest = slices.Concat(unended, b.entries), now
 			j.mu.Unlock()
 			j.refused(b)
@@ -192,6 +199,9 @@ func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se s
 		}
 		hops, failed := g.nextHops(ctx, r, op.To.Address, op.Deadline)
 		status = failed
+		if failed.Outcome == 0 && !j.ours(e) {
+			return status, false // the journal or the resolver took so long that its part may be another's by now, who tries it too
+		}
 		if failed.Outcome == 0 {
 			status = g.hand(ctx, from, r.side, hops, op, m.Given, e.epoch)
 		}

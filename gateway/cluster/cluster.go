@@ -287,7 +287,9 @@ func (c *Cluster) hand(owned context.Context, to map[string][]int) {
 			c.log.Warn().Err(err).Int("part", n).Str("to", owner).Msg("cluster: whether a part was handed on is not known: this node begins anew")
 			// As another incarnation it takes only what the table gives it then.
 			c.mu.Lock()
-			c.fall()
+			if owned.Err() == nil { // else it is another incarnation already
+				c.fall()
+			}
 			c.mu.Unlock()
 		})
 		c.log.Info().Ints("parts", parts).Str("to", owner).Msg("cluster: parts are handed on")

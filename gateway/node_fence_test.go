@@ -1,0 +1,112 @@
+package gateway_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/gateway/store"
+)
+
+// A message that its owner could not hand over while its sender waited is stored, and its sender hears that from every node.
+func TestAnswerBehindAnAttemptThatTookAllItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a", "b", "c")
+		defer f.shutdown()
+		f.server.down = true
+		holder := f.nodes[f.holder(places[0])]
+		holder.xmpp.before = func(op *adapters.MessageOp) { time.Sleep(time.Until(op.Deadline)) }
+		holder.memory.FailWith(func(method string) error {
+			if method == "Append" {
+				time.Sleep(2 * time.Second)
+			}
+			return nil
+		})
+		m := f.stranger(places[0])
+		began := time.Now()
+		if s := <-m.send(m.sip, message(romeo, juliet, "x")); s.Outcome != adapters.Indeterminate {
+			t.Errorf("%+v after %v", s, time.Since(began))
+		}
+		if took := time.Since(began); took > 32*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// What a node began for a part is handed to nobody when the part is another's by the time that the store has answered.
+func TestNothingIsHandedOverBehindTheFence(t *testing.T) {
+	for _, hangs := range []string{"Mark", "Read"} {
+		t.Run(hangs, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, "a", "b", "c")
+				defer f.shutdown()
+				f.server.down = true
+				holder := f.nodes[f.holder(places[0])]
+				if s := <-holder.send(holder.sip, message(romeo, juliet, "x")); s.Outcome != adapters.Indeterminate {
+					t.Fatalf("%+v", s)
+				}
+				var mu sync.Mutex
+				handed := 0
+				var healed time.Time
+				holder.xmpp.before = func(*adapters.MessageOp) {
+					mu.Lock()
+					defer mu.Unlock()
+					if time.Now().Equal(healed) { // in the same attempt: no lease is had so soon
+						handed++
+					}
+				}
+				var once sync.Once
+				holder.memory.FailWith(func(method string) error {
+					if method == hangs {
+						once.Do(func() { // the node is away from the store for longer than its lease lives
+							holder.memory.Partition(true)
+							time.Sleep(9 * time.Second)
+							holder.memory.Partition(false)
+							mu.Lock()
+							healed = time.Now()
+							mu.Unlock()
+						})
+					}
+					return nil
+				})
+				time.Sleep(16 * time.Second) // the first attempt is about 5 s after the message came
+				mu.Lock()
+				defer mu.Unlock()
+				if healed.IsZero() {
+					t.Error("it was not tried")
+				}
+				if handed != 0 {
+					t.Error("it was handed over by a node that had lost the part")
+				}
+			})
+		})
+	}
+}
+
+// A gateway of several waits for the key that they share. One of its own would open nothing that the others have sealed.
+func TestSharedKeyIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		defer f.shutdown()
+		first := f.memory.Join("a")
+		first.FailWith(func(method string) error {
+			if method == "Create" {
+				return store.ErrUnavailable // no quorum yet
+			}
+			return nil
+		})
+		began := time.Now()
+		time.AfterFunc(25*time.Second, func() { first.FailWith(nil) })
+		f.startOn("a", first)
+		if took := time.Since(began); took < 25*time.Second {
+			t.Errorf("it has begun after %v, with a key that nobody else has", took)
+		}
+		// Nor is it an end of the start that the store cannot be read.
+		second := f.memory.Join("b")
+		second.Partition(true)
+		time.AfterFunc(25*time.Second, func() { second.Partition(false) })
+		f.startOn("b", second)
+	})
+}
