@@ -126,6 +126,9 @@ func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 	if errors.Is(err, store.ErrNotFound) && g.node != nil {
 		j.ended(e) // in an attempt that this node had begun before it lost the part
 		j.drop(b, e)
+		if e.kind == store.KindMessage {
+			j.loadOne(ctx, noticeOf(e.id)) // or its notice was written, and the store did not say so
+		}
 		return true
 	}
 	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {

@@ -320,3 +320,104 @@ func BenchmarkAppendOnACluster(b *testing.B) {
 		})
 	}
 }
+
+// What another node has ended or moved meanwhile is not there again because of an exchange that comes too late.
+func TestAnExchangeThatComesTooLate(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	ctx, a, b := t.Context(), c.nodes["a"], c.nodes["b"]
+	entry := func() store.Entry {
+		e := store.Entry{ID: a.NewID(), Kind: store.KindMessage, Part: 1, Order: "late", Accepted: time.Now(), Expires: time.Now(), Octets: []byte("x")}
+		if err := a.Append(ctx, e); err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	there := func() (list []string) {
+		t.Helper()
+		if err := b.Replay(ctx, nil, func(e store.Entry, _ store.Progress) error {
+			list = append(list, fmt.Sprint(e.ID, " ", e.Part))
+			return nil
+		}, func(id store.ID, err error) { t.Errorf("%s: %v", id, err) }); err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	// Removed by the other: neither moved nor told of.
+	gone := entry()
+	if err := b.Remove(ctx, gone.ID); err != nil {
+		t.Fatal(err)
+	}
+	moved, told := gone, gone
+	moved.Part, told.ID, told.Kind = 2, gone.ID+"n", store.KindNotice
+	for _, e := range []store.Entry{moved, told} {
+		if err := a.Exchange(ctx, gone.ID, e); err == nil {
+			t.Errorf("%s was exchanged for %+v though it was gone", gone.ID, e)
+		}
+	}
+	if list := there(); len(list) != 0 {
+		t.Errorf("there again: %q", list)
+	}
+	// Moved by the other, who goes on with it there.
+	e := entry()
+	moved = e
+	moved.Part = 3
+	if err := b.Exchange(ctx, e.ID, moved); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Remove(ctx, e.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Exchange(ctx, e.ID, moved); err == nil {
+		t.Error("an entry was moved that had been moved, and ended, before")
+	}
+	if list := there(); len(list) != 0 {
+		t.Errorf("there again: %q", list)
+	}
+}
+
+// To read a bucket that is all but empty makes no consumers, which are a matter of all nodes of the engine.
+func TestEachOfFewValuesIsCheap(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	ctx, a, b := t.Context(), c.nodes["a"], c.nodes["b"]
+	read := func(bucket string) map[string]string {
+		t.Helper()
+		all := map[string]string{}
+		if err := b.Each(ctx, bucket, func(key string, value []byte, revision uint64) error {
+			if revision == 0 {
+				t.Errorf("%s has no revision", key)
+			}
+			all[key] = string(value)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	want := map[string]string{}
+	for i := range 40 {
+		key := fmt.Sprintf("x/%d.y", i)
+		if err := a.Put(ctx, "some/01", key, []byte("v"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if want[key] = "v"; i == 3 {
+			if err := a.Delete(ctx, "some/01", key); err != nil {
+				t.Fatal(err)
+			}
+			delete(want, key)
+		}
+		if i%13 == 0 || i > 30 {
+			if got := read("some/01"); !maps.Equal(got, want) {
+				t.Errorf("%d: %v", i, got)
+			}
+		}
+	}
+	began := time.Now()
+	for i := range 20 {
+		if got := read(fmt.Sprintf("none/%d", i)); len(got) != 0 {
+			t.Errorf("%v", got)
+		}
+	}
+	t.Logf("to read an empty bucket takes %v", time.Since(began)/20)
+}

@@ -111,7 +111,11 @@ func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, uint64, er
 	if err != nil {
 		return nil, 0, err
 	}
-	v, err := e.facts.Get(ctx, k)
+	var v jetstream.KeyValueEntry
+	err = s.asked(ctx, func(ctx context.Context) (err error) {
+		v, err = e.facts.Get(ctx, k)
+		return err
+	})
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, 0, ErrNotFound
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -79,8 +80,27 @@ func (n *node) append(ctx context.Context, entries []Entry) error {
 	return err
 }
 
-// exchange is Exchange. The new entry takes the room of the old one: an end can be told when the journal is full.
+// exchange is Exchange. The new entry takes the room of the old one: an end can be told when the journal is full. What another node has moved,
+// exchanged or removed since it was read is not there again because of it: the old entry is exchanged as it was read, or not at all.
 func (n *node) exchange(ctx context.Context, old ID, e Entry) error {
+	for range exchangeTries {
+		err := n.exchangeOnce(ctx, old, e)
+		var refused *jetstream.APIError
+		if !errors.As(err, &refused) {
+			return err
+		}
+		if refused.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequence && refused.ErrorCode != codeWrongSequence {
+			return err
+		}
+		// Something has become of it. It may be the janitor, who writes old ones anew.
+	}
+	return ErrUnavailable
+}
+
+// exchangeTries is how often an exchange is tried that something else comes before.
+const exchangeTries = 3
+
+func (n *node) exchangeOnce(ctx context.Context, old ID, e Entry) error {
 	s := n.store
 	m, err := s.message(&e)
 	if err != nil {
@@ -90,16 +110,29 @@ func (n *node) exchange(ctx context.Context, old ID, e Entry) error {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
+	engine, eerr := s.engine()
+	if eerr != nil {
+		return eerr
+	}
+	gone := n.at.gone(part, old)
+	if err == nil {
+		var there *jetstream.RawStreamMsg
+		there, err = s.last(ctx, engine, subject(n.at.entry, part, old))
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && there.Header.Get(headerGone) != "":
+			err = ErrNotFound
+		case err != nil:
+			return unread(err)
+		default:
+			gone[0].Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(there.Sequence, 10))
+		}
+	}
 	all := []*nats.Msg{m}
 	if moved := old == e.ID; moved {
 		if err != nil || part == e.Part {
 			return fmt.Errorf("store: entry %s cannot be exchanged for itself", old)
 		}
-		engine, err := n.store.engine()
-		if err != nil {
-			return err
-		}
-		switch p, err := engine.journal.GetLastMsgForSubject(ctx, subject(n.at.progress, part, old)); {
+		switch p, err := s.last(ctx, engine, subject(n.at.progress, part, old)); {
 		case err == nil:
 			m := nats.NewMsg(subject(n.at.progress, e.Part, old))
 			m.Data = p.Data
@@ -108,15 +141,16 @@ func (n *node) exchange(ctx context.Context, old ID, e Entry) error {
 			return unread(err)
 		}
 		// It is counted once, in its new part from when it is there. Its last message is one of those that are not gone (see partOf).
-		if err := n.write(ctx, true, append(n.at.gone(part, old), all...)...); err != nil {
+		if err := n.write(ctx, true, append(gone, all...)...); err != nil {
 			return err
 		}
 		n.held.also(&e)
 		return nil
 	}
-	if err == nil {
-		all = append(all, n.at.gone(part, old)...)
+	if err != nil {
+		return err // another node has ended it, and told what there was to tell
 	}
+	all = append(all, gone...)
 	n.held.also(&e)
 	err = n.write(ctx, true, all...)
 	switch {
@@ -144,7 +178,7 @@ func (n *node) partOf(ctx context.Context, id ID) (int, error) {
 	}
 	var last *jetstream.RawStreamMsg
 	for _, wild := range [...]string{subject(n.at.entry, 0, id), n.at.entry + "*." + string(id)} {
-		m, err := engine.journal.GetLastMsgForSubject(ctx, wild)
+		m, err := n.store.last(ctx, engine, wild)
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 		case err != nil:
@@ -207,7 +241,7 @@ func (n *node) read(ctx context.Context, id ID) (Entry, Progress, error) {
 	if err != nil {
 		return Entry{}, Progress{}, err
 	}
-	m, err := engine.journal.GetLastMsgForSubject(ctx, subject(n.at.entry, part, id))
+	m, err := n.store.last(ctx, engine, subject(n.at.entry, part, id))
 	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && m.Header.Get(headerGone) != "" {
 		return Entry{}, Progress{}, ErrNotFound
 	}
@@ -219,7 +253,7 @@ func (n *node) read(ctx context.Context, id ID) (Entry, Progress, error) {
 		return e, Progress{}, err
 	}
 	p := Progress{Next: e.Accepted}
-	switch m, err := engine.journal.GetLastMsgForSubject(ctx, subject(n.at.progress, part, id)); {
+	switch m, err := n.store.last(ctx, engine, subject(n.at.progress, part, id)); {
 	case err == nil && m.Header.Get(headerGone) == "":
 		if p, err = progressOf(m.Data); err != nil {
 			return e, p, err

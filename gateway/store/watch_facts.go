@@ -13,6 +13,11 @@ import (
 
 // Each implements Facts. On a cluster it comes behind everything that was acknowledged before.
 func (s *Store) Each(ctx context.Context, bucket string, f func(key string, value []byte, revision uint64) error) error {
+	if s.clustered() {
+		if few, err := s.few(ctx, bucket, f); few || err != nil {
+			return err
+		}
+	}
 	all := map[string]Change{}
 	through := errors.New("through")
 	err := s.follow(ctx, bucket, func(c Change) error {
@@ -35,6 +40,54 @@ func (s *Store) Each(ctx context.Context, bucket string, f func(key string, valu
 		}
 	}
 	return nil
+}
+
+// eachFew is up to how many values are read one by one: to begin to read a log costs the cluster more than that, and most buckets are empty.
+const eachFew = 32
+
+// few is Each for a bucket with few values on a cluster; false: it has more.
+func (s *Store) few(ctx context.Context, bucket string, f func(key string, value []byte, revision uint64) error) (few bool, err error) {
+	if _, err := factKey(bucket, "x"); err != nil {
+		return false, err
+	}
+	e, err := s.engine()
+	if err != nil {
+		return false, err
+	}
+	prefix := s.at.fact(bucket + ".")
+	// The leader has seen everything that was acknowledged when it has written this.
+	if _, err := s.barrier(ctx, e, prefix+barrierKey); err != nil {
+		return false, err
+	}
+	var info *jetstream.StreamInfo
+	err = s.asked(ctx, func(ctx context.Context) (err error) {
+		info, err = e.factsLog.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+		return err
+	})
+	if err != nil {
+		return false, unread(err)
+	}
+	var keys []string
+	for subject := range info.State.Subjects {
+		if key := strings.TrimPrefix(subject, prefix); !strings.HasPrefix(key, barrierKey) {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) > eachFew {
+		return false, nil
+	}
+	for _, key := range keys {
+		switch value, revision, err := s.Get(ctx, bucket, key); {
+		case errors.Is(err, ErrNotFound): // the mark of one that is gone, or it has gone meanwhile
+		case err != nil:
+			return false, err
+		default:
+			if err := f(key, value, revision); err != nil {
+				return false, err
+			}
+		}
+	}
+	return true, nil
 }
 
 // Watch implements Facts. When the engine's node that told of changes goes away, another one is asked.

@@ -1,0 +1,42 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// askAgain is after how long a question is asked again. It is far more than an answer takes.
+const askAgain = time.Second
+
+// askMost is how long it is asked at most, if ctx does not end before.
+const askMost = 10 * time.Second
+
+// asked calls f, which asks the nodes of a cluster for what they hold, until there is an answer or ctx ends: while they elect a leader nobody
+// answers, and nobody remembers what was asked.
+func (s *Store) asked(ctx context.Context, f func(context.Context) error) error {
+	if !s.clustered() {
+		return f(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, askMost)
+	defer cancel()
+	for {
+		once, cancel := context.WithTimeout(ctx, askAgain)
+		err := f(once)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil || s.ending.Err() != nil {
+			return err
+		}
+	}
+}
+
+// last is the last message of a subject of the journal.
+func (s *Store) last(ctx context.Context, e *engine, subject string) (m *jetstream.RawStreamMsg, err error) {
+	err = s.asked(ctx, func(ctx context.Context) (err error) {
+		m, err = e.journal.GetLastMsgForSubject(ctx, subject)
+		return err
+	})
+	return m, err
+}
