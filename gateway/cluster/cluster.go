@@ -88,6 +88,8 @@ type Cluster struct {
 	incarnation string
 	draining    bool
 	nodes       map[string]seen
+	missed      map[string]seen // those whose leases ended lately, as they were
+	since       time.Time       // when it was first known which nodes there are
 	table       [store.Parts]claim
 	told        [2]bool // nodes and table have been read
 	lost        []int   // not yet told to work
@@ -111,7 +113,7 @@ func New(cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("cluster: the node's name %q: %w", cfg.Node, err)
 	}
 	c := &Cluster{
-		facts: cfg.Facts, node: cfg.Node, work: cfg.Work, times: times, log: cfg.Logger, nodes: map[string]seen{}, wake: make(chan struct{}, 1),
+		facts: cfg.Facts, node: cfg.Node, work: cfg.Work, times: times, log: cfg.Logger, nodes: map[string]seen{}, missed: map[string]seen{}, wake: make(chan struct{}, 1),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.owned, c.disown = context.WithCancel(c.ctx)

@@ -60,6 +60,14 @@ func (n *node) Replace(ctx context.Context, bucket, key string, value []byte, re
 	return n.Memory.Replace(ctx, bucket, key, value, revision, life)
 }
 
+// Watch tells nothing while the node hangs.
+func (n *node) Watch(ctx context.Context, bucket string, f func(store.Change)) error {
+	return n.Memory.Watch(ctx, bucket, func(c store.Change) {
+		n.wait()
+		f(c)
+	})
+}
+
 // pause has all that the node reads and writes hang until the func is called.
 func (n *node) pause() func() {
 	n.mu.Lock()
@@ -503,4 +511,39 @@ func walk(t *testing.T, r *rand.Rand) {
 	if acts == 0 {
 		t.Error("nobody did anything")
 	}
+}
+
+// The clocks of the store's nodes are set at times, and a lease ends before its owner's clock says so. If that owner is told of nothing just then,
+// nobody else begins until it has stopped.
+func TestALeaseThatEndsTooEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, first := newWorld(t), &storetest.Memory{}
+		a, b := w.join(first.Join("a"), "a"), w.join(first.Join("b"), "b")
+		a.act(rand.New(rand.NewPCG(9, 1)))
+		b.act(rand.New(rand.NewPCG(9, 2)))
+		time.Sleep(12 * time.Second)
+		for range 5 {
+			on := a.pause()
+			if err := first.Delete(t.Context(), "nodes", "a"); err != nil {
+				t.Fatal(err)
+			}
+			for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+				for p, names := range owners([]*node{a, b}) {
+					if len(names) > 1 {
+						t.Fatalf("part %d is owned by %v", p, names)
+					}
+				}
+			}
+			if got := settled(t, []*node{a, b}); got["b"] != store.Parts {
+				t.Errorf("8 s later: %v", got)
+			}
+			on()
+			time.Sleep(5 * time.Second)
+			if got := settled(t, []*node{a, b}); got["a"] == 0 || got["b"] == 0 {
+				t.Errorf("%v", got)
+			}
+		}
+		a.leave()
+		b.leave()
+	})
 }

@@ -80,7 +80,7 @@ func (c *Cluster) seeNode(x store.Change) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if x.Gone {
-		delete(c.nodes, x.Key)
+		c.miss(x.Key)
 		return
 	}
 	s := seen{at: time.Now()}
@@ -95,9 +95,41 @@ func (c *Cluster) missNodes(there map[string]bool) {
 	defer c.mu.Unlock()
 	for name := range c.nodes {
 		if !there[name] {
-			delete(c.nodes, name)
+			c.miss(name)
 		}
 	}
+	if c.since.IsZero() {
+		c.since = time.Now()
+	}
+}
+
+// miss notes that a node's lease has ended. The caller holds the lock.
+func (c *Cluster) miss(name string) {
+	for other, s := range c.missed {
+		if time.Since(s.at) > c.times.Life {
+			delete(c.missed, other) // what is not there is dead
+		}
+	}
+	if s, ok := c.nodes[name]; ok {
+		c.missed[name] = s
+		delete(c.nodes, name)
+	}
+}
+
+// dead tells whether an owner whose lease is not there has stopped for certain. The clocks of the store decide when a lease ends, and they may be
+// set: by this node's own, which nobody sets, as much time must have passed since its last sign of life, for an owner that was never seen since this
+// node has looked. This process itself was fenced before it took another lease. The caller holds the lock.
+func (c *Cluster) dead(name, incarnation string, now time.Time) bool {
+	last := c.since
+	switch s, seen := c.missed[name]; {
+	case name == c.node || name == "":
+		return true
+	case seen && s.Incarnation != incarnation:
+		return true // it had another one since
+	case seen:
+		last = s.at
+	}
+	return now.Sub(last) >= c.times.Life
 }
 
 func (c *Cluster) seePart(x store.Change) {
@@ -155,6 +187,7 @@ func (c *Cluster) plan(now time.Time) (p plan) {
 			c.lost = append(c.lost, n)
 			p.lost = append(p.lost, n)
 		case target != me || known && alive.Incarnation == incarnation:
+		case !known && !c.dead(name, incarnation, now):
 		case !known || alive.Incarnation != incarnation:
 			x.died = name != c.node // else it was fenced, or has been started again
 			p.claim[n] = x.owner
