@@ -105,19 +105,24 @@ func (p *clusterPlay) close() {
 
 // owner is the gateway that has the link; nil if none says so.
 func (p *clusterPlay) owner() *gateway {
-	client := http.Client{Timeout: time.Second}
 	for _, g := range p.gateways {
-		r, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", g.admin))
-		if err != nil {
-			continue
-		}
-		text, _ := io.ReadAll(r.Body) // what is missing is not there
-		r.Body.Close()
-		if strings.Contains(string(text), `isthmus_xmpp_link_up{component="faults"} 1`) {
+		if g.says(`isthmus_xmpp_link_up{component="faults"} 1`) {
 			return g
 		}
 	}
 	return nil
+}
+
+// says tells whether a line of the metrics begins so.
+func (g *gateway) says(line string) bool {
+	client := http.Client{Timeout: time.Second}
+	r, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", g.admin))
+	if err != nil {
+		return false
+	}
+	text, _ := io.ReadAll(r.Body) // what is missing is not there
+	r.Body.Close()
+	return strings.Contains("\n"+string(text), "\n"+line)
 }
 
 // await waits for a state of the whole.
@@ -140,6 +145,12 @@ func (p *clusterPlay) play() (bad []string, err error) {
 	for _, g := range p.gateways {
 		if !g.ready(60 * time.Second) {
 			return nil, errors.New("a gateway does not serve within 60 s of its start")
+		}
+	}
+	// A fault is of a cluster whose nodes are all members: with fewer than two of them nobody takes over.
+	for i, g := range p.gateways {
+		if err := await(60*time.Second, fmt.Sprintf("gateway n%d has no part", i+1), func() bool { return g.says("isthmus_cluster_parts ") && !g.says("isthmus_cluster_parts 0") }); err != nil {
+			return nil, err
 		}
 	}
 	if err := await(40*time.Second, "no gateway connects to the XMPP side", func() bool { return p.xmpp.connected() && p.owner() != nil }); err != nil {

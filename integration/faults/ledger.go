@@ -16,6 +16,7 @@ type message struct {
 	acked    int // its place among the acknowledged of its pair, from 1
 	copies   []arrival
 	failed   []time.Time
+	doubts   int  // how many of those said that the outcome is not known
 	crossing bool // from XMPP to SIP: nobody acknowledges there
 }
 
@@ -77,6 +78,16 @@ func (l *ledger) deliver(text, id string) {
 	}
 	l.arrivals++
 	m.copies = append(m.copies, arrival{id, l.changed, l.arrivals})
+}
+
+// doubt notes a notice that it is not known whether a message was delivered.
+func (l *ledger) doubt(id string) {
+	l.mu.Lock()
+	if m := l.messages[id]; m != nil {
+		m.doubts++
+	}
+	l.mu.Unlock()
+	l.fail(id)
 }
 
 // fail notes a notice of failure. A sender that had no answer yet has one thereby.
@@ -153,7 +164,7 @@ func (l *ledger) check(crashes int) []string {
 		if n := len(m.failed) - 1; n > crashes {
 			say(m, "I3: %d notices too many with %d crashes", n, crashes)
 		}
-		if len(m.copies) > 0 && len(m.failed) > 0 {
+		if len(m.copies) > 0 && len(m.failed) > m.doubts {
 			say(m, "I3: delivered, and its sender was told that it was not")
 		}
 		if len(m.copies) > 0 && m.code >= 300 && !slices.Contains(unknown, m.code) {

@@ -22,6 +22,8 @@ func TestLedger(t *testing.T) {
 		{"twice with a crash", 1, func(l *ledger) { l.answer("a", 202); l.deliver("a", "x"); l.deliver("a", "x") }, ""},
 		{"a copy with another id", 1, func(l *ledger) { l.answer("a", 202); l.deliver("a", "x"); l.deliver("a", "y") }, "I2"},
 		{"delivered and told", 1, func(l *ledger) { l.answer("a", 202); l.deliver("a", "x"); l.fail("a") }, "I3"},
+		{"delivered, and told that it is not known", 0, func(l *ledger) { l.answer("a", 202); l.deliver("a", "x"); l.doubt("a") }, ""},
+		{"delivered and told, once as not known", 1, func(l *ledger) { l.answer("a", 202); l.deliver("a", "x"); l.doubt("a"); l.fail("a") }, "I3"},
 		{"delivered and refused", 1, func(l *ledger) { l.answer("a", 503); l.deliver("a", "x") }, "I3"},
 		{"delivered, and its outcome not known", 1, func(l *ledger) { l.answer("a", 504); l.deliver("a", "x") }, ""},
 		{"told twice", 0, func(l *ledger) { l.answer("a", 202); l.fail("a"); l.fail("a") }, "I3"},

@@ -112,6 +112,10 @@ type stanza struct {
 	Type    string `xml:"type,attr"`
 	ID      string `xml:"id,attr"`
 	Body    string `xml:"body"`
+	Error   struct {
+		// Doubt is the condition of an outcome that is not known.
+		Doubt *struct{} `xml:"urn:ietf:params:xml:ns:xmpp-stanzas undefined-condition"`
+	} `xml:"error"`
 }
 
 func (x *xmppSide) serve(c net.Conn) {
@@ -155,6 +159,8 @@ func (x *xmppSide) serve(c net.Conn) {
 		switch {
 		case s.XMLName.Local == "iq" && (s.Type == "get" || s.Type == "set"):
 			answer = fmt.Sprintf("<iq type='result' id='%s' from='%s' to='%s'/>", escape(s.ID), escape(s.To), escape(s.From))
+		case s.XMLName.Local == "message" && s.Type == "error" && s.Error.Doubt != nil:
+			l.doubt(s.ID)
 		case s.XMLName.Local == "message" && s.Type == "error":
 			l.fail(s.ID)
 		case s.XMLName.Local == "message" && s.Body == "": // a receipt or the like
