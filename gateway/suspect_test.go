@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/adaptertest"
 	"github.com/isthmus-gateway/isthmus/gateway"
 	"github.com/isthmus-gateway/isthmus/gateway/store"
 	"github.com/isthmus-gateway/isthmus/gateway/store/storetest"
@@ -20,8 +21,7 @@ import (
 // dying is a gateway whose process dies when it comes to a message: from then on nothing is written, and nothing is heard of it.
 func dying(t *testing.T, disk *storetest.Memory, poison string) (s *strait, died *atomic.Bool) {
 	died = new(atomic.Bool)
-	s = durable(t, disk, nil)
-	s.xmpp.OnMessage = func(ctx context.Context, op *adapters.MessageOp) adapters.Status {
+	return on(t, disk, func(ctx context.Context, op *adapters.MessageOp) adapters.Status {
 		if died.Load() || string(op.Content.Octets) == poison {
 			died.Store(true)
 			disk.FailWith(func(string) error { return errors.New("the process is dead") })
@@ -29,8 +29,12 @@ func dying(t *testing.T, disk *storetest.Memory, poison string) (s *strait, died
 			return unreachable
 		}
 		return adapters.Accepted()
-	}
-	return s, died
+	}), died
+}
+
+// on starts a gateway whose far side does so from the beginning: what is due in the journal is tried at the start.
+func on(t *testing.T, disk *storetest.Memory, far func(context.Context, *adapters.MessageOp) adapters.Status) *strait {
+	return durable(t, disk, func(c *gateway.Config) { c.Adapters[1].(*adaptertest.Fake).OnMessage = far })
 }
 
 // bury ends what is left of a gateway whose process died: of what it still says nobody hears.
@@ -118,8 +122,7 @@ func TestAKillDuringAnAttemptCondemnsNothing(t *testing.T) {
 			bury(s, disk)
 		}
 		// An attempt that ends takes the suspicion away, whatever its end is.
-		s = durable(t, disk, nil)
-		s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return unreachable }
+		s = on(t, disk, func(context.Context, *adapters.MessageOp) adapters.Status { return unreachable })
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		s.shutdown()
