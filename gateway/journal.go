@@ -31,8 +31,8 @@ type journal struct {
 	// pending are the outcomes that entries tell, by key.
 	pending map[string]struct{}
 	stock   stock
-	// alone is held for reading during an attempt, and for writing during one of an entry that may be what the process died of.
-	alone sync.RWMutex
+	// alone has an attempt of an entry that may be what the process died of made while there is no other one.
+	alone *turns
 	// held tells that nothing is tried: a crash loop has been seen (T-FI-28).
 	held    bool
 	stopped bool
@@ -43,7 +43,7 @@ type journal struct {
 
 func newJournal(g *Gateway) *journal {
 	return &journal{
-		gateway:  g,
+		gateway: g, alone: newTurns(),
 		backlogs: map[laneKey]*backlog{}, places: map[place]*destination{}, dead: map[store.ID]*entry{},
 		pending: map[string]struct{}{}, stock: newStock(),
 	}

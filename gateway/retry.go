@@ -90,12 +90,8 @@ func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 	e.progress.Trying = store.TryingAmong
 	if e.suspect {
 		e.progress.Trying = store.TryingAlone
-		j.alone.Lock()
-		defer j.alone.Unlock()
-	} else {
-		j.alone.RLock()
-		defer j.alone.RUnlock()
 	}
+	defer j.alone.enter(e.suspect)()
 	defer func() {
 		if !g.recovered(string(e.id), "a stored entry", recover()) {
 			return
