@@ -28,6 +28,7 @@ const (
 	recordHeaders = 1 << 31 // flag of the length
 	recordLongest = 32 << 20
 	damagedFolder = "damaged"
+	begunPrefix   = "intact-" // of a file that is written anew
 	filesOfEngine = "jetstream/$G/streams/*/msgs/*.blk"
 	filesOfLogs   = "jetstream/$SYS/_js_/*/msgs/*.blk" // what the nodes of a cluster have agreed on
 )
@@ -93,6 +94,18 @@ func inspect(c *Config, directory, files string, copied bool) (damaged bool, _ e
 	if err != nil {
 		return false, err
 	}
+	// What a crash or a disk that refuses writes left of our own.
+	for _, left := range [...]string{filepath.Join(filepath.Dir(files), begunPrefix+"*"), files + ".intact"} {
+		begun, err := filepath.Glob(filepath.Join(directory, filepath.FromSlash(left)))
+		if err != nil {
+			return false, err
+		}
+		for _, file := range begun {
+			if err := os.Remove(file); err != nil {
+				return false, fmt.Errorf("store: %w", err)
+			}
+		}
+	}
 	for _, file := range all {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -133,7 +146,10 @@ func leave(file string, good []byte) error {
 	if err := os.Remove(filepath.Join(filepath.Dir(file), "index.db")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	f, err := os.OpenFile(file+".intact", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	// Not a name that begins or ends like the file's own: the engine takes that for the file, a second time, and finds nothing in it after the next
+	// write.
+	begun := filepath.Join(filepath.Dir(file), begunPrefix+filepath.Base(file)+".new")
+	f, err := os.OpenFile(begun, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -141,7 +157,7 @@ func leave(file string, good []byte) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(file+".intact", file); err != nil {
+	if err := os.Rename(begun, file); err != nil {
 		return err
 	}
 	folder, err := os.Open(filepath.Dir(file))

@@ -98,3 +98,48 @@ func TestT_FI_03_DamagedFiles(t *testing.T) {
 		s.Close()
 	}
 }
+
+// T-FI-04: a file that was being written anew when the machine ended, or that the disk refused, is nothing to the engine, which takes each
+// file whose name begins like one of its own for that one.
+func TestT_FI_04_AFileThatWasBegunAnew(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, nil)
+	for i := range 20 {
+		if err := s.Append(t.Context(), entry(s, fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	killed := image(t, dir)
+	file := filepath.Join(killed, "jetstream/$G/streams/JOURNAL/msgs/1.blk")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{file + ".intact", filepath.Join(filepath.Dir(file), "intact-1.blk.new")} {
+		if err := os.WriteFile(name, b[:len(b)/2], 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := open(t, killed, nil)
+	var all []store.ID
+	err = again.Replay(t.Context(), nil, func(e store.Entry, _ store.Progress) error {
+		all = append(all, e.ID)
+		return nil
+	}, func(_ store.ID, err error) { t.Error(err) })
+	if err != nil || len(all) != 20 {
+		t.Fatalf("%d entries, %v", len(all), err)
+	}
+	for _, id := range all {
+		if err := again.Mark(t.Context(), id, store.Progress{Attempts: 1}); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, id := range all {
+		if _, p, err := again.Read(t.Context(), id); err != nil || p.Attempts != 1 {
+			t.Errorf("%s: %+v, %v", id, p, err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*intact*")); err != nil || len(left) != 0 {
+		t.Errorf("%q, %v", left, err)
+	}
+}
