@@ -275,26 +275,30 @@ func TestT_FI_23_APanicWhileAnswering(t *testing.T) {
 
 // T-ID-06: the end of a blocked party's watch is told, and nothing that came with it.
 func TestT_ID_06_TheLastWordOfTheBlocked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newStrait(t, nil)
-		defer s.shutdown()
-		s.watch(s.sip, romeoWatchesJuliet(adapters.WatchOpen, "1", time.Hour))
-		s.xmpp.Handler().Notify(t.Context(), subscribed())
-		synctest.Wait()
-		told := len(s.sip.Notifies())
-		s.renew(gateway.Settings{Routes: straitRoutes(t), Policy: ruled(t, policy.Config{Blocked: parties(t, "im:juliet@example.com")})})
-		last := presence("balcony", pidf.BasicOpen)
-		last.State, last.End, last.Change = adapters.WatchTerminated, adapters.EndRejected, adapters.AuthorizationRefused
-		s.xmpp.Handler().Notify(t.Context(), last)
-		synctest.Wait()
-		got := s.sip.Notifies()
-		if len(got) == told || got[len(got)-1].State != adapters.WatchTerminated {
-			t.Fatalf("the end is not told: %s", notices(got[told:]))
-		}
-		for _, n := range got[told:] {
-			if n.Presence != nil && len(n.Presence.Tuples) > 0 {
-				t.Errorf("told: %s", notices(got[told:]))
-			}
-		}
-	})
+	for _, end := range []adapters.EndReason{adapters.EndRejected, adapters.EndInvariant} {
+		t.Run(end.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStrait(t, nil)
+				defer s.shutdown()
+				s.watch(s.sip, romeoWatchesJuliet(adapters.WatchOpen, "1", time.Hour))
+				s.xmpp.Handler().Notify(t.Context(), subscribed())
+				synctest.Wait()
+				told := len(s.sip.Notifies())
+				s.renew(gateway.Settings{Routes: straitRoutes(t), Policy: ruled(t, policy.Config{Blocked: parties(t, "im:juliet@example.com")})})
+				last := presence("balcony", pidf.BasicOpen)
+				last.State, last.End = adapters.WatchTerminated, end
+				s.xmpp.Handler().Notify(t.Context(), last)
+				synctest.Wait()
+				got := s.sip.Notifies()[told:]
+				if end == adapters.EndRejected && (len(got) == 0 || got[len(got)-1].State != adapters.WatchTerminated) {
+					t.Fatalf("the end is not told: %s", notices(got))
+				}
+				for _, n := range got {
+					if n.Presence != nil && len(n.Presence.Tuples) > 0 {
+						t.Errorf("told: %s", notices(got))
+					}
+				}
+			})
+		})
+	}
 }
