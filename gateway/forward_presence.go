@@ -87,6 +87,10 @@ func (t *watchForward) run(ctx context.Context) {
 	}
 }
 
+// ownerWait is how long an owner is waited for before it is looked whether there is another by now: one that hangs, or is cut off, must not
+// hold up what comes behind.
+const ownerWait = 3 * time.Second
+
 // askAgain is ask for the owner of a pair, also where it may have been done already. mine is called where this node has become the owner.
 func (n *node) askAgain(ctx context.Context, p pair, write func() ([]byte, error), mine func()) (*reply, forwarded) {
 	part, _ := pairHash(p)
@@ -95,12 +99,14 @@ func (n *node) askAgain(ctx context.Context, p pair, write func() ([]byte, error
 		return ok
 	}
 	for {
-		a, how := n.ask(ctx, part, enter, write)
+		once, cancel := context.WithTimeout(ctx, ownerWait)
+		a, how := n.ask(once, part, enter, write)
+		cancel()
 		if how == forwardMine {
 			mine()
 			n.parts.Exit(part)
 		}
-		if how != forwardUnknown || ctx.Err() != nil {
+		if how != forwardUnknown && how != forwardNobody || ctx.Err() != nil {
 			n.gateway.metrics.forwards.WithLabelValues(forwardNames[how]).Inc()
 			return a, how
 		}

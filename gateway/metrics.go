@@ -75,7 +75,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 	}, []string{"rule", "cause"})
 	m.forwards = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "isthmus_forwards_total",
-		Help: "Messages and notices handed to the gateway of the cluster whose part they are, by how that ended.",
+		Help: "Messages, notices and operations of presence handed to the gateway of the cluster whose part they are, by how that ended.",
 	}, []string{"outcome"})
 	m.watchesRefused = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "isthmus_watches_refused_total",
