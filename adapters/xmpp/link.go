@@ -172,6 +172,9 @@ func (l *link) hold(ctx context.Context) bool {
 			l.a.m.attempts.WithLabelValues(l.end().Name, "ok").Inc()
 			l.enter(LinkUp, nil)
 			l.log.Info().Msg("xmpp: component link is up")
+			if l.lease != nil {
+				l.returned()
+			}
 			l.firstOnce.Do(func() { close(l.first) })
 			began := time.Now()
 			err = l.serve(ctx, conn)

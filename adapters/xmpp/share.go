@@ -53,6 +53,21 @@ func (a *Adapter) Places() (all []string) {
 	return all
 }
 
+// returned tells the core that a shared link is up: what its server said while no gateway, or another one, had it may have been heard by nobody.
+func (l *link) returned() {
+	core, ok := l.a.h.(adapters.Outages)
+	if !ok {
+		return
+	}
+	e := l.end()
+	for theirs := range e.serves {
+		core.Back(adapters.Way{Ours: e.domain, Theirs: theirs})
+		for _, ours := range e.hosts {
+			core.Back(adapters.Way{Ours: ours, Theirs: theirs})
+		}
+	}
+}
+
 func (a *Adapter) linkAt(place string) *link {
 	for _, l := range a.links() {
 		if l.lease != nil && linkPlace(l.end().Name) == place {
