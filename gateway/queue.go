@@ -152,12 +152,16 @@ func (n *node) askQueue(ctx context.Context, name string, q carriedQueue) (*repl
 
 // elsewhere asks the other nodes until one of them has the entry.
 func (n *node) elsewhere(ctx context.Context, q carriedQueue) error {
+	fault := ErrNotStored
 	for _, name := range n.others() {
-		if a, err := n.askQueue(ctx, name, q); err != nil || a.Found {
-			return err
+		switch a, err := n.askQueue(ctx, name, q); {
+		case err != nil:
+			fault = err // one of the rest may have it
+		case a.Found:
+			return nil
 		}
 	}
-	return ErrNotStored
+	return fault
 }
 
 // everywhere asks all other nodes.
@@ -170,8 +174,14 @@ func (n *node) everywhere(ctx context.Context, q carriedQueue) error {
 	return errors.Join(faults...)
 }
 
-// maxPage bounds how many entries one answer lists: some hundred octets each.
-const maxPage = 1000
+// maxPage bounds how many entries one answer lists, some hundred octets each, and pageOctets how much: addresses may be long, and what is larger
+// than a call may be does not arrive at all.
+const (
+	maxPage    = 1000
+	pageOctets = 1 << 20
+)
+
+var errPageFull = errors.New("gateway: the page is full")
 
 // serveQueue answers another node's operator.
 func (n *node) serveQueue(ctx context.Context, q *carriedQueue) (a reply) {
@@ -189,10 +199,19 @@ func (n *node) serveQueue(ctx context.Context, q *carriedQueue) (a reply) {
 		own.views = own.views[i:]
 		a.More = len(own.views) > maxPage
 		own.views = own.views[:min(len(own.views), maxPage)]
+		size := 0
 		err = own.each(ctx, func(s Stored) error {
+			if size > pageOctets {
+				return errPageFull
+			}
+			octets, err := json.Marshal(&s)
+			size += len(octets)
 			a.Stored = append(a.Stored, s)
-			return nil
+			return err
 		})
+		if errors.Is(err, errPageFull) {
+			a.More, err = true, nil
+		}
 		if a.More && len(a.Stored) == 0 {
 			a.More = false // all of them came to their end meanwhile; the rest is asked for the next time
 		}

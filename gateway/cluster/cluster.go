@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,7 +53,8 @@ type Times struct {
 	// Fence is how long after the begin of its last good renewal a node owns its parts: default 5 s. It is less than Life, by more than clocks
 	// differ in that time.
 	Fence time.Duration
-	// Hand is how long a node finishes what is under way before it hands a part on: default 30 s, the longest that an operation takes.
+	// Hand is how long a node finishes what is under way before it hands a part on: default 30 s, the longest that an operation takes as a rule. A part
+	// for which something is under way then is kept, and handed on another time.
 	Hand time.Duration
 }
 
@@ -279,6 +281,7 @@ func (c *Cluster) hand(owned context.Context, to map[string][]int) {
 	if owned.Err() != nil {
 		return // lost meanwhile: run says so
 	}
+	all = c.keepBusy(to)
 	c.work.Lost(all)
 	for owner, parts := range to {
 		c.each(parts, func(n int) {
@@ -294,13 +297,39 @@ func (c *Cluster) hand(owned context.Context, to map[string][]int) {
 			}
 			c.mu.Unlock()
 		})
-		c.log.Info().Ints("parts", parts).Str("to", owner).Msg("cluster: parts are handed on")
+		if len(parts) > 0 {
+			c.log.Info().Ints("parts", parts).Str("to", owner).Msg("cluster: parts are handed on")
+		}
 	}
 	c.mu.Lock()
 	for _, n := range all {
 		c.parts[n].state.CompareAndSwap(leaving, idle)
 	}
 	c.mu.Unlock()
+}
+
+// keepBusy keeps the parts for which something is still under way: whoever got them now would do the same once more. They are handed on another time.
+func (c *Cluster) keepBusy(to map[string][]int) (rest []int) {
+	var kept []int
+	busy := func(n int) bool {
+		p := &c.parts[n]
+		if p.busy.Load() == 0 {
+			return false
+		}
+		if p.state.CompareAndSwap(leaving, held) {
+			kept = append(kept, n)
+		}
+		return true
+	}
+	for owner, parts := range to {
+		parts = slices.DeleteFunc(parts, busy)
+		to[owner], rest = parts, append(rest, parts...)
+	}
+	if len(kept) > 0 {
+		c.log.Warn().Ints("parts", kept).Msg("cluster: parts are not handed on yet: something has been under way for them for too long")
+		c.work.Begun(kept)
+	}
+	return rest
 }
 
 // Leave hands all parts on, ends the lease and the membership. When ctx ends before all is handed on the rest is left as it is: the others

@@ -547,3 +547,37 @@ func TestALeaseThatEndsTooEarly(t *testing.T) {
 		b.leave()
 	})
 }
+
+// What is under way for a part for longer than that is waited for does not happen once more at another node.
+func TestABusyPartIsNotHandedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, first := newWorld(t), &storetest.Memory{}
+		a := w.join(first.Join("a"), "a")
+		a.stop = func() {}
+		time.Sleep(3 * time.Second)
+		for p := range store.Parts {
+			if _, ok := a.cluster.Enter(p); !ok {
+				t.Fatalf("a does not own part %d", p)
+			}
+		}
+		b := w.join(first.Join("b"), "b")
+		b.stop = func() {}
+		for range 80 {
+			time.Sleep(time.Second)
+			for p, names := range owners([]*node{b}) {
+				if len(names) > 0 {
+					t.Fatalf("b has part %d, for which a is at work", p)
+				}
+			}
+		}
+		for p := range store.Parts {
+			a.cluster.Exit(p)
+		}
+		time.Sleep(5 * time.Second)
+		if got := settled(t, []*node{a, b}); got["a"] == 0 || got["b"] == 0 {
+			t.Errorf("%v", got)
+		}
+		a.leave()
+		b.leave()
+	})
+}

@@ -111,6 +111,9 @@ func (c *Cluster) miss(name string) {
 		}
 	}
 	if s, ok := c.nodes[name]; ok {
+		if time.Since(s.at) < c.times.Life-c.times.Renew {
+			s.at = time.Now() // it ended too early: it may have been renewed just before, of which a watch need not tell
+		}
 		c.missed[name] = s
 		delete(c.nodes, name)
 	}
