@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -108,5 +109,43 @@ func TestT_FI_22_ListenersChange(t *testing.T) {
 	if conn, err := net.Dial("tcp", old.String()); err == nil {
 		conn.Close()
 		t.Error("the listener that has gone takes connections")
+	}
+}
+
+// T-FI-22: a UDP listener that was taken out by mistake is back with the next reload, though its socket still answers for what came before; a change
+// that is discarded leaves it as it was.
+func TestT_FI_22_AListenerComesBack(t *testing.T) {
+	free, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.LocalAddr().String()
+	free.Close()
+	a, c := start(t, nil)
+	prepare := func(with bool) adapters.Change {
+		t.Helper()
+		change, err := a.Prepare(t.Context(), reloaded(func(c *Config) {
+			if with {
+				c.Listeners = append([]transaction.Listener{{Transport: resolver.UDP, Address: address}}, c.Listeners...)
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return change
+	}
+	prepare(true).Commit()
+	g := udpAgent(t, a)
+	for i, step := range []func(){
+		func() {}, prepare(false).Discard, func() { prepare(false).Commit() }, func() { prepare(true).Discard() }, func() { prepare(true).Commit() }, func() { prepare(true).Commit() },
+	} {
+		step()
+		if m := g.ask(tagged(hello, itoa(int64(i)))); m.StatusCode() != 202 {
+			t.Errorf("step %d: %d %s", i, m.StatusCode(), m.ReasonPhrase())
+		}
+		c.taken(t)
+	}
+	if b := a.Addrs(); b[0].Address.String() != address {
+		t.Errorf("%v", b)
 	}
 }

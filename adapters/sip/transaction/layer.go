@@ -36,19 +36,22 @@ type Source struct {
 
 // Layer owns the sockets and the transactions. All its methods may be called from any goroutine.
 type Layer struct {
-	cfg     Config // its Listeners, Limits and Bounds are those of the start; see tuning and open
-	tuning  atomic.Pointer[tuning]
-	open    atomic.Pointer[sockets]
-	log     zerolog.Logger
-	metrics *metrics
-	wheel   *wheel
-	servers serverTable
-	merged  mergeTable
-	clients clientTable
-	pool    pool
-	answers answerTable
-	told    overloadTable
-	pace    overloadServer
+	cfg    Config // its Listeners, Limits and Bounds are those of the start; see tuning and open
+	tuning atomic.Pointer[tuning]
+	open   atomic.Pointer[sockets]
+	// retired are those that a reload took out and that may still be open.
+	retiring sync.Mutex
+	retired  []*udpSocket
+	log      zerolog.Logger
+	metrics  *metrics
+	wheel    *wheel
+	servers  serverTable
+	merged   mergeTable
+	clients  clientTable
+	pool     pool
+	answers  answerTable
+	told     overloadTable
+	pace     overloadServer
 	// handshakes and reopened bound what is under way at once: TLS handshakes of connections to us, and connections that are opened for
 	// a response whose own is gone.
 	handshakes, reopened chan struct{}

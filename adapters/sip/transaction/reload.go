@@ -3,6 +3,7 @@ package transaction
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/resolver"
@@ -22,6 +23,7 @@ type socket interface {
 	at() BoundListener
 	serve()  // begins to read
 	retire() // when the configuration has it no more: what is under way on it goes on
+	discard()
 	close()
 }
 
@@ -64,6 +66,9 @@ func (l *Layer) listen(ctx context.Context, have *sockets, bind []boundListener)
 	open := &sockets{}
 	for _, b := range bind {
 		one := have.find(b)
+		if one == nil {
+			one = l.resumed(b)
+		}
 		var err error
 		if one == nil {
 			if b.Transport == resolver.UDP {
@@ -73,13 +78,41 @@ func (l *Layer) listen(ctx context.Context, have *sockets, bind []boundListener)
 			}
 		}
 		if err != nil {
-			open.without(have, socket.close)
+			open.without(have, socket.discard)
 			return nil, fmt.Errorf("%w: listen on %s/%s: %w", ErrTransport, b.Transport, b.Address, err)
 		}
 		open.add(b, one)
 	}
 	return open, nil
 }
+
+// resumed is the UDP socket of a listener that was retired and is still there, nil if there is none: its address is in use until it is closed.
+func (l *Layer) resumed(b boundListener) socket {
+	l.retiring.Lock()
+	defer l.retiring.Unlock()
+	for _, s := range l.retired {
+		if s.at() == b.BoundListener && s.resume() {
+			return s
+		}
+	}
+	return nil
+}
+
+// retire retires the sockets of old that open has not.
+func (l *Layer) retire(old, open *sockets) {
+	l.retiring.Lock()
+	defer l.retiring.Unlock()
+	l.retired = slices.DeleteFunc(l.retired, func(s *udpSocket) bool { return s.closed.Load() || open.has(s) })
+	old.without(open, func(one socket) {
+		one.retire()
+		if s, ok := one.(*udpSocket); ok {
+			l.retired = append(l.retired, s)
+		}
+	})
+}
+
+// has tells whether a socket is one of s.
+func (s *sockets) has(one socket) bool { return slices.Contains(s.list, one) }
 
 // without calls f for each socket that other has not.
 func (s *sockets) without(other *sockets, f func(socket)) {
@@ -123,7 +156,7 @@ func (l *Layer) Prepare(ctx context.Context, cfg Config) (commit, discard func()
 		}
 		l.open.Store(open)
 		open.without(old, socket.serve)
-		old.without(open, socket.retire)
+		l.retire(old, open)
 	}
-	return commit, func() { open.without(old, socket.close) }, nil
+	return commit, func() { open.without(old, socket.discard) }, nil
 }

@@ -48,6 +48,9 @@ func (s *streamListener) allowed() []string {
 
 func (s *streamListener) serve() { s.layer.tasks.Go(s.accept) }
 
+// discard gives up a listener that was opened for a change that does not come.
+func (s *streamListener) discard() { s.close() }
+
 // retire takes no more connections; those that are there stay until they end.
 func (s *streamListener) retire() { s.close() }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -34,6 +35,10 @@ type udpSocket struct {
 	closed   atomic.Bool
 	errors   chan struct{} // a token when errors may wait to be read
 	gone     chan struct{} // closed when it is
+
+	serving  atomic.Bool
+	mu       sync.Mutex
+	retiring chan struct{} // closed when it is wanted again; nil while it is not retired
 }
 
 // batchReader is what ipv4.PacketConn and ipv6.PacketConn have in common.
@@ -88,21 +93,55 @@ func (l *Layer) socketFor(to netip.Addr) packetSender {
 func (s *udpSocket) at() BoundListener { return BoundListener{resolver.UDP, s.local} }
 
 func (s *udpSocket) serve() {
+	if s.serving.Swap(true) {
+		return // it was retired, and is wanted again
+	}
 	s.layer.tasks.Go(s.read)
 	s.layer.tasks.Go(s.watchErrors)
 }
 
 // retire closes the socket when every transaction that it carries has ended; until then it is read, because what answers them comes there.
 func (s *udpSocket) retire() {
+	wanted := make(chan struct{})
+	s.mu.Lock()
+	s.retiring = wanted
+	s.mu.Unlock()
 	s.layer.tasks.Go(func() {
 		t := time.NewTimer(s.layer.transactionLife())
 		defer t.Stop()
 		select {
 		case <-t.C:
 		case <-s.layer.life.Done():
+		case <-wanted:
+			return
 		}
-		s.close()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.retiring == wanted {
+			s.close()
+		}
 	})
+}
+
+// resume takes back what retire did. False if the socket is closed, or is not retired.
+func (s *udpSocket) resume() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.retiring == nil || s.closed.Load() {
+		return false
+	}
+	close(s.retiring)
+	s.retiring = nil
+	return true
+}
+
+// discard gives up a socket that was opened, or resumed, for a change that does not come.
+func (s *udpSocket) discard() {
+	if s.serving.Load() {
+		s.retire()
+		return
+	}
+	s.close()
 }
 
 func (s *udpSocket) sentBy() string { return s.via }
