@@ -15,14 +15,20 @@ type outages struct {
 	watches *watches
 
 	mu      sync.Mutex
-	news    map[adapters.Way]bool // true: back
+	news    map[adapters.Way]fate
 	busy    bool
 	stopped chan struct{}
 	once    sync.Once
 }
 
+// fate is what became of a way since it was looked at last.
+type fate struct{ lost, back bool }
+
+// outagesEvery is how often all watches are looked through at most.
+const outagesEvery = time.Second
+
 func newOutages(w *watches) *outages {
-	return &outages{watches: w, news: make(map[adapters.Way]bool), stopped: make(chan struct{})}
+	return &outages{watches: w, news: make(map[adapters.Way]fate), stopped: make(chan struct{})}
 }
 
 // Lost implements adapters.Outages.
@@ -45,7 +51,8 @@ var _ adapters.Outages = (*handler)(nil)
 func (o *outages) hear(way adapters.Way, back bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.news[way] = back
+	// Back after it was lost is both; lost again is lost alone.
+	o.news[way] = fate{lost: !back || o.news[way].lost, back: back}
 	if o.busy {
 		return
 	}
@@ -59,20 +66,28 @@ func (o *outages) work() {
 	every := time.NewTicker(paceEvery)
 	defer every.Stop()
 	var waiting []broken
+	var looked time.Time
 	for {
 		o.mu.Lock()
-		news := o.news
-		if len(news) == 0 && len(waiting) == 0 {
+		var news map[adapters.Way]fate
+		if len(o.news) > 0 && time.Since(looked) >= outagesEvery {
+			news, o.news = o.news, make(map[adapters.Way]fate)
+			looked = time.Now()
+		} else if len(o.news) == 0 && len(waiting) == 0 {
 			o.busy = false
 			o.mu.Unlock()
 			return
 		}
-		o.news = make(map[adapters.Way]bool)
 		o.mu.Unlock()
 		if len(news) > 0 {
 			lost, back := o.watches.between(news)
+			tried := map[adapters.Way]bool{}
 			for _, b := range lost {
 				o.watches.step(b.pair, stepInput{event: watch.Event{Severed: true}})
+				if way := b.way(); !tried[way] && !news[way].back {
+					tried[way] = true
+					o.watches.step(b.pair, stepInput{event: watch.Event{Tried: true}})
+				}
 			}
 			waiting = slices.DeleteFunc(waiting, func(b broken) bool {
 				_, again := news[b.way()]
@@ -91,9 +106,7 @@ func (o *outages) work() {
 			}
 			o.watches.step(b.pair, stepInput{event: event})
 		}
-		if waiting = waiting[n:]; len(waiting) == 0 {
-			continue
-		}
+		waiting = waiting[n:]
 		select {
 		case <-every.C:
 		case <-o.stopped:
@@ -118,16 +131,20 @@ func (b broken) way() adapters.Way {
 }
 
 // between finds the pairs of these ways. A watcher whose way is lost needs nothing: what she is told in vain is said again.
-func (w *watches) between(news map[adapters.Way]bool) (lost, back []broken) {
+func (w *watches) between(news map[adapters.Way]fate) (lost, back []broken) {
 	for i := range w.shards {
 		s := &w.shards[i]
 		s.mu.Lock()
-		for p := range s.states {
+		for p, x := range s.states {
+			if x.state.Resting() {
+				continue
+			}
 			for _, b := range [...]broken{{pair: p}, {pair: p, watcher: true}} {
-				switch is, ok := news[b.way()]; {
-				case is:
+				f := news[b.way()]
+				if f.back {
 					back = append(back, b)
-				case ok && !b.watcher:
+				}
+				if f.lost && !b.watcher && x.state.Upstream() == watch.Open {
 					lost = append(lost, b)
 				}
 			}

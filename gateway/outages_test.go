@@ -32,8 +32,14 @@ func TestT_PR_11_LossOfALink(t *testing.T) {
 		synctest.Wait()
 		told := len(s.sip.Notifies())
 
+		asked := len(s.xmpp.Watches())
 		link.Lost(toXMPP)
-		time.Sleep(29 * time.Second)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := verbs(s.xmpp.Watches()[asked:]); got != "open" {
+			t.Errorf("the XMPP side was asked %q, want one try", got)
+		}
+		time.Sleep(27 * time.Second)
 		synctest.Wait()
 		if n := len(s.sip.Notifies()); n != told {
 			t.Errorf("told %d times before anything is sure", n-told)
@@ -44,7 +50,7 @@ func TestT_PR_11_LossOfALink(t *testing.T) {
 		if len(ops) != 1 || ops[0].State != adapters.WatchActive || ops[0].Presence == nil || len(ops[0].Presence.Tuples) != 0 {
 			t.Fatalf("told %q, want one document without a tuple", notices(ops))
 		}
-		asked := len(s.xmpp.Watches())
+		asked = len(s.xmpp.Watches())
 		link.Back(toXMPP)
 		time.Sleep(time.Second)
 		synctest.Wait()

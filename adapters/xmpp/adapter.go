@@ -39,9 +39,10 @@ type Adapter struct {
 
 	attending attending
 
-	h      adapters.Handler
-	base   context.Context // of every inbound operation; ends when the adapter stops
-	cancel context.CancelFunc
+	h       adapters.Handler
+	outages adapters.Outages // the same, if it wants to know
+	base    context.Context  // of every inbound operation; ends when the adapter stops
+	cancel  context.CancelFunc
 
 	started  sync.Once
 	stopping sync.Once
@@ -94,6 +95,7 @@ func (a *Adapter) Start(ctx context.Context, h adapters.Handler) error {
 	a.started.Do(func() {
 		first = true
 		a.h = h
+		a.outages, _ = h.(adapters.Outages)
 		a.mu.Lock()
 		a.starting = true
 		a.mu.Unlock()

@@ -163,7 +163,7 @@ func (l *link) run(ctx context.Context) {
 
 // hold does what run says until ctx ends; false if the link is stopped for good.
 func (l *link) hold(ctx context.Context) bool {
-	attempt := 0
+	attempt, missed := 0, false
 	for {
 		l.enter(LinkConnecting, nil)
 		conn, err := l.connect(ctx)
@@ -176,6 +176,9 @@ func (l *link) hold(ctx context.Context) bool {
 				l.returned()
 			}
 			l.firstOnce.Do(func() { close(l.first) })
+			if missed {
+				l.a.tell(l.end().ways(), true)
+			}
 			began := time.Now()
 			err = l.serve(ctx, conn)
 			l.undelivered(l.box.lost())
@@ -197,6 +200,10 @@ func (l *link) hold(ctx context.Context) bool {
 			return false
 		}
 		l.enter(LinkDown, err)
+		missed = true
+		if opened {
+			l.a.tell(l.end().ways(), false)
+		}
 		wait := l.a.back().delay(attempt, rand.Float64())
 		if se != nil && se.Condition == stream.Conflict {
 			// Another component has our host: trying often would only take turns with it (THREATS.md T-FI-26).

@@ -60,7 +60,7 @@ func TestBrokenAtTheEnd(t *testing.T) {
 	_, taken, n := p.box.takeCounted(nil, 1000, time.Now())
 	g.leaving(nil, []batch{{p, taken, n}}, time.Now())
 	s.v.finished = true
-	g.leave(s, s.pairs, io.ErrUnexpectedEOF)
+	g.leave(s, s.pairs, s.inbound, io.ErrUnexpectedEOF)
 	select {
 	case st := <-it.done:
 		if st.Outcome != adapters.Failure || st.Reason != adapters.ReasonOutcomeUnknown {

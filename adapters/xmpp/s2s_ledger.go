@@ -2,6 +2,7 @@ package xmpp
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +36,7 @@ type ledger struct {
 	moved    time.Time // when the last stanza was acknowledged, or the first one sent
 	over     time.Time // between two streams: when it can no longer be resumed
 	pairs    []*pair   // between two streams: whose stanzas are on their way
+	heard    []*pair   // between two streams: whose stanzas came
 	ended    bool
 }
 
@@ -191,8 +193,8 @@ func (g *ledger) silent(now time.Time) bool {
 }
 
 // leave is called when the stream ended. It returns false if the stream cannot be resumed, and what is on its way is lost.
-func (g *ledger) leave(s *session, pairs map[*pair]*load, why error) bool {
-	resumed, kept := g.release(s, pairs, why)
+func (g *ledger) leave(s *session, pairs map[*pair]*load, inbound map[pairKey]*pair, why error) bool {
+	resumed, kept := g.release(s, pairs, inbound, why)
 	switch {
 	case kept:
 		g.v.resumableNow(g)
@@ -203,7 +205,7 @@ func (g *ledger) leave(s *session, pairs map[*pair]*load, why error) bool {
 }
 
 // release decides what becomes of the ledger: resumed, if we resume the stream ourselves; kept, if the peer may.
-func (g *ledger) release(s *session, pairs map[*pair]*load, why error) (resumed, kept bool) {
+func (g *ledger) release(s *session, pairs map[*pair]*load, inbound map[pairKey]*pair, why error) (resumed, kept bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.on != s || g.ended {
@@ -220,14 +222,17 @@ func (g *ledger) release(s *session, pairs map[*pair]*load, why error) (resumed,
 	}
 	now := time.Now()
 	g.over = now.Add(g.v.lim().Resume)
+	heard := slices.Collect(maps.Values(inbound))
 	if !g.initiated {
 		// The one who opened it resumes it, or does not. What is on its way to it is not waited for as long as it may take.
 		if len(g.sent) > 0 {
 			g.ended = true
 			return false, false
 		}
+		g.heard = heard
 		return false, true
 	}
+	g.heard = heard
 	for p := range pairs {
 		if p.park(s, g) {
 			g.pairs = append(g.pairs, p)
@@ -260,9 +265,10 @@ func (g *ledger) expired(now time.Time) bool {
 // abandon ends a ledger that nobody resumed: what was on its way may have arrived.
 func (g *ledger) abandon() {
 	g.mu.Lock()
-	pairs := g.pairs
-	g.pairs, g.ended, g.sent = nil, true, nil
+	pairs, heard := g.pairs, g.heard
+	g.pairs, g.heard, g.ended, g.sent = nil, nil, true, nil
 	g.mu.Unlock()
+	loseAll(pairs, heard)
 	for _, p := range pairs {
 		p.undelivered(p.box.lost())
 		p.unpark(g)
@@ -277,9 +283,10 @@ func (g *ledger) refuse(h uint32, hasH bool) {
 		return
 	}
 	g.mu.Lock()
-	pairs := g.pairs
-	g.pairs, g.ended, g.sent = nil, true, nil
+	pairs, heard := g.pairs, g.heard
+	g.pairs, g.heard, g.ended, g.sent = nil, nil, true, nil
 	g.mu.Unlock()
+	loseAll(pairs, heard)
 	for _, p := range pairs {
 		p.box.resend()
 		p.unpark(g)
@@ -313,7 +320,7 @@ func (g *ledger) revive(s *session, peer uint32) (h uint32, err error) {
 		return 0, err
 	}
 	g.counts.Unsent(g.counts.Unacked())
-	g.on, g.from, g.over, g.waiting = s, s, time.Time{}, time.Time{}
+	g.on, g.from, g.over, g.waiting, g.heard = s, s, time.Time{}, time.Time{}, nil
 	return g.all(), nil
 }
 
@@ -327,7 +334,7 @@ func (g *ledger) takeOver(s *session, h uint32) ([]*pair, error) {
 	g.counts.Unsent(g.counts.Unacked())
 	g.on, g.sent, g.waiting, g.over = s, nil, time.Time{}, time.Time{}
 	pairs := g.pairs
-	g.pairs = nil
+	g.pairs, g.heard = nil, nil
 	g.mu.Unlock()
 	for _, p := range pairs {
 		p.box.resend()

@@ -33,10 +33,11 @@ type pair struct {
 	why       adapters.Status // of the last attempt that failed
 	used      time.Time
 	deaf      bool // it has never answered a ping: see session.unanswering
+	broken    bool // a stream that carried it broke, or none ever did, and none came in its place
 }
 
 func newPair(v *servers, local, remote *host) *pair {
-	p := &pair{v: v, local: local, remote: remote, used: time.Now()}
+	p := &pair{v: v, local: local, remote: remote, used: time.Now(), broken: true}
 	p.path = path{
 		a: v.a, name: func() string { return p.policy().label }, self: local.self, pinged: remote.self, box: newOutbox(*v.a.lim(), p.poke),
 		log: v.log.With().Str("domain", local.domain).Str("remote", remote.domain).Logger(),
@@ -141,6 +142,7 @@ func (p *pair) attach(s *session, g *ledger) bool {
 	}
 	p.mu.Unlock()
 	if carried {
+		p.regain()
 		s.kick(p)
 		p.nudge() // it may be over already
 	}

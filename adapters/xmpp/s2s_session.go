@@ -3,8 +3,10 @@ package xmpp
 import (
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -122,8 +124,12 @@ func (s *session) carry(p *pair) bool {
 // accept adds a pair whose stanzas may come.
 func (s *session) accept(k pairKey, p *pair) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.acceptLocked(k, p)
+	ok := s.acceptLocked(k, p)
+	s.mu.Unlock()
+	if ok {
+		p.regain()
+	}
+	return ok
 }
 
 // acceptLocked is accept for a caller that holds the lock.
@@ -399,11 +405,15 @@ func (s *session) endIf(err error, may func() bool) {
 		close(sure)
 	}
 	s.v.remove(s)
-	if g == nil || !g.leave(s, pairs, err) {
+	lost := broke(err)
+	if g == nil || !g.leave(s, pairs, inbound, err) {
 		for p := range pairs {
 			p.undelivered(p.box.lost())
 			p.detach(s)
 		}
+	}
+	if lost && (g == nil || !g.resumable()) {
+		loseAll(slices.Collect(maps.Keys(pairs)), slices.Collect(maps.Values(inbound)))
 	}
 	for _, p := range inbound {
 		p.pins.Add(-1)

@@ -288,6 +288,7 @@ func everyEvent() []namedEvent {
 		}
 	}
 	add(Event{Severed: true}, "severed")
+	add(Event{Tried: true}, "tried")
 	add(Event{Mended: true}, "mended")
 	add(Event{WatcherMended: true}, "watcher mended")
 	add(Event{Tick: true}, "tick")

@@ -21,8 +21,22 @@ func (t *turn) sever() {
 	t.doubt(t.rules.Grace)
 }
 
-// mend is its return.
+// try asks over a way that was just lost, for one pair of all, because it may well carry again and nobody would know: a stream between
+// servers is only opened when there is something to say.
+func (t *turn) try() {
+	if !t.watching() || t.upstream != Open || !t.rules.AsksExplicitly {
+		return
+	}
+	verb := adapters.WatchOpen
+	if t.auth == Asked {
+		verb = adapters.WatchAsk
+	}
+	t.begin(Request{Verb: verb, Duration: t.rules.Duration})
+}
+
+// mend is its return. Of a way that was not known to be lost it is the first that is heard: who was asked just now was asked over it.
 func (t *turn) mend() {
+	severed := t.severed
 	t.severed = false
 	if t.revoking && !t.debtAt.IsZero() {
 		t.debts = 0
@@ -38,6 +52,8 @@ func (t *turn) mend() {
 		return
 	case !t.rules.AsksExplicitly:
 		return // the adapter keeps what is open there alive
+	case !severed && t.now.Sub(t.openedAt) < t.rules.RetryFirst:
+		return
 	}
 	t.attempt = 0
 	if t.auth == Asked {

@@ -72,6 +72,7 @@ func TestT_PR_11_LossOfTheWay(t *testing.T) {
 	})
 	t.Run("her server says that nobody is there", func(t *testing.T) {
 		s := watchingTwo(t)
+		s.step("lost", severed)
 		s.step("back", mended, "request open")
 		s.step("unavailable of the bare address",
 			watch.Event{Told: &adapters.NotifyOp{Whole: true, Presence: document(juliet, "=closed")}}, "tell d active ID-balcony=closed ID-chamber=closed")
@@ -79,9 +80,20 @@ func TestT_PR_11_LossOfTheWay(t *testing.T) {
 	})
 	t.Run("her server says nothing", func(t *testing.T) {
 		s := watchingTwo(t)
+		s.step("lost", severed)
 		s.step("back", mended, "request open")
 		s.step("taken", answered(adapters.WatchOpen, succeeded()))
 		s.after(time.Minute).step("unknown", tick, "tell d active -ID-balcony -ID-chamber")
+	})
+	t.Run("who tries whether it carries", func(t *testing.T) {
+		s := watchingTwo(t)
+		s.step("lost", severed)
+		s.step("tried", watch.Event{Tried: true}, "request open")
+		s.step("not under way twice", watch.Event{Tried: true})
+		s.step("it does not", answered(adapters.WatchOpen, failed(adapters.ReasonDomainTimeout)), "tell d active -ID-balcony -ID-chamber")
+		s.after(30*time.Second).step("again", tick, "request open")
+		s.step("it does", answered(adapters.WatchOpen, succeeded()))
+		s.step("so it is back: she was asked just now", mended)
 	})
 	t.Run("while she has not decided", func(t *testing.T) {
 		s := newScript(t, romeo, juliet, lossy(true))

@@ -245,6 +245,8 @@ type Event struct {
 	Leaving bool
 	// Severed: the way to the presentity's side broke. Mended: it is there again.
 	Severed, Mended bool
+	// Tried: somebody has to find out whether a way that broke carries again, and it is this pair.
+	Tried bool
 	// WatcherMended: the way to the watcher's side is there again.
 	WatcherMended bool
 	// Tick: time has passed.

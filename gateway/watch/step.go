@@ -27,6 +27,8 @@ func (s *State) Step(now time.Time, e Event) []Effect {
 		t.leaving()
 	case e.Severed:
 		t.sever()
+	case e.Tried:
+		t.try()
 	case e.Mended:
 		t.mend()
 	case e.WatcherMended:
@@ -227,7 +229,7 @@ func (t *turn) reach(op *adapters.WatchOp, isNew bool) {
 func (t *turn) begin(r Request) {
 	t.asking++
 	r.Serial = t.asking
-	t.upstream, t.openedAt, t.retryAt = Opening, t.now, time.Time{}
+	t.upstream, t.openedAt, t.retryAt, t.severed = Opening, t.now, time.Time{}, false
 	if r.Verb == adapters.WatchAsk {
 		t.askedAt, t.askTaken = t.now, false
 	}
