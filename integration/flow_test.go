@@ -20,7 +20,7 @@ import (
 //	romeo  sends    200 Expires=3600                               F4
 //
 // "romeo awaits NOTIFY" answers any number of notifications by itself, and ends with the one that the line is about, where servers differ in how
-// many there are: with the one that ends the watch.
+// many there are: with the one that ends the watch, or whose document has what the line says.
 //
 // An XMPP user logs in and out too, and "server breaks down" kills the XMPP server with all its clients and starts it again. Whatever a user receives must stand in the script: presence of Romeo that was not read by the end fails.
 type flow struct {
@@ -141,8 +141,8 @@ MOREContent-Length: 0
 // awaitedNotifications bounds how many notifications "awaits" answers.
 const awaitedNotifications = 4
 
-// sippAwaits answers a notification, and goes to the label DONE if it ends the watch.
-const sippAwaits = `<recv request="NOTIFY"><action><ereg regexp="terminated" search_in="hdr" header="Subscription-State:" assign_to="ended"/></action></recv>
+// sippAwaits answers a notification, and goes to the label DONE if it is the one that ENDS.
+const sippAwaits = `<recv request="NOTIFY"><action>ENDS assign_to="ended"/></action></recv>
 ANSWER`
 
 // scenario compiles Romeo's lines of a part for SIPp.
@@ -171,8 +171,12 @@ func (f flow) scenario(t *testing.T, part []line) string {
 		case l.verb == "awaits":
 			loops++
 			done := fmt.Sprint(loops)
+			ends := `<ereg regexp="terminated" search_in="hdr" header="Subscription-State:"`
+			if has := l.fields["has"]; has != "" {
+				ends = `<ereg regexp="` + strings.ReplaceAll(has, "<", "&lt;") + `" search_in="body"`
+			}
 			answer := strings.NewReplacer("CODE", "200", "TAG", "", "MORE", "", "<send>", `<send next="`+done+`" test="ended">`).Replace(sippAnswer)
-			out.WriteString(strings.Repeat(strings.Replace(sippAwaits, "ANSWER", answer, 1), awaitedNotifications))
+			out.WriteString(strings.Repeat(strings.NewReplacer("ENDS", ends, "ANSWER", answer).Replace(sippAwaits), awaitedNotifications))
 			out.WriteString("<label id=\"" + done + "\"/>\n")
 		case l.verb == "receives":
 			last = l.what
@@ -226,6 +230,7 @@ type stage struct {
 	*strait
 	t     *testing.T // of the stage: who logs in stays for the next flow
 	users map[string]*lab.XMPPUser
+	wait  time.Duration // for Romeo to have done his part; 0: as long as flows take
 }
 
 func (s *stage) user(who string) *lab.XMPPUser {
@@ -300,7 +305,7 @@ func (s *stage) playPart(t *testing.T, f flow, n int, part []line) {
 		}
 	}
 	if run != nil {
-		run.Wait(t, 40*time.Second)
+		run.Wait(t, max(s.wait, 40*time.Second))
 		f.check(t, part, run.Received())
 	}
 	for who, u := range s.users {
@@ -365,7 +370,8 @@ func (f flow) check(t *testing.T, part []line, received []string) {
 		if l.who != "romeo" || l.verb != "receives" && l.verb != "awaits" {
 			continue
 		}
-		for l.verb == "awaits" && i < len(received)-1 && !strings.HasPrefix(lab.HeaderOf(received[i], "Subscription-State"), l.fields["Subscription-State"]) {
+		for l.verb == "awaits" && i < len(received)-1 && !(strings.HasPrefix(lab.HeaderOf(received[i], "Subscription-State"), l.fields["Subscription-State"]) &&
+			strings.Contains(lab.BodyOf(received[i]), l.fields["has"])) {
 			i++
 		}
 		if i == len(received) {

@@ -62,7 +62,7 @@ func (t *turn) mend() {
 		return
 	}
 	t.doubtAt = time.Time{}
-	t.doubt(t.rules.Doubt)
+	t.doubt(t.rules.Grace)
 	t.begin(Request{Verb: adapters.WatchOpen, Duration: t.rules.Duration})
 }
 
@@ -98,7 +98,7 @@ func (t *turn) believe() {
 		t.doubtAt = time.Time{}
 		return
 	}
-	if at := t.now.Add(t.rules.Doubt / 3); t.doubtAt.IsZero() || at.Before(t.doubtAt) {
+	if at := t.now.Add(t.rules.Grace / 2); t.doubtAt.IsZero() || at.Before(t.doubtAt) {
 		t.doubtAt = at
 	}
 }

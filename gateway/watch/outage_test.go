@@ -59,7 +59,7 @@ func TestT_PR_11_LossOfTheWay(t *testing.T) {
 		s.after(10*time.Second).step("back", mended, "request open")
 		s.step("taken", answered(adapters.WatchOpen, succeeded()))
 		s.step("one answers", stanza("chamber", "open"), "tell d active ID-balcony=open ID-chamber=open")
-		s.after(20*time.Second).step("the other does not", tick, "tell d active ID-chamber=open -ID-balcony")
+		s.after(10*time.Second).step("the other does not", tick, "tell d active ID-chamber=open -ID-balcony")
 		s.after(time.Hour).step("and that is all", tick)
 	})
 	t.Run("it is back soon, and both are there", func(t *testing.T) {
@@ -83,7 +83,7 @@ func TestT_PR_11_LossOfTheWay(t *testing.T) {
 		s.step("lost", severed)
 		s.step("back", mended, "request open")
 		s.step("taken", answered(adapters.WatchOpen, succeeded()))
-		s.after(time.Minute).step("unknown", tick, "tell d active -ID-balcony -ID-chamber")
+		s.after(20*time.Second).step("unknown", tick, "tell d active -ID-balcony -ID-chamber")
 	})
 	t.Run("who tries whether it carries", func(t *testing.T) {
 		s := watchingTwo(t)

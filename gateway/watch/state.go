@@ -79,7 +79,7 @@ type Rules struct {
 	// at once or after a restart. Then it is unknown. Zero: not at all.
 	Doubt time.Duration
 	// Grace is how long watchers keep what they were told after the way to the presentity's side broke: if it is not back by then, it is
-	// unknown. Zero: not at all.
+	// unknown. When it is back, her side has as long to answer. Zero: not at all.
 	Grace time.Duration
 	// Recheck is how old the last question to the presentity's side may be when a watcher refreshes, where that side has no refresh of
 	// its own (AsksExplicitly): an older one is put again, so that a side which is dead is found out. Zero: never.
