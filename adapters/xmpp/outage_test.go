@@ -107,6 +107,7 @@ func TestT_PR_11_PairIsLostAndBack(t *testing.T) {
 			const first = "back example.net example.com"
 			await(t, first, func() bool { return core.String() == first })
 			tc.end(p)
+			next(t, p.ended, "the end of the stream") // else what follows may be written on it
 			want := first
 			if tc.lost {
 				want += ", lost example.net example.com"
