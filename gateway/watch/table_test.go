@@ -429,6 +429,7 @@ func eventsOfXMPP() []namedEvent {
 func ticks() []namedEvent {
 	all := []namedEvent{
 		{"the way to the presentity's side breaks", Event{Severed: true}},
+		{"the way to the presentity's side broke, and this pair tries it", Event{Tried: true}},
 		{"the way to the presentity's side is back", Event{Mended: true}},
 		{"the way to the watcher's side is back", Event{WatcherMended: true}},
 	}
