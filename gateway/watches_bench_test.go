@@ -172,12 +172,13 @@ func (th *theater) beginAll(tb testing.TB, count int) {
 // settle waits until nothing is under way: nobody was told anything for a while.
 func (th *theater) settle(tb testing.TB) {
 	tb.Helper()
-	for last, same := int64(-1), 0; same < 3; {
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for last, same := int64(-1), 0; same < 3; <-look.C {
 		n := th.sip.told.Load() + th.xmpp.told.Load() + th.sip.asked.Load() + th.xmpp.asked.Load()
 		if same++; n != last {
 			last, same = n, 0
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }
 
