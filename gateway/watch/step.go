@@ -79,6 +79,9 @@ func (t *turn) tell(id string, n adapters.NotifyOp) {
 // an empty NOTIFY takes nothing back.
 func (t *turn) tellPresent(w Session, known *pidf.Presence, n adapters.NotifyOp) {
 	n.State = adapters.WatchPending
+	if t.rules.OneByOne && len(n.Withdrawn) > 0 {
+		n.State = adapters.WatchNeutral // of "pending" nothing is told, and what she may believe to be there must be taken back
+	}
 	if t.auth == Granted {
 		n.State = adapters.WatchActive
 		n.Presence = known

@@ -250,6 +250,13 @@ var transitionRules = []struct {
 		}
 		return ""
 	}},
+	{"what is to be taken back is said in a form that crosses", func(d *done) string {
+		// The XMPP side writes nothing of a watch that is pending (RFC 8048 §5.2.1), and takes it all the same.
+		if d.before.rules.OneByOne && d.tells(func(n *adapters.NotifyOp) bool { return n.State == adapters.WatchPending && len(n.Withdrawn) > 0 }) {
+			return "it is not"
+		}
+		return ""
+	}},
 	{"a refresh revives what nobody watches any more", func(d *done) string {
 		if op := d.event.Asked; op != nil && op.Verb == adapters.WatchOpen && d.after.watching() && d.after.upstream == Closed && d.after.retryAt.IsZero() {
 			return "it watches, and nothing will ever come"

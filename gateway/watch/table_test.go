@@ -48,7 +48,7 @@ func statesOf(rules *Rules, watches [][]Session) []*State {
 		for _, line := range []string{"closed", "waiting", "opening", "open"} {
 			for _, sessions := range watches {
 				for _, told := range []bool{false, true} {
-					for _, flag := range []string{"", "owes granted", "owes refused", "revoking", "in doubt", "restored", "restored, asking", "attends", "attends, stale", "severed"} {
+					for _, flag := range []string{"", "owes granted", "owes refused", "revoking", "in doubt", "restored", "restored, asking", "attends", "attends, stale", "severed", "owes gone"} {
 						s := New(watcherAddress, presentityAddress, rules)
 						s.auth, s.sessions, s.asking, s.telling = auth, slices.Clone(sessions), 7, 6
 						switch line {
@@ -96,6 +96,10 @@ func (s *State) flag(name, line string, told bool) bool {
 		s.owed = adapters.AuthorizationGranted
 		owe()
 		return toXMPP && s.auth == Granted && s.watching()
+	case "owes gone":
+		s.gone = []pidf.ID{pidf.TupleID("gone")}
+		owe()
+		return toXMPP && s.watching() && s.auth != None && (!told || s.auth == Granted)
 	case "owes refused":
 		s.owed = adapters.AuthorizationRefused
 		owe()
