@@ -87,18 +87,23 @@ func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 	if e.progress.Crashes >= maxDeaths {
 		return j.condemn(b, e, "the gateway died each time that it was tried")
 	}
+	j.mu.Lock() // an operator may be looking at the entry
 	e.progress.Trying = store.TryingAmong
 	if e.suspect {
 		e.progress.Trying = store.TryingAlone
 	}
+	j.mu.Unlock()
 	defer j.alone.enter(e.suspect)()
 	defer func() {
 		if !g.recovered(string(e.id), "a stored entry", recover()) {
 			return
 		}
 		// What makes the gateway panic twice would do so for ever, and those behind it would wait as long (T-FI-23).
+		j.mu.Lock()
 		e.progress.Trying = store.TryingNot
-		if e.progress.Crashes++; e.progress.Crashes >= maxPanics {
+		e.progress.Crashes++
+		j.mu.Unlock()
+		if e.progress.Crashes >= maxPanics {
 			on = j.condemn(b, e, "it made the gateway panic twice")
 			return
 		}
@@ -107,8 +112,10 @@ func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 		j.refused(b)
 	}()
 	// Written before the attempt, so that a process that dies in it does not try for ever without a pause (THREATS.md 1.3).
+	j.mu.Lock()
 	e.progress.Attempts++
 	e.progress.Next = time.Now().Add(retryAfter(e.progress.Attempts))
+	j.mu.Unlock()
 	err := j.mark(e)
 	var se store.Entry
 	if err == nil {
@@ -145,10 +152,12 @@ func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 			return false
 		}
 	}
+	j.mu.Lock()
 	e.progress.Trying = store.TryingNot
 	if e.suspect {
 		e.suspect, e.progress.Crashes = false, 0 // it was something else
 	}
+	j.mu.Unlock()
 	if passes(status) {
 		j.mark(e) //nolint:errcheck // logged; after a restart it is a suspect
 	}
