@@ -1,13 +1,17 @@
 package gateway_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/adaptertest"
+	"github.com/isthmus-gateway/isthmus/gateway"
 	"github.com/isthmus-gateway/isthmus/gateway/store"
+	"github.com/isthmus-gateway/isthmus/gateway/store/storetest"
 )
 
 // A message that its owner could not hand over while its sender waited is stored, and its sender hears that from every node.
@@ -108,5 +112,50 @@ func TestSharedKeyIsWaitedFor(t *testing.T) {
 		second.Partition(true)
 		time.AfterFunc(25*time.Second, func() { second.Partition(false) })
 		f.startOn("b", second)
+	})
+}
+
+// unsure is a memory whose exchanges are done and not acknowledged.
+type unsure struct {
+	*storetest.Memory
+	lose bool
+}
+
+func (u *unsure) Exchange(ctx context.Context, old store.ID, e store.Entry) error {
+	err := u.Memory.Exchange(ctx, old, e)
+	if u.lose {
+		u.lose = false
+		return store.ErrUnknown
+	}
+	return err
+}
+
+// A notice that was written is told, though the store did not say that it was.
+func TestNoticeOfALostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &unsure{Memory: &storetest.Memory{}}
+		refused := false
+		s := newStrait(t, func(c *gateway.Config) {
+			c.Cluster = true
+			c.OpenStore = func(context.Context) (store.Durable, error) { return u, nil }
+			c.Adapters[1].(*adaptertest.Fake).OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status {
+				if refused {
+					return adapters.Failed(adapters.ReasonNotFound, "")
+				}
+				return unreachable
+			}
+		})
+		defer s.shutdown()
+		time.Sleep(8 * time.Second)
+		if a := <-s.send(s.sip, message(romeo, juliet, "x")); a.Outcome != adapters.Indeterminate {
+			t.Fatalf("%+v", a)
+		}
+		refused, u.lose = true, true
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if list := s.sip.Reports(); len(list) != 1 || list[0].Kind != adapters.ReportFailed {
+			t.Errorf("told %+v", list)
+		}
+		empty(t, u.Memory)
 	})
 }

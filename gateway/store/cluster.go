@@ -281,7 +281,11 @@ func (c *Cluster) nameTaken(ctx context.Context) bool {
 }
 
 // joinOnce is how long one attempt to make the streams may take: the engine gives no answer at all while it has no leader.
-const joinOnce = 2 * time.Second
+// Each attempt may take longer than the one before, up to joinMost: machines that are too busy to answer in time must not be asked again and again.
+const (
+	joinOnce = 2 * time.Second
+	joinMost = 15 * time.Second
+)
 
 // join waits until the nodes can store something, and makes or finds the streams.
 func (s *Store) join(ctx context.Context, e *engine) error {
@@ -291,8 +295,8 @@ func (s *Store) join(ctx context.Context, e *engine) error {
 		return err
 	}
 	began, said := time.Now(), time.Time{}
-	for {
-		once, cancel := context.WithTimeout(ctx, joinOnce)
+	for patience := joinOnce; ; patience = min(patience*3/2, joinMost) {
+		once, cancel := context.WithTimeout(ctx, patience)
 		err := s.openStreams(once, e)
 		cancel()
 		if err == nil {

@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -20,6 +19,9 @@ var clusterKinds = []string{"kill owner", "kill owner", "kill owner and xmpp dow
 
 // takeoverBound is how soon another gateway must do what a dead one did.
 const takeoverBound = 15 * time.Second
+
+// joinBound is how soon a gateway must be one of the cluster. It is no promise: the machine may have other work.
+const joinBound = 2 * time.Minute
 
 // clusterPlay is one round with several gateways on one store.
 type clusterPlay struct {
@@ -143,13 +145,13 @@ func (p *clusterPlay) play() (bad []string, err error) {
 		}
 	}
 	for _, g := range p.gateways {
-		if !g.ready(60 * time.Second) {
-			return nil, errors.New("a gateway does not serve within 60 s of its start")
+		if !g.ready(joinBound) {
+			return nil, fmt.Errorf("a gateway does not serve within %v of its start", joinBound)
 		}
 	}
 	// A fault is of a cluster whose nodes are all members: with fewer than two of them nobody takes over.
 	for i, g := range p.gateways {
-		if err := await(60*time.Second, fmt.Sprintf("gateway n%d has no part", i+1), func() bool { return g.says("isthmus_cluster_parts ") && !g.says("isthmus_cluster_parts 0") }); err != nil {
+		if err := await(joinBound, fmt.Sprintf("gateway n%d has no part", i+1), func() bool { return g.says("isthmus_cluster_parts ") && !g.says("isthmus_cluster_parts 0") }); err != nil {
 			return nil, err
 		}
 	}
@@ -257,8 +259,8 @@ func (p *clusterPlay) back(g *gateway) error {
 	if err := g.start(""); err != nil {
 		return err
 	}
-	if !g.ready(60 * time.Second) {
-		return errors.New("a gateway does not come back within 60 s")
+	if !g.ready(joinBound) {
+		return fmt.Errorf("a gateway does not come back within %v", joinBound)
 	}
 	return nil
 }
