@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,13 +119,12 @@ func TestSharedKeyIsWaitedFor(t *testing.T) {
 // unsure is a memory whose exchanges are done and not acknowledged.
 type unsure struct {
 	*storetest.Memory
-	lose bool
+	lose atomic.Bool
 }
 
 func (u *unsure) Exchange(ctx context.Context, old store.ID, e store.Entry) error {
 	err := u.Memory.Exchange(ctx, old, e)
-	if u.lose {
-		u.lose = false
+	if u.lose.Swap(false) {
 		return store.ErrUnknown
 	}
 	return err
@@ -134,12 +134,12 @@ func (u *unsure) Exchange(ctx context.Context, old store.ID, e store.Entry) erro
 func TestNoticeOfALostAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &unsure{Memory: &storetest.Memory{}}
-		refused := false
+		var refused atomic.Bool
 		s := newStrait(t, func(c *gateway.Config) {
 			c.Cluster = true
 			c.OpenStore = func(context.Context) (store.Durable, error) { return u, nil }
 			c.Adapters[1].(*adaptertest.Fake).OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status {
-				if refused {
+				if refused.Load() {
 					return adapters.Failed(adapters.ReasonNotFound, "")
 				}
 				return unreachable
@@ -150,7 +150,8 @@ func TestNoticeOfALostAnswer(t *testing.T) {
 		if a := <-s.send(s.sip, message(romeo, juliet, "x")); a.Outcome != adapters.Indeterminate {
 			t.Fatalf("%+v", a)
 		}
-		refused, u.lose = true, true
+		refused.Store(true)
+		u.lose.Store(true)
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
 		if list := s.sip.Reports(); len(list) != 1 || list[0].Kind != adapters.ReportFailed {
