@@ -159,8 +159,22 @@ func (n *node) call(ctx context.Context, to string, write func() ([]byte, error)
 
 // serve answers another node.
 func (n *node) serve(ctx context.Context, from string, octets []byte) []byte {
+	a := n.answer(ctx, from, octets)
+	answer, err := json.Marshal(&a)
+	if err != nil { // it cannot be
+		return nil
+	}
+	return answer
+}
+
+// answer does what another node asks. What makes this one panic is refused: it must end neither the process, nor then the next owner's.
+func (n *node) answer(ctx context.Context, from string, octets []byte) (a reply) {
+	defer func() {
+		if n.gateway.recovered(from, "a call of another gateway", recover()) {
+			a = reply{Status: carryStatus(adapters.Failed(adapters.ReasonInternal, "")), Fault: "it made the gateway panic"}
+		}
+	}()
 	var c call
-	var a reply
 	switch err := json.Unmarshal(octets, &c); {
 	case err != nil || c.Version != forwardVersion:
 		n.gateway.log.Error().Str("node", from).Msg("another gateway asks what this one does not understand: it is of another version")
@@ -178,11 +192,7 @@ func (n *node) serve(ctx context.Context, from string, octets []byte) []byte {
 	default:
 		a = n.servePresence(ctx, &c)
 	}
-	answer, err := json.Marshal(&a)
-	if err != nil { // it cannot be
-		return nil
-	}
-	return answer
+	return a
 }
 
 // moved answers for a part that is not this node's.

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -158,5 +159,38 @@ func TestNoticeOfALostAnswer(t *testing.T) {
 			t.Errorf("told %+v", list)
 		}
 		empty(t, u.Memory)
+	})
+}
+
+// What another node asks for and makes the adapter panic ends neither the process nor what comes behind it (T-FI-23).
+func TestAPanicInACallOfAnotherNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a", "b", "c")
+		defer f.shutdown()
+		var told atomic.Int64
+		for _, m := range f.nodes {
+			m.sip.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return unreachable }
+			m.xmpp.OnReport = func(context.Context, *adapters.Report) adapters.Status {
+				if told.Add(1)%2 == 1 {
+					panic("poison")
+				}
+				return adapters.Accepted()
+			}
+		}
+		for i := range 9 {
+			m := f.stranger(places[0])
+			if s := <-m.send(m.xmpp.Fake, message(juliet, user(fmt.Sprintf("im:r%d@example.net", i)), "x")); s.Outcome != adapters.Indeterminate {
+				t.Fatalf("%+v", s)
+			}
+		}
+		for _, m := range f.nodes {
+			m.sip.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status {
+				return adapters.Failed(adapters.ReasonNotFound, "")
+			}
+		}
+		time.Sleep(5 * time.Minute)
+		if n := told.Load(); n < 9 {
+			t.Errorf("%d of 9 notices were tried", n)
+		}
 	})
 }
