@@ -9,6 +9,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/gateway/store"
+	"github.com/isthmus-gateway/isthmus/internal/failpoint"
 )
 
 // answerWait is how much longer than for the attempt the answer to a message is waited for: its owner stores what it could not hand over until the
@@ -350,6 +351,8 @@ func (g *Gateway) tellHere(ctx context.Context, r *route, report *adapters.Repor
 	if failed.Outcome != 0 {
 		return failed
 	}
+	failpoint.Hit("tell-before")
+	defer failpoint.Hit("tell-after")
 	return r.side.adapter.Report(ctx, hops, report)
 }
 

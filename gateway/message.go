@@ -7,6 +7,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/gateway/policy"
+	"github.com/isthmus-gateway/isthmus/internal/failpoint"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -292,7 +293,13 @@ func (d *delivery) end(s adapters.Status) {
 	if d.release != nil {
 		d.release()
 	}
+	if d.stored {
+		failpoint.Hit("answer-before")
+	}
 	d.answer(s)
+	if d.stored {
+		failpoint.Hit("answer-after")
+	}
 	if d.entered {
 		g.node.exit(d.part)
 	}

@@ -196,8 +196,6 @@ func (t *reporting) tell(ctx context.Context) (status adapters.Status, tried boo
 	if g.observe != nil {
 		g.observe(Observation{From: t.result.from.name, To: t.to.name, Report: t.report})
 	}
-	failpoint.Hit("tell-before")
-	defer failpoint.Hit("tell-after")
 	return g.tell(ctx, r, t.report, t.result.id), true
 }
 

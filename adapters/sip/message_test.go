@@ -513,6 +513,17 @@ func TestWriteReportWithoutNotice(t *testing.T) {
 	if req.ContentType != plainText || !strings.Contains(string(req.Body), "No such recipient") || req.CallID != "T1" {
 		t.Errorf("%+v %s", req, req.Body)
 	}
+	r.Status = adapters.Failed(adapters.ReasonOutcomeUnknown, "")
+	if req, err := WriteReport(r, WriteOptions{FromTag: "t", CSeq: 1, Now: now}); err != nil || !strings.HasPrefix(string(req.Body), "It is not known whether") {
+		t.Errorf("%+v %v", req, err)
+	}
+	// "error" is "to indicate an error in determining the fate of an IM" (RFC 5438 §5.1).
+	r.Wants, r.TransID, r.ID = adapters.WantFailed, "34jk324j", "0123456789abcdef0123456789abcdef"
+	if req, err := WriteReport(r, WriteOptions{FromTag: "t", CSeq: 1, Now: now, NoticeID: r.ID}); err != nil || !strings.Contains(string(req.Body), "<error/>") ||
+		!strings.Contains(string(req.Body), "imdn.Message-ID: "+r.ID) {
+		t.Errorf("%+v %v", req, err)
+	}
+	r.Status = adapters.Failed(adapters.ReasonNotFound, "")
 	// Who asked for other notices than that of a failure, or for none, reads a text (RFC 5438 §7.1.1).
 	for _, c := range []struct {
 		kind  adapters.ReportKind

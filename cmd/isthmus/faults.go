@@ -6,24 +6,26 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"time"
 
 	"github.com/isthmus-gateway/isthmus/integration/faults"
 )
 
 // faultsCommand runs the fault runner against this program.
 type faultsCommand struct {
-	Rounds     int      `default:"20" help:"How many rounds to play, each with one fault."`
-	Workers    int      `default:"2" help:"How many rounds to play at once."`
-	Nodes      int      `help:"Play with so many gateways that share one store, three or more; faults are those of a cluster then."`
-	Kind       []string `placeholder:"KIND" help:"Play this kind of fault alone, as the summary names it: \"reload changed\". May be repeated."`
-	Seed       uint64   `help:"The seed of load and faults; 0: a random one, which is printed."`
-	Binary     string   `type:"existingfile" help:"The isthmus to break; this one by default."`
-	Failpoints bool     `help:"The isthmus was built with -tags failpoints: also end it at its named points."`
-	OSCrash    bool     `name:"os-crash" help:"End the gateway's whole machine instead: it runs in a virtual one (QEMU). The isthmus is static (CGO_ENABLED=0)."`
-	Unsynced   bool     `help:"With --os-crash, of an isthmus built with -tags failpoints: its store does not sync, and messages must be lost."`
-	Guest      bool     `hidden:"" help:"Be the first process of that machine."`
-	Directory  string   `help:"Where configurations, logs and stores go; a new temporary directory by default."`
-	JSON       bool     `name:"json" help:"Print the summary as JSON."`
+	Rounds     int           `default:"20" help:"How many rounds to play, each with one fault."`
+	Workers    int           `default:"2" help:"How many rounds to play at once."`
+	Nodes      int           `help:"Play with so many gateways that share one store, three or more; faults are those of a cluster then."`
+	Kind       []string      `placeholder:"KIND" help:"Play this kind of fault alone, as the summary names it: \"reload changed\". May be repeated."`
+	Seed       uint64        `help:"The seed of load and faults; 0: a random one, which is printed."`
+	Binary     string        `type:"existingfile" help:"The isthmus to break; this one by default."`
+	Failpoints bool          `help:"The isthmus was built with -tags failpoints: also end it at its named points."`
+	OSCrash    bool          `name:"os-crash" help:"End the gateway's whole machine instead: it runs in a virtual one (QEMU). The isthmus is static (CGO_ENABLED=0)."`
+	Unsynced   bool          `help:"With --os-crash, of an isthmus built with -tags failpoints: its store does not sync, and messages must be lost."`
+	Guest      bool          `hidden:"" help:"Be the first process of that machine."`
+	Directory  string        `help:"Where configurations, logs and stores go; a new temporary directory by default."`
+	Ready      time.Duration `default:"5s" help:"How long a gateway may take from its start until it serves."`
+	JSON       bool          `name:"json" help:"Print the summary as JSON."`
 }
 
 // Run executes it.
@@ -44,9 +46,21 @@ func (c *faultsCommand) Run(ctx context.Context, p process) (err error) {
 			return err
 		}
 	}
+	// The summary of what was played is printed too when the run is ended early.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	signals, end := p.signals()
+	defer end()
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	fmt.Fprintf(p.err, "seed %d, in %s\n", c.Seed, c.Directory)
 	sum, err := faults.Run(ctx, faults.Config{
-		Binary: c.Binary, Failpoints: c.Failpoints, OSCrash: c.OSCrash, Unsynced: c.Unsynced, Kinds: c.Kind, Nodes: c.Nodes, Rounds: c.Rounds, Workers: c.Workers, Seed: c.Seed, Directory: c.Directory, Log: p.err,
+		Binary: c.Binary, Failpoints: c.Failpoints, OSCrash: c.OSCrash, Unsynced: c.Unsynced, Kinds: c.Kind, Nodes: c.Nodes, Rounds: c.Rounds, Workers: c.Workers, Seed: c.Seed, Directory: c.Directory, Ready: c.Ready, Log: p.err,
 	})
 	if c.JSON {
 		e := json.NewEncoder(p.out)

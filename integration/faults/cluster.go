@@ -31,6 +31,7 @@ type clusterPlay struct {
 	gateways []*gateway
 	sip      *sipSide
 	xmpp     *xmppSide
+	names    *names
 	ledger   *ledger
 	number   int
 	crashes  int
@@ -53,6 +54,9 @@ func newClusterPlay(c *Config, dir string, number int) (*clusterPlay, error) {
 	p.kind, p.at = of[p.random.IntN(len(of))], time.Duration(p.random.IntN(1500))*time.Millisecond
 	var err error
 	if p.xmpp, err = newXMPPSide(); err != nil {
+		return nil, err
+	}
+	if p.names, err = newNames(); err != nil {
 		return nil, err
 	}
 	ports, err := freePorts(c.Nodes)
@@ -82,7 +86,7 @@ func newClusterPlay(c *Config, dir string, number int) (*clusterPlay, error) {
 	}
 	for i, g := range p.gateways {
 		lines := strings.NewReplacer("NODE", fmt.Sprintf("n%d", i+1), "PEERS", strings.Join(peers, ", ")).Replace(clusterStore)
-		if err := g.configureWith(p.xmpp.port, p.sip.port(), lines); err != nil {
+		if err := g.configureWith(p.xmpp.port, p.sip.port(), p.names.port, lines); err != nil {
 			return nil, err
 		}
 	}
@@ -102,6 +106,7 @@ func (p *clusterPlay) close() {
 		}
 	}
 	p.xmpp.down(true)
+	p.names.close()
 	p.sip.close()
 }
 
@@ -266,24 +271,18 @@ func (p *clusterPlay) back(g *gateway) error {
 }
 
 // clusterRound plays one with several gateways.
-func (c *Config) clusterRound(number int, dir string) (counts Counts, kind string, broken *Round, err error) {
+func (c *Config) clusterRound(number int, dir string, o *outcome) (bad []string, what string, err error) {
 	p, err := newClusterPlay(c, dir, number)
 	if err != nil {
-		return counts, "", nil, err
+		return nil, "", err
 	}
 	defer p.close()
-	bad, err := p.play()
-	counts = p.ledger.counts()
-	counts.Crashes = p.crashes
+	o.kind = p.kind
+	bad, err = p.play()
+	o.counts = p.ledger.counts()
+	o.counts.Crashes = p.crashes
 	if p.takeover > 0 {
-		counts.Takeovers, counts.Slowest = 1, p.takeover.Seconds()
+		o.counts.Takeovers, o.counts.Slowest = 1, p.takeover.Seconds()
 	}
-	if err != nil {
-		return counts, p.kind, nil, fmt.Errorf("round %d (%s, in %s): %w", number, p.kind, dir, err)
-	}
-	if len(bad) > 0 {
-		return counts, p.kind, &Round{number, fmt.Sprintf("%s after %v", p.kind, p.at.Round(time.Millisecond)), bad, dir}, nil
-	}
-	p.close()
-	return counts, p.kind, nil, os.RemoveAll(dir)
+	return bad, fmt.Sprintf("%s after %v", p.kind, p.at.Round(time.Millisecond)), err
 }

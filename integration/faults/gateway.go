@@ -32,9 +32,12 @@ xmpp:
   components: [{name: faults, server: "127.0.0.1:XMPP", domain: sip.test, serves: [xmpp.test], secret_file: secret}]
   backoff_first: 50ms
   backoff_longest: 500ms
+  keep_alive: 2s
+  ping_timeout: 2s
 routes:
-  - {domain: sip.test, via: sip, next_hops: ["sip:127.0.0.1:USER;transport=udp"]}
+  - {domain: sip.test, via: sip, next_hops: ["sip:user.faults.test:USER;transport=udp"]}
   - {domain: xmpp.test, via: xmpp, next_hops: ["component:faults"]}
+dns: {servers: ["127.0.0.1:NAMES"], allow: [127.0.0.0/8]}
 STOREadmin: {listen: "127.0.0.1:ADMIN"}
 limits: {drain: 10s, messages: {direct_wait: 1s, pair_rate: 1000000, pair_burst: 10000000}}
 `
@@ -80,14 +83,14 @@ func newGateway(binary, dir string) (*gateway, error) {
 }
 
 // configure writes its configuration.
-func (g *gateway) configure(xmpp, user int) error {
-	return g.configureWith(xmpp, user, "store: {directory: \"DIR/store\", entries: 100}\n")
+func (g *gateway) configure(xmpp, user, names int) error {
+	return g.configureWith(xmpp, user, names, "store: {directory: \"DIR/store\", entries: 100}\n")
 }
 
 // configureWith is configure with another store.
-func (g *gateway) configureWith(xmpp, user int, store string) error {
+func (g *gateway) configureWith(xmpp, user, names int, store string) error {
 	text := strings.ReplaceAll(configuration, "STORE", store)
-	text = strings.NewReplacer("SIP", fmt.Sprint(g.sip), "XMPP", fmt.Sprint(xmpp), "USER", fmt.Sprint(user), "ADMIN", fmt.Sprint(g.admin), "DIR", g.dir).Replace(text)
+	text = strings.NewReplacer("SIP", fmt.Sprint(g.sip), "XMPP", fmt.Sprint(xmpp), "USER", fmt.Sprint(user), "NAMES", fmt.Sprint(names), "ADMIN", fmt.Sprint(g.admin), "DIR", g.dir).Replace(text)
 	g.written = text
 	return errors.Join(
 		os.WriteFile(filepath.Join(g.dir, "isthmus.yaml"), []byte(text), 0o600),
@@ -107,6 +110,7 @@ func (g *gateway) start(failpoint string) error {
 	g.cmd = exec.Command(g.binary, "serve", "-c", filepath.Join(g.dir, "isthmus.yaml"))
 	g.cmd.Stdout, g.cmd.Stderr = g.logs, g.logs
 	g.cmd.Env = append(os.Environ(), "ISTHMUS_FAILPOINT="+failpoint)
+	g.cmd.SysProcAttr = apart() // Ctrl-C is for the runner alone
 	if err := g.cmd.Start(); err != nil {
 		return err
 	}

@@ -28,6 +28,14 @@ func TestLedger(t *testing.T) {
 		{"delivered, and its outcome not known", 1, func(l *ledger) { l.answer("a", 504); l.deliver("a", "x") }, ""},
 		{"told twice", 0, func(l *ledger) { l.answer("a", 202); l.fail("a"); l.fail("a") }, "I3"},
 		{"out of order", 0, func(l *ledger) { l.answer("a", 202); l.answer("b", 202); l.deliver("b", "y"); l.deliver("a", "x") }, "I4"},
+		{"delivered, and its sender in doubt", 0, func(l *ledger) { l.answer("a", 202); l.deliver("a", "x"); l.doubt("a") }, ""},
+		{"told, and in doubt", 0, func(l *ledger) { l.answer("a", 202); l.fail("a"); l.doubt("a") }, "I3"},
+		{"too many frames", 0, func(l *ledger) {
+			for range maxFrames + 1 {
+				l.frame("a.token", "a receipt")
+			}
+		}, "I7"},
+		{"a frame for nothing", 0, func(l *ledger) { l.frame("z", "a receipt") }, "I7"},
 		{"never offered", 0, func(l *ledger) { l.deliver("z", "x") }, "I6"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -40,5 +48,26 @@ func TestLedger(t *testing.T) {
 				t.Errorf("%q, want %q", bad, c.want)
 			}
 		})
+	}
+}
+
+// A violation tells what happened, in order.
+func TestAViolationTellsItsStory(t *testing.T) {
+	l := newLedger()
+	l.note("before")
+	l.offer("a", "pair", false)
+	l.answer("a", 202)
+	l.note("the gateway is killed")
+	bad := l.check(1)
+	if len(bad) != 1 {
+		t.Fatalf("%q", bad)
+	}
+	rest := bad[0]
+	for _, want := range []string{"I1", "before", "offered", "answered with 202", "killed"} {
+		i := strings.Index(rest, want)
+		if i < 0 {
+			t.Fatalf("%q is missing in %q", want, bad[0])
+		}
+		rest = rest[i:]
 	}
 }

@@ -4,54 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 )
-
-// fault is what happens in a round.
-type fault struct {
-	kind string
-	at   time.Duration // after the load has begun
-	last time.Duration // until it is healed
-	// down tells that the XMPP side is away around it, so that messages are stored.
-	down  bool
-	point string // of kind "failpoint"
-}
-
-func (f fault) String() string {
-	s := fmt.Sprintf("%s %v after %v", f.kind, f.last.Round(time.Millisecond), f.at.Round(time.Millisecond))
-	if f.point != "" {
-		s += " at " + f.point
-	}
-	if f.down {
-		s += ", XMPP side down"
-	}
-	return s
-}
-
-// The kinds, and the points of package failpoint.
-var (
-	kinds  = []string{"kill", "kill", "kill twice", "kill and xmpp down", "kill and xmpp down", "term", "term twice", "reload broken", "reload changed", "stop", "xmpp down", "xmpp drop", "xmpp stall", "journal full"}
-	points = []string{"append-before", "append-after", "mark-before", "mark-after", "remove-before", "remove-after", "notice-before", "notice-after", "replay"}
-)
-
-func choose(r *rand.Rand, failpoints bool, kinds []string) fault {
-	f := fault{kind: kinds[r.IntN(len(kinds))], at: time.Duration(r.IntN(1500)) * time.Millisecond, last: time.Duration(200+r.IntN(1500)) * time.Millisecond}
-	if failpoints && r.IntN(2) == 0 {
-		f.kind = "failpoint"
-		f.point = fmt.Sprintf("%s:%d", points[r.IntN(len(points))], 1+r.IntN(4))
-		f.down = true
-	}
-	f.down = f.down || f.kind == "kill and xmpp down" || f.kind == "journal full"
-	if f.down || f.kind == "xmpp down" || f.kind == "xmpp stall" {
-		// While there is load, and for longer than the gateway waits before it stores (direct_wait).
-		f.at /= 4
-		f.last += 1500 * time.Millisecond
-	}
-	return f
-}
 
 // play is one round: a gateway, both its sides, a load and a fault.
 type play struct {
@@ -61,20 +20,34 @@ type play struct {
 	sip     *sipSide
 	xmpp    *xmppSide
 	ledger  *ledger
+	names   *names
 	number  int
 	crashes int
+	ready   []time.Duration // how long its starts took
+	limit   time.Duration   // how long one may take (I8)
+	before  resources       // before the load
+	unmount func()
+
+	bad []string // what the fault itself found
+
+	abandoned chan struct{}
 }
 
 func newPlay(c *Config, dir string, number int) (*play, error) {
-	p := &play{random: rand.New(rand.NewPCG(c.Seed, uint64(number))), ledger: newLedger(), number: number}
-	of := kinds
-	if len(c.Kinds) > 0 {
-		of = c.Kinds
-	}
-	p.fault = choose(p.random, c.Failpoints, of)
+	p := &play{abandoned: make(chan struct{}), random: rand.New(rand.NewPCG(c.Seed, uint64(number))), ledger: newLedger(), number: number}
+	p.fault, p.limit = c.choose(p.random, number), c.Ready
 	var err error
 	if p.gateway, err = newGateway(c.Binary, dir); err != nil {
 		return nil, err
+	}
+	if p.names, err = newNames(); err != nil {
+		return nil, err
+	}
+	if p.fault.mount {
+		if p.unmount, err = smallDisk(filepath.Join(dir, "store")); err != nil {
+			p.names.close()
+			return nil, err
+		}
 	}
 	if p.xmpp, err = newXMPPSide(); err != nil {
 		return nil, err
@@ -85,7 +58,7 @@ func newPlay(c *Config, dir string, number int) (*play, error) {
 	}
 	p.xmpp.begin(p.ledger)
 	p.sip.begin(p.ledger)
-	return p, p.gateway.configure(p.xmpp.port, p.sip.port())
+	return p, p.gateway.configure(p.xmpp.port, p.sip.port(), p.names.port)
 }
 
 func (p *play) close() {
@@ -95,22 +68,42 @@ func (p *play) close() {
 	}
 	p.xmpp.down(true)
 	p.sip.close()
+	p.names.close()
+	if p.unmount != nil {
+		p.unmount()
+	}
 	if p.gateway.logs != nil {
 		p.gateway.logs.Close()
 	}
 }
 
+// abandon ends a round early: nothing of it waits any longer, and it fails.
+func (p *play) abandon() {
+	close(p.abandoned)
+	p.sip.close()
+}
+
+// errAbandoned says that the run was ended.
+var errAbandoned = errors.New("ended before its end")
+
 // run starts the gateway and waits until it serves and has its link, if the XMPP side is up.
 func (p *play) run(failpoint string, link bool) error {
+	if p.over() {
+		return errAbandoned
+	}
+	began := time.Now()
 	if err := p.gateway.start(failpoint); err != nil {
 		return err
 	}
+	p.ledger.note("the gateway starts")
 	if !p.gateway.ready(20 * time.Second) {
 		if failpoint != "" && p.gateway.dead() {
 			return nil // it came to the point before it served
 		}
 		return errors.New("the gateway does not serve within 20 s of its start")
 	}
+	p.ready = append(p.ready, time.Since(began))
+	p.ledger.note("the gateway serves")
 	for end := time.Now().Add(10 * time.Second); link && !p.xmpp.connected() && !p.gateway.dead(); {
 		if time.Now().After(end) {
 			return errors.New("the gateway does not connect to the XMPP side")
@@ -126,26 +119,33 @@ func (p *play) again() error {
 	return p.run("", false)
 }
 
+// quietWait is how long a gateway may take to let go of what the load made it take: a SIP transaction over UDP is remembered for 32 s
+// (RFC 3261 §17.2.2, timer J), which costs neither a goroutine nor a file.
+const quietWait = 20 * time.Second
+
 // play plays it and returns what was broken.
 func (p *play) play() (bad []string, err error) {
 	point := p.fault.point
-	if point != "" && point[:3] == "rep" {
+	if strings.HasPrefix(point, "replay:") {
 		point = "" // at the second start
 	}
 	if err := p.run(point, true); err != nil {
 		return nil, err
 	}
+	if p.before, err = p.gateway.resources(); err != nil && !p.gateway.dead() {
+		return nil, err
+	}
 	var load sync.WaitGroup
 	each, pause := 12, 120
-	if p.fault.kind == "journal full" {
+	if p.fault.name == "journal full" {
 		each, pause = 40, 20
 	}
 	for i := range 4 {
 		seed := p.random.Uint64()
 		load.Go(func() { p.talk(i, each, pause, rand.New(rand.NewPCG(seed, 1))) })
 	}
-	time.Sleep(p.fault.at)
-	if bad, err = p.breakAndHeal(); err != nil {
+	p.wait(p.fault.at)
+	if err := p.breakAndHeal(); err != nil {
 		return nil, err
 	}
 	load.Wait()
@@ -161,6 +161,9 @@ func (p *play) play() (bad []string, err error) {
 		if open == 0 && quiet > 1200*time.Millisecond || time.Now().After(limit) {
 			break
 		}
+		if p.over() {
+			return nil, errAbandoned
+		}
 		if p.gateway.dead() {
 			if err := p.again(); err != nil {
 				return nil, err
@@ -168,18 +171,31 @@ func (p *play) play() (bad []string, err error) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+	if !p.gateway.dead() && p.before.goroutines > 0 {
+		now, more := p.gateway.quiet(p.before, quietWait)
+		p.ledger.note("it is quiet: %s", now)
+		bad = append(bad, more...)
+	}
 	if err := p.gateway.stop(); err != nil {
 		bad = append(bad, err.Error())
+	}
+	if n := p.gateway.storeSize(); n > maxStoreSize {
+		bad = append(bad, fmt.Sprintf("I5: the store has %d MiB", n>>20))
 	}
 	// What it kept would come now.
 	if err := p.run("", true); err != nil {
 		return nil, err
 	}
-	time.Sleep(time.Second)
-	if strings.HasPrefix(p.fault.kind, "reload") {
+	p.wait(time.Second)
+	for _, d := range p.ready {
+		if d > p.limit {
+			bad = append(bad, fmt.Sprintf("I8: it served %v after a start", d.Round(time.Millisecond)))
+		}
+	}
+	if strings.HasPrefix(p.fault.name, "reload") {
 		bad = append(bad, p.ledger.refused()...)
 	}
-	return append(bad, p.ledger.check(p.crashes)...), nil
+	return slices.Concat(bad, p.bad, p.ledger.check(p.crashes)), nil
 }
 
 // talk is one pair of users that speaks, each message after the answer to the former one (RFC 3428 §8).
@@ -189,84 +205,73 @@ func (p *play) talk(i, each, pause int, r *rand.Rand) {
 		to = "gone@xmpp.test"
 	}
 	for n := range each {
+		if p.over() {
+			return
+		}
 		p.sip.say(fmt.Sprintf("romeo%d@sip.test", i), to, fmt.Sprintf("r%dp%dn%d", p.number, i, n))
 		if r.IntN(3) == 0 {
 			p.xmpp.say(fmt.Sprintf("juliet%d@xmpp.test", i), fmt.Sprintf("romeo%d@sip.test", i), fmt.Sprintf("r%dx%dn%d", p.number, i, n))
 		}
-		time.Sleep(time.Duration(r.IntN(pause)) * time.Millisecond)
+		p.wait(time.Duration(r.IntN(pause)) * time.Millisecond)
 	}
 }
 
-func (p *play) breakAndHeal() (bad []string, err error) {
-	f, g := p.fault, p.gateway
-	if f.down {
+func (p *play) breakAndHeal() error {
+	if p.fault.down {
 		p.xmpp.down(true)
+		p.ledger.note("the XMPP side is away")
 	}
-	switch f.kind {
-	case "kill", "kill and xmpp down", "kill twice":
-		if f.down {
-			time.Sleep(f.last)
-		}
-		g.kill()
-		time.Sleep(f.last / 2)
-		if err := p.again(); err != nil {
-			return nil, err
-		}
-		if f.kind == "kill twice" {
-			time.Sleep(f.last)
-			g.kill()
-			if err := p.again(); err != nil {
-				return nil, err
-			}
-		}
-	case "term":
-		if err := g.stop(); err != nil {
-			return nil, err
-		}
-		if err := p.run("", false); err != nil {
-			return nil, err
-		}
-	case "term twice":
-		g.signal(syscall.SIGTERM)
-		time.Sleep(f.last / 10)
-		if err := g.stop(); err != nil {
-			return nil, err
-		}
-		if err := p.again(); err != nil { // what was under way is lost to it, as in a crash
-			return nil, err
-		}
-	case "reload broken":
-		bad, err = p.hangups("refused", g.broken)
-	case "reload changed":
-		bad, err = p.hangups("applied", g.changed, func() string { return g.written })
-	case "stop":
-		g.signal(syscall.SIGSTOP)
-		time.Sleep(f.last)
-		g.signal(syscall.SIGCONT)
-	case "xmpp down":
-		p.xmpp.down(true)
-		time.Sleep(f.last)
-	case "xmpp drop":
-		p.xmpp.down(false)
-	case "xmpp stall":
-		on := p.xmpp.stall()
-		time.Sleep(f.last)
-		on()
-	case "journal full":
-		time.Sleep(f.last + time.Second)
-	case "failpoint":
-		if err := p.failpoint(); err != nil {
-			return nil, err
-		}
+	p.ledger.note("fault: %s", p.fault)
+	if err := p.fault.play(p); err != nil {
+		return err
 	}
-	return bad, errors.Join(err, p.xmpp.up())
+	p.ledger.note("the fault is over")
+	return p.xmpp.up()
+}
+
+// wait waits, unless the run is ended.
+func (p *play) wait(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-p.abandoned:
+	}
+}
+
+func (p *play) over() bool {
+	select {
+	case <-p.abandoned:
+		return true
+	default:
+		return false
+	}
+}
+
+// during lets a fault last, and heals it.
+func (p *play) during(heal func()) error {
+	p.wait(p.fault.last)
+	heal()
+	return nil
+}
+
+func (p *play) kill() {
+	p.ledger.note("the gateway is killed")
+	p.gateway.kill()
+}
+
+// restart ends it as an operator does, and starts it again.
+func (p *play) restart() error {
+	p.ledger.note("the gateway is told to end")
+	if err := p.gateway.stop(); err != nil {
+		return err
+	}
+	return p.run("", false)
 }
 
 // failpoint waits until the gateway has ended itself, with the XMPP side down for the first while, and starts it again.
 func (p *play) failpoint() error {
-	time.Sleep(p.fault.last)
-	if p.fault.point[:3] == "rep" {
-		p.gateway.kill()
+	p.wait(p.fault.last)
+	if strings.HasPrefix(p.fault.point, "replay:") {
+		p.kill()
 		p.crashes++
 		if err := p.run(p.fault.point, false); err != nil {
 			return err
@@ -275,10 +280,11 @@ func (p *play) failpoint() error {
 	if err := p.xmpp.up(); err != nil {
 		return err
 	}
-	for end := time.Now().Add(9 * time.Second); time.Now().Before(end) && !p.gateway.dead(); {
+	for end := time.Now().Add(9 * time.Second); time.Now().Before(end) && !p.gateway.dead() && !p.over(); {
 		time.Sleep(20 * time.Millisecond)
 	}
 	if p.gateway.dead() {
+		p.ledger.note("the gateway has come to its failpoint")
 		return p.again()
 	}
 	return nil // it did not come to the point so often

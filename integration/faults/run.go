@@ -33,10 +33,14 @@ type Config struct {
 	Rounds, Workers int
 	// Seed makes the load and the faults; a round's are those of Seed and its number. What the machine does beside is not repeated.
 	Seed uint64
+	// Ready is how long a gateway may take from its start until it serves (I8), default 5 s.
+	Ready time.Duration
 	// Directory is where configurations, logs and stores go. What a violation was seen in stays there.
 	Directory string
 	// Log gets a line for each round with a violation. nil: none.
 	Log io.Writer
+
+	mounts bool // this machine lets a small disk be mounted
 }
 
 // Counts are what the ledger saw.
@@ -80,15 +84,19 @@ type Round struct {
 
 // Summary is what a run found.
 type Summary struct {
-	Seed    uint64                 `json:"seed"`
-	Seconds float64                `json:"seconds"`
-	Total   KindSummary            `json:"total"`
-	Kinds   map[string]KindSummary `json:"kinds"`
-	Broken  []Round                `json:"broken,omitempty"`
+	// Interrupted tells that the run was ended before its last round. The rounds that were being played then are not in it.
+	Interrupted bool `json:"interrupted,omitempty"`
+	// SlowestStart is the longest that a gateway took to serve, in seconds.
+	SlowestStart float64                `json:"slowest_start"`
+	Seed         uint64                 `json:"seed"`
+	Seconds      float64                `json:"seconds"`
+	Total        KindSummary            `json:"total"`
+	Kinds        map[string]KindSummary `json:"kinds"`
+	Broken       []Round                `json:"broken,omitempty"`
 }
 
-// Run plays the rounds. An error says that it could not play; what the rounds found is in the summary. When ctx ends, rounds that have
-// begun are played to their end.
+// Run plays the rounds. An error says that it could not play; what the rounds found is in the summary. When ctx ends, the
+// gateways of the rounds that have begun are killed, and what the others found is returned.
 func Run(ctx context.Context, c Config) (Summary, error) {
 	if c.Rounds <= 0 {
 		c.Rounds = 20
@@ -96,9 +104,12 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 	if c.Workers <= 0 {
 		c.Workers = 2
 	}
-	there := kinds
-	if c.Nodes > 0 {
-		there = clusterKinds
+	there := clusterKinds
+	if c.Nodes == 0 {
+		there = nil
+		for _, k := range kinds() {
+			there = append(there, k.name)
+		}
 	}
 	if c.Nodes > 0 && (c.Nodes < 3 || c.OSCrash || c.Failpoints) {
 		return Summary{}, errors.New("faults: of several gateways there are three or more, without failpoints and crashes of the system")
@@ -108,6 +119,10 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 			return Summary{}, fmt.Errorf("faults: no kind %q: there are %s", k, strings.Join(there, ", "))
 		}
 	}
+	if c.Ready <= 0 {
+		c.Ready = 5 * time.Second
+	}
+	c.mounts = !c.OSCrash && canMount(c.Directory)
 	began := time.Now()
 	sum := Summary{Seed: c.Seed, Kinds: map[string]KindSummary{}}
 	var mu sync.Mutex
@@ -117,78 +132,107 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 	for range min(c.Workers, c.Rounds) {
 		wait.Go(func() {
 			for n := range numbers {
-				counts, kind, r, err := c.round(ctx, n)
+				o, err := c.round(ctx, n)
 				mu.Lock()
-				fault = errors.Join(fault, err)
-				k := sum.Kinds[kind]
-				for _, s := range [...]*KindSummary{&k, &sum.Total} {
-					s.Rounds++
-					s.add(counts)
-					if r != nil {
-						s.Violations++
-					}
-				}
-				sum.Kinds[kind] = k
-				if r != nil {
-					sum.Broken = append(sum.Broken, *r)
-					if c.Log != nil {
-						fmt.Fprintf(c.Log, "round %d (%s): %d violations, %q, see %s\n", r.Number, r.Fault, len(r.Violations), r.Violations[0], r.Directory)
+				if ctx.Err() == nil { // else it was not played to its end
+					fault = errors.Join(fault, err)
+					sum.add(&o)
+					if o.broken != nil && c.Log != nil {
+						fmt.Fprintf(c.Log, "round %d (%s): %d violations, see %s\n%s\n", n, o.broken.Fault, len(o.broken.Violations), o.broken.Directory, o.broken.Violations[0])
 					}
 				}
 				mu.Unlock()
 			}
 		})
 	}
-	for n := 1; n <= c.Rounds && ctx.Err() == nil; n++ {
+give:
+	for n := 1; n <= c.Rounds; n++ {
 		mu.Lock()
 		stop := fault != nil
 		mu.Unlock()
 		if stop {
 			break
 		}
-		numbers <- n
+		select {
+		case numbers <- n:
+		case <-ctx.Done():
+			break give
+		}
 	}
 	close(numbers)
 	wait.Wait()
+	sum.Interrupted = ctx.Err() != nil
 	sum.Seconds = time.Since(began).Seconds()
 	return sum, fault
 }
 
+// outcome is that of one round.
+type outcome struct {
+	counts  Counts
+	kind    string
+	broken  *Round
+	slowest time.Duration // start of its gateway
+}
+
+// add counts a round.
+func (s *Summary) add(o *outcome) {
+	k := s.Kinds[o.kind]
+	for _, to := range [...]*KindSummary{&k, &s.Total} {
+		to.Rounds++
+		to.add(o.counts)
+		if o.broken != nil {
+			to.Violations++
+		}
+	}
+	s.Kinds[o.kind] = k
+	if o.broken != nil {
+		s.Broken = append(s.Broken, *o.broken)
+	}
+	s.SlowestStart = max(s.SlowestStart, o.slowest.Seconds())
+}
+
 // round plays one in a directory of its own.
-func (c *Config) round(ctx context.Context, number int) (counts Counts, kind string, broken *Round, err error) {
+func (c *Config) round(ctx context.Context, number int) (o outcome, err error) {
 	dir := filepath.Join(c.Directory, fmt.Sprintf("round-%04d", number))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return counts, "", nil, err
+		return o, err
 	}
-	if c.OSCrash {
-		counts, kind, bad, fault, err := c.osRound(ctx, number, dir)
-		switch {
-		case err != nil:
-			return counts, kind, nil, fmt.Errorf("round %d (%s): %w", number, fault, err)
-		case len(bad) > 0:
-			return counts, kind, &Round{number, fault, bad, dir}, nil
-		}
-		return counts, kind, nil, os.RemoveAll(dir)
+	var bad []string
+	var what string
+	switch {
+	case c.OSCrash:
+		o.counts, o.kind, bad, what, err = c.osRound(ctx, number, dir)
+	case c.Nodes > 0:
+		bad, what, err = c.clusterRound(number, dir, &o)
+	default:
+		bad, what, err = c.localRound(ctx, number, dir, &o)
 	}
-	if c.Nodes > 0 {
-		return c.clusterRound(number, dir)
+	switch {
+	case err != nil:
+		return o, fmt.Errorf("round %d (%s): %w", number, what, err)
+	case len(bad) > 0:
+		o.broken = &Round{number, what, bad, dir}
+		return o, nil
 	}
+	return o, os.RemoveAll(dir)
+}
+
+// localRound plays one with a gateway on this machine.
+func (c *Config) localRound(ctx context.Context, number int, dir string, o *outcome) (bad []string, what string, err error) {
 	p, err := newPlay(c, dir, number)
 	if err != nil {
-		return counts, "", nil, err
+		return nil, "", err
 	}
 	defer p.close()
-	kind = p.fault.kind
-	bad, err := p.play()
-	counts = p.ledger.counts()
-	counts.Crashes = p.crashes
-	if err != nil {
-		return counts, kind, nil, fmt.Errorf("round %d (%s): %w", number, p.fault, err)
+	defer context.AfterFunc(ctx, p.abandon)()
+	o.kind = p.fault.name
+	bad, err = p.play()
+	o.counts = p.ledger.counts()
+	o.counts.Crashes = p.crashes
+	for _, d := range p.ready {
+		o.slowest = max(o.slowest, d)
 	}
-	if len(bad) > 0 {
-		return counts, kind, &Round{number, p.fault.String(), bad, dir}, nil
-	}
-	return counts, kind, nil, os.RemoveAll(dir)
+	return bad, p.fault.String(), err
 }
 
 // Print writes the summary as a table.
@@ -204,7 +248,10 @@ func (s *Summary) Print(w io.Writer) {
 	if n := s.Total.Takeovers; n > 0 {
 		fmt.Fprintf(w, "%d takeovers, the slowest after %.1f s\n", n, s.Total.Slowest)
 	}
-	fmt.Fprintf(w, "seed %d, %.0f s\n", s.Seed, s.Seconds)
+	fmt.Fprintf(w, "seed %d, %.0f s, slowest start %.1f s\n", s.Seed, s.Seconds, s.SlowestStart)
+	if s.Interrupted {
+		fmt.Fprintln(w, "ended before the last round")
+	}
 	for _, r := range s.Broken {
 		for _, v := range r.Violations[:min(len(r.Violations), 10)] {
 			fmt.Fprintf(w, "round %d, %s: %s\n", r.Number, r.Fault, v)

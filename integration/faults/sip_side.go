@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -20,6 +21,8 @@ type sipSide struct {
 	waiting map[string]chan int // by branch
 	seen    map[string]string   // requests that were answered, and how
 	next    int
+	mute    bool          // it answers nothing
+	stalled chan struct{} // not nil: it reads nothing until it is closed
 }
 
 // patience is how long it waits for an answer.
@@ -47,6 +50,27 @@ func (u *sipSide) begin(l *ledger) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.ledger, u.seen = l, map[string]string{}
+}
+
+// answers has it answer requests or not; those that it left without an answer come again.
+func (u *sipSide) answers(yes bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.mute = !yes
+}
+
+// stall makes it stop to read until the func is called.
+func (u *sipSide) stall() func() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c := make(chan struct{})
+	u.stalled = c
+	return func() {
+		u.mu.Lock()
+		u.stalled = nil
+		u.mu.Unlock()
+		close(c)
+	}
 }
 
 func (u *sipSide) current() *ledger {
@@ -80,6 +104,12 @@ func (u *sipSide) read() {
 			return
 		}
 		text := string(b[:n])
+		u.mu.Lock()
+		stalled := u.stalled
+		u.mu.Unlock()
+		if stalled != nil {
+			<-stalled
+		}
 		var code int
 		if _, err := fmt.Sscanf(text, "SIP/2.0 %d", &code); err == nil {
 			if code >= 200 {
@@ -114,18 +144,26 @@ func (u *sipSide) serve(text string, from *net.UDPAddr) {
 		answer = w.String()
 		u.seen[branch(text)] = answer
 	}
-	l := u.ledger
+	l, mute := u.ledger, u.mute
 	u.mu.Unlock()
 	if !again {
 		_, body, _ := strings.Cut(text, "\r\n\r\n")
 		if _, id, ok := strings.Cut(body, "<message-id>"); ok {
 			id, _, _ = strings.Cut(id, "<")
-			if strings.Contains(body, "<failed") || strings.Contains(body, "<error") {
+			l.frame(id, "a notice to "+header(text, "To"))
+			switch {
+			case strings.Contains(body, "<failed"):
 				l.fail(id)
+			case strings.Contains(body, "<error"):
+				l.doubt(id)
 			}
 		} else {
+			l.frame(bodyText(body), "a MESSAGE to "+header(text, "To"))
 			l.deliver(bodyText(body), header(text, "Call-ID"))
 		}
+	}
+	if mute {
+		return
 	}
 	_, _ = u.conn.WriteToUDP([]byte(answer), from) // lost: it comes again
 }
@@ -161,7 +199,9 @@ func (u *sipSide) say(from, to, id string) int {
 	l.offer(id, from+" to "+to, false)
 	end := time.After(patience)
 	for pause := 500 * time.Millisecond; ; pause = min(2*pause, 4*time.Second) {
-		_, _ = u.conn.WriteToUDP([]byte(request), gateway) // refused while the gateway is dead
+		if _, err := u.conn.WriteToUDP([]byte(request), gateway); errors.Is(err, net.ErrClosed) { // else refused while the gateway is dead
+			return 0
+		}
 		select {
 		case code := <-c:
 			l.answer(id, code)

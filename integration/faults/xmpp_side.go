@@ -20,6 +20,8 @@ type xmppSide struct {
 	conns    map[net.Conn]*sync.Mutex // with the lock for writing
 	stalled  chan struct{}            // not nil: closed when it reads again
 	accepted int
+	mute     bool       // it answers no ping
+	lost     []net.Conn // half-open: it has forgotten them, and they are not closed
 }
 
 func newXMPPSide() (*xmppSide, error) {
@@ -75,6 +77,12 @@ func (x *xmppSide) down(listen bool) {
 	for c := range x.conns {
 		c.Close()
 	}
+	if listen {
+		for _, c := range x.lost {
+			c.Close()
+		}
+		x.lost = nil
+	}
 }
 
 // stall makes it stop to read until the func is called.
@@ -88,6 +96,23 @@ func (x *xmppSide) stall() func() {
 		x.stalled = nil
 		x.mu.Unlock()
 		close(c)
+	}
+}
+
+// answers has it answer pings or not.
+func (x *xmppSide) answers(yes bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.mute = !yes
+}
+
+// vanish makes it forget its connections without a word, as a machine does that lost its power; it takes new ones.
+func (x *xmppSide) vanish() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for c := range x.conns {
+		x.lost = append(x.lost, c)
+		delete(x.conns, c)
 	}
 }
 
@@ -113,8 +138,7 @@ type stanza struct {
 	ID      string `xml:"id,attr"`
 	Body    string `xml:"body"`
 	Error   struct {
-		// Doubt is the condition of an outcome that is not known.
-		Doubt *struct{} `xml:"urn:ietf:params:xml:ns:xmpp-stanzas undefined-condition"`
+		Inner string `xml:",innerxml"`
 	} `xml:"error"`
 }
 
@@ -150,19 +174,37 @@ func (x *xmppSide) serve(c net.Conn) {
 			return
 		}
 		x.mu.Lock()
-		stalled, l := x.stalled, x.ledger
+		stalled, l, mute := x.stalled, x.ledger, x.mute
+		_, mine := x.conns[c]
 		x.mu.Unlock()
+		if !mine { // half-open: what comes is read by nobody
+			_, _ = io.Copy(io.Discard, c)
+			return
+		}
 		if stalled != nil {
 			<-stalled
 		}
 		answer := ""
+		if s.XMLName.Local == "message" {
+			what := "a message stanza to " + s.To
+			if s.Type == "error" {
+				what = "an error stanza to " + s.To
+			}
+			l.frame(s.ID, what)
+		}
 		switch {
+		case mute && s.XMLName.Local == "iq":
 		case s.XMLName.Local == "iq" && (s.Type == "get" || s.Type == "set"):
 			answer = fmt.Sprintf("<iq type='result' id='%s' from='%s' to='%s'/>", escape(s.ID), escape(s.To), escape(s.From))
-		case s.XMLName.Local == "message" && s.Type == "error" && s.Error.Doubt != nil:
-			l.doubt(s.ID)
 		case s.XMLName.Local == "message" && s.Type == "error":
-			l.fail(s.ID)
+			if strings.Contains(s.Error.Inner, "outcome-unknown") { // the gateway's own condition beside undefined-condition
+				l.doubt(s.ID)
+			} else {
+				l.fail(s.ID)
+			}
+			// A server that answers errors, which none should (RFC 6120 §8.3.1): nothing may come of it (I7).
+			answer = fmt.Sprintf("<message type='error' id='%s' from='%s' to='%s'><error type='cancel'>"+
+				"<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>", escape(s.ID), escape(s.To), escape(s.From))
 		case s.XMLName.Local == "message" && s.Body == "": // a receipt or the like
 		case s.XMLName.Local == "message" && strings.HasPrefix(s.To, "gone"):
 			answer = fmt.Sprintf("<message type='error' id='%s' from='%s' to='%s'><error type='cancel'>"+
