@@ -156,6 +156,9 @@ func (u *duplicates) settle(now time.Time, d *delivery, status adapters.Status) 
 	return copies
 }
 
+// recalled counts a copy that was known from before a restart.
+func (u *duplicates) recalled() { u.found.Add(1) }
+
 // restore remembers a message that a process before this one stored.
 func (u *duplicates) restore(from *side, op *adapters.MessageOp) {
 	if from == nil || !identified(op) {

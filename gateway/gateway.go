@@ -390,6 +390,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	}
 	g.outages.stop()
 	g.watches.stop()
+	g.journal.noted()
 	errs = append(errs, g.keeper.stop(ctx))
 	return errors.Join(errs...)
 }

@@ -23,6 +23,7 @@ type journal struct {
 	disk    store.Durable // set by start, before anything comes
 	starts  *starts       // likewise
 	tokens  *tokens       // likewise
+	recent  *recollection // likewise
 
 	mu       sync.Mutex
 	backlogs map[laneKey]*backlog
@@ -343,6 +344,9 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 	}
 	if j.tokens, err = openTokens(ctx, disk, j.gateway.node != nil); err != nil {
 		return err
+	}
+	if j.recent, err = openRecollection(ctx, j, disk.Node()); err != nil {
+		return fmt.Errorf("gateway: what was handed over lately: %w", err)
 	}
 	if looping {
 		j.held = true

@@ -49,6 +49,14 @@ func (g *Gateway) accept(d *delivery) {
 			return
 		}
 		d.identified = true
+		if g.journal != nil {
+			if known := g.journal.recent.answerOf(d.began, d.from, op); known.Outcome != 0 {
+				g.duplicates.recalled()
+				d.again = true
+				d.end(known)
+				return
+			}
+		}
 	}
 	if refused := g.often(d); refused.Outcome != 0 {
 		d.end(refused)
@@ -152,6 +160,7 @@ type delivery struct {
 
 	identified bool        // its copies can be known
 	stored     bool        // it is in the journal
+	again      bool        // an earlier process handed over a copy
 	copyKey    originKey   // among duplicates, where it was looked for
 	counted    originKey   // among repeats
 	copies     []*delivery // that wait for its answer; guarded by duplicates
@@ -256,10 +265,14 @@ func (g *Gateway) hand(ctx context.Context, from, to *side, hops []resolver.Targ
 	late := (op.Wants != 0 || !to.caps.PositiveAnswer) && op.Activity == adapters.ActivityNone
 	if late = late && from != nil; late {
 		var copyKey originKey
+		var record recollected
 		if op.OriginID != "" {
 			copyKey = g.duplicates.key(from, op)
+			if g.journal != nil {
+				record = copyRecord(recollectFailed, from, op)
+			}
 		}
-		g.origins.remember(time.Now(), from, to, op, given, copyKey, epoch)
+		g.origins.remember(time.Now(), from, to, op, given, copyKey, record, epoch)
 	}
 	if g.observe != nil && from != nil {
 		g.observe(Observation{From: from.name, To: to.name, Message: op})
@@ -292,6 +305,9 @@ func (d *delivery) end(s adapters.Status) {
 	}
 	if d.release != nil {
 		d.release()
+	}
+	if d.identified && !d.stored && !d.again && g.journal != nil {
+		g.journal.recent.handedOver(d.from, op, s)
 	}
 	if d.stored {
 		failpoint.Hit("answer-before")
@@ -367,7 +383,9 @@ func (h *handler) settle(r *adapters.Report, res result, epoch uint64) {
 		return
 	}
 	if r.Kind == adapters.ReportFailed {
-		g.duplicates.forgetKey(o.copyKey)
+		if g.duplicates.forgetKey(o.copyKey); o.record != (recollected{}) {
+			g.journal.recent.note(o.record, true)
+		}
 	}
 	res.to = o.side
 	t := &reporting{

@@ -55,12 +55,13 @@ type origin struct {
 	sender, recipient adapters.Party
 	transID, thread   string
 	wants             adapters.Dispositions
-	sent              time.Time // when it was written, or came
-	ended             bool      // a terminal notice was passed on
-	displayed         bool      // a notice of display was passed on
-	doubted           bool      // its sender was told that the outcome is not known
-	copyKey           originKey // its key among duplicates, zero for none
-	epoch             uint64    // since when its part is this node's
+	sent              time.Time   // when it was written, or came
+	ended             bool        // a terminal notice was passed on
+	displayed         bool        // a notice of display was passed on
+	doubted           bool        // its sender was told that the outcome is not known
+	copyKey           originKey   // its key among duplicates, zero for none
+	record            recollected // likewise among what was handed over, with a store
+	epoch             uint64      // since when its part is this node's
 }
 
 func newOrigins(limit int, life time.Duration) *origins {
@@ -89,7 +90,7 @@ func (o *origins) key(to *side, transID string, sender, recipient adapters.Party
 
 // remember keeps the origin of op, which came from side from and was handed to side to as op.TransID; transID is what
 // its sender calls it, copyKey its key among duplicates.
-func (o *origins) remember(now time.Time, from, to *side, op *adapters.MessageOp, transID string, copyKey originKey, epoch uint64) {
+func (o *origins) remember(now time.Time, from, to *side, op *adapters.MessageOp, transID string, copyKey originKey, record recollected, epoch uint64) {
 	entry := &origin{
 		side:      from,
 		sender:    op.From,
@@ -101,6 +102,7 @@ func (o *origins) remember(now time.Time, from, to *side, op *adapters.MessageOp
 		sent:    op.Sent,
 		copyKey: copyKey,
 		epoch:   epoch,
+		record:  record,
 	}
 	if entry.sent.IsZero() {
 		entry.sent = now

@@ -64,7 +64,7 @@ func (j *journal) told(ctx context.Context, key string) bool {
 	j.mu.Lock()
 	_, pending := j.pending[key]
 	j.mu.Unlock()
-	if pending {
+	if pending || j.recent.has(outcomeRecord(key)) {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, markWait)
@@ -183,6 +183,8 @@ func (t *reporting) run(ctx context.Context) {
 		j.keepNotice(t)
 	case n != nil:
 		j.remove(n)
+	case t.key != "":
+		j.recent.note(outcomeRecord(t.key), true)
 	}
 }
 

@@ -225,6 +225,9 @@ func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se s
 	case passes(status):
 	case status.Outcome != adapters.Failure:
 		failpoint.Hit("delivered")
+		if from != nil && identified(op) {
+			j.recent.handedOver(from, op, status)
+		}
 		j.remove(e)
 	case from == nil:
 		j.bury(b, e, "it was refused, and there is no adapter for its sender any more")
