@@ -61,6 +61,9 @@ var points = []string{
 	"answer-before", "answer-after", "settle-before", "settle-after", "tell-before", "tell-after",
 }
 
+// failpoints is the kind of the rounds in which the gateway comes to one.
+const failpoints = "failpoint"
+
 // fault is what happens in a round.
 type fault struct {
 	kind
@@ -86,6 +89,9 @@ func (c *Config) choose(r *rand.Rand, number int) fault {
 	all := slices.DeleteFunc(kinds(), func(k kind) bool {
 		return k.mount && !c.mounts || len(c.Kinds) > 0 && !slices.Contains(c.Kinds, k.name)
 	})
+	if len(all) == 0 { // failpoints alone
+		all = kinds()
+	}
 	sum := 0
 	for _, k := range all {
 		sum += k.weight
@@ -97,8 +103,8 @@ func (c *Config) choose(r *rand.Rand, number int) fault {
 			break
 		}
 	}
-	if c.Failpoints && number%2 == 0 && len(c.Kinds) == 0 {
-		f.kind = kind{name: "failpoint", down: true, play: (*play).failpoint}
+	if c.Failpoints && number%2 == 0 && (len(c.Kinds) == 0 || slices.Contains(c.Kinds, failpoints)) {
+		f.kind = kind{name: failpoints, down: true, play: (*play).failpoint}
 		f.point = fmt.Sprintf("%s:%d", points[number/2%len(points)], 1+r.IntN(4))
 	}
 	if f.down || f.long {

@@ -28,7 +28,8 @@ type play struct {
 	before  resources       // before the load
 	unmount func()
 
-	bad []string // what the fault itself found
+	bad  []string // what the fault itself found
+	kept int      // resolvers that reloads have replaced: they answer for two minutes more
 
 	abandoned chan struct{}
 }
@@ -172,7 +173,7 @@ func (p *play) play() (bad []string, err error) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	if !p.gateway.dead() && p.before.goroutines > 0 {
-		now, more := p.gateway.quiet(p.before, quietWait)
+		now, more := p.gateway.quiet(p.before, p.kept, quietWait)
 		p.ledger.note("it is quiet: %s", now)
 		bad = append(bad, more...)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -56,18 +57,21 @@ func (g *gateway) resources() (r resources, err error) {
 	return r, nil
 }
 
-// quiet waits until the gateway takes no more than before; what it takes too much else.
-func (g *gateway) quiet(before resources, patience time.Duration) (now resources, bad []string) {
+// quiet waits until the gateway takes no more than before, but for so many goroutines that a reload keeps for a while; what it takes too much else.
+func (g *gateway) quiet(before resources, kept int, patience time.Duration) (now resources, bad []string) {
 	for end := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
 		r, err := g.resources()
 		if err != nil {
 			return r, nil // it ended: the round sees that
 		}
 		now = r
-		calm := now.goroutines <= before.goroutines+moreGoroutines && now.files <= before.files+moreFiles
+		calm := now.goroutines <= before.goroutines+moreGoroutines+kept && now.files <= before.files+moreFiles
 		if calm || time.Now().After(end) {
 			if !calm {
-				bad = append(bad, fmt.Sprintf("I5: %s after %v of quiet, and %s before the load", now, patience, before))
+				bad = append(bad, fmt.Sprintf("I5: %s after %v of quiet, and %s before the load; where they wait is in its log", now, patience, before))
+				g.signal(syscall.SIGQUIT) // it ends, and writes its goroutines to its log
+				<-g.done
+				return now, bad
 			}
 			if now.memory > maxMemory {
 				bad = append(bad, fmt.Sprintf("I5: %s, more than %d MiB", now, int64(maxMemory)>>20))

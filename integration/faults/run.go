@@ -106,7 +106,7 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 	}
 	there := clusterKinds
 	if c.Nodes == 0 {
-		there = nil
+		there = []string{failpoints}
 		for _, k := range kinds() {
 			there = append(there, k.name)
 		}
