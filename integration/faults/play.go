@@ -97,15 +97,16 @@ func (p *play) run(failpoint string, link bool) error {
 		return err
 	}
 	p.ledger.note("the gateway starts")
-	if !p.gateway.ready(20 * time.Second) {
+	patience := max(20*time.Second, p.limit)
+	if !p.gateway.ready(patience) {
 		if failpoint != "" && p.gateway.dead() {
 			return nil // it came to the point before it served
 		}
-		return errors.New("the gateway does not serve within 20 s of its start")
+		return fmt.Errorf("the gateway does not serve within %v of its start", patience)
 	}
 	p.ready = append(p.ready, time.Since(began))
 	p.ledger.note("the gateway serves")
-	for end := time.Now().Add(10 * time.Second); link && !p.xmpp.connected() && !p.gateway.dead(); {
+	for end := time.Now().Add(patience); link && !p.xmpp.connected() && !p.gateway.dead(); {
 		if time.Now().After(end) {
 			return errors.New("the gateway does not connect to the XMPP side")
 		}
