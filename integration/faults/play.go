@@ -29,7 +29,7 @@ type play struct {
 	unmount func()
 
 	bad  []string // what the fault itself found
-	kept int      // resolvers that reloads have replaced: they answer for two minutes more
+	kept int      // goroutines of resolvers that reloads have replaced: they answer for two minutes more
 
 	abandoned chan struct{}
 }
