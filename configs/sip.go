@@ -110,6 +110,11 @@ type Peer struct {
 	// Whether its user agents understand isComposing (RFC 3994): they are then told when an XMPP user is composing a message. Without it
 	// only those are who send it themselves. One that refuses it with 415 is not sent it again for a day.
 	Composing Switch `yaml:"composing" default:"false"`
+	// What becomes of messages that are signed or encrypted by S/MIME (RFC 8551), from it and to it. pass: they cross octet for octet, on the
+	// XMPP side as RFC 3923 says; a signed one from it must have a Date, or a DateTime inside, of the last five minutes, else 400 (RFC 3428
+	// §11.4). late: as pass, but the peer stores messages and forwards them later, so their dates are not looked at. refuse: 415, and an
+	// error to the XMPP sender, for networks whose devices cannot open them. They are often over 1300 octets: see large_messages.
+	SMIME string `yaml:"smime" default:"pass" oneof:"pass late refuse"`
 	// Its P-Asserted-Identity says whom a request is from, and requests to it carry one (RFC 3325): the peer and this gateway are of
 	// one trust domain. Without it the header field is not looked at, and not written.
 	Trusted Switch `yaml:"trusted" default:"false"`

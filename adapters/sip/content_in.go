@@ -57,7 +57,14 @@ func readDisposed(op *adapters.MessageOp, disposition string, req *wire.Message,
 	default:
 		return Incoming{}, refuseContent()
 	}
-	return readContent(op, req, opts)
+	in, ref := readContent(op, req, opts)
+	if ref == nil && in.Message != nil {
+		ref = checkSecured(in.Message, req, opts)
+	}
+	if ref != nil {
+		return Incoming{}, ref
+	}
+	return in, nil
 }
 
 func refuseContent() *Refusal {
@@ -108,7 +115,7 @@ func setContent(op *adapters.MessageOp, t cpim.ContentType, contentType string, 
 	case media == "text/plain", media == "text/html":
 		return true, setText(&op.Content, t)
 	case mimebody.Secured(t):
-		// Kept whole (RFC 3862 §6); nothing is read from it.
+		// Kept whole (RFC 3862 §6); see checkSecured.
 		return true, nil
 	case t.Type() == "multipart", media == mimebody.ExternalBody, media == mimebody.FileTransfer, media == mimebody.URIList:
 		r, err := mimebody.Render(op.Content, mimebody.Limits{Octets: len(octets) + len(octets)/2 + 4096})

@@ -21,6 +21,8 @@ type ReadOptions struct {
 	LenientPresence bool
 	// Identity is whom the request is from, where somebody better than From says it; zero: From.
 	Identity wire.Addr
+	// SMIME is the peer's; see Peer.
+	SMIME SMIMEPolicy
 }
 
 // from is whom a request is from.

@@ -87,6 +87,13 @@ func WriteMessage(op *adapters.MessageOp, o WriteOptions) (*wire.Request, error)
 	if req.ContentType, req.Body, err = contentOf(op.Content); err != nil {
 		return nil, err
 	}
+	if _, secured := smimeOf(op); secured {
+		// "all signed MESSAGE requests and responses MUST contain a Date header field" (RFC 3428 §11.4); and the object is its own envelope.
+		if op.Sent.IsZero() && op.Expires.IsZero() && !o.Now.IsZero() {
+			req.Headers = append(req.Headers, wire.Header{Name: "Date", Value: o.Now.UTC().Format(sipDate)})
+		}
+		return req, nil
+	}
 	if o.CPIM {
 		return req, wrapCPIM(req, op, o.Now)
 	}
@@ -241,6 +248,10 @@ func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapt
 // to be sent, so another form is no second copy.
 func (a *Adapter) messageTo(ctx context.Context, hop resolver.Target, op *adapters.MessageOp) (adapters.Status, bool) {
 	peer := a.peers().toward(hop, op.To.Address.Domain())
+	_, secured := smimeOf(op)
+	if secured && peer != nil && peer.SMIME == SMIMERefuse {
+		return adapters.Failed(adapters.ReasonUnsupportedContent, "Signed and encrypted messages are not carried to this network. Send it without"), false
+	}
 	agent := userAgentAt(peer, hop, op.To.Address, featureCPIM)
 	// A relayed object goes out as it is to whoever has not refused one; one is made only for who is known to take it.
 	knows := true
@@ -249,7 +260,7 @@ func (a *Adapter) messageTo(ctx context.Context, hop resolver.Target, op *adapte
 	}
 	plainInside := op.Content.Type != "" && isPlainUTF8(op.Content.Type)
 	o := WriteOptions{
-		CPIM:   op.Object == nil && op.Wants != 0 && knows,
+		CPIM:   op.Object == nil && op.Wants != 0 && knows && !secured,
 		Unwrap: op.Object != nil && !knows && plainInside,
 	}
 	large := false

@@ -63,6 +63,8 @@ type Peer struct {
 	// is composing. Otherwise only those are that sent such a message themselves. One that refuses it with 415 is not sent it again for a
 	// day.
 	Composing bool
+	// SMIME is what becomes of messages that are signed or encrypted by S/MIME, from it and to it.
+	SMIME SMIMEPolicy
 	// Users are those whose requests are taken: each MESSAGE, SUBSCRIBE and PUBLISH must then be proven by digest (RFC 8760) and be from
 	// the user that it proves. Empty: the peer is believed.
 	Users []User

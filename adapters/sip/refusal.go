@@ -60,6 +60,7 @@ const (
 	WhyPrivacy                // the sender does not want to be known
 	WhyLoop                   // it was sent by this gateway itself
 	WhySignature              // Identity is missing or proves nothing
+	WhyStale                  // a signed message whose Date is missing or wrong
 	whyEnd
 )
 
@@ -69,7 +70,7 @@ var whyNames = [whyEnd]string{
 	WhyHops: "hops", WhyMethod: "method", WhyExtension: "extension", WhyEvent: "event", WhyAccept: "accept",
 	WhyInterval: "interval", WhyNoDialog: "no-dialog", WhySequence: "sequence", WhyOverload: "overload", WhyNotice: "notice",
 	WhyCondition:   "condition",
-	WhyCredentials: "credentials", WhyPrivacy: "privacy", WhyLoop: "loop", WhySignature: "signature",
+	WhyCredentials: "credentials", WhyPrivacy: "privacy", WhyLoop: "loop", WhySignature: "signature", WhyStale: "stale",
 }
 
 // String is the fault's name: one word.

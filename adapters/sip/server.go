@@ -32,6 +32,7 @@ type inbound struct {
 func (in *inbound) options() ReadOptions {
 	return ReadOptions{
 		FoldCase: in.peer.FoldCase, IgnorePort: in.peer.IgnorePort, LenientPresence: in.peer.LenientPresence, Now: time.Now(), Identity: in.identity,
+		SMIME: in.peer.SMIME,
 	}
 }
 

@@ -66,6 +66,12 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 		case "require":
 			peer.Identity = sip.RequireIdentity
 		}
+		switch p.SMIME {
+		case "late":
+			peer.SMIME = sip.SMIMELate
+		case "refuse":
+			peer.SMIME = sip.SMIMERefuse
+		}
 		peer.Trusted, peer.Realm, peer.AllowMD5 = bool(p.Trusted), string(p.Realm), bool(p.AllowMD5)
 		for _, u := range p.Users {
 			peer.Users = append(peer.Users, sip.User{Name: string(u.Name), Address: u.Address.String(), Password: u.Password})

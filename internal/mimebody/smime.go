@@ -1,0 +1,87 @@
+package mimebody
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/cpim/syntax"
+)
+
+// SMIME tells whether a content of this type is an S/MIME object (RFC 8551 §3.2, §3.5): CMS, or a multipart/signed whose signature is CMS.
+// What is signed by other means (OpenPGP) is Secured too, and no S/MIME.
+func SMIME(t cpim.ContentType) bool {
+	switch t.Media() {
+	case "application/pkcs7-mime", "application/x-pkcs7-mime":
+		return true
+	case "multipart/signed":
+		p, _ := t.Param("protocol")
+		return strings.EqualFold(p, "application/pkcs7-signature") || strings.EqualFold(p, "application/x-pkcs7-signature")
+	}
+	return false
+}
+
+// SMIMESigned tells whether an S/MIME object of this type says of itself that it is signed. An encrypted one may be signed inside, which
+// nobody on the way can know.
+func SMIMESigned(t cpim.ContentType) bool {
+	kind, _ := t.Param("smime-type")
+	return SMIME(t) && (t.Type() == "multipart" || strings.EqualFold(kind, "signed-data"))
+}
+
+// Readable visits what a content of several parts holds in clear: each part that has no parts itself, in its order, with its transfer
+// encoding undone. Of a multipart/signed that is what is signed, and the signature. A content without parts has nothing to visit: it is the
+// caller's. An error of visit ends the walk and is returned; the others are those of Split and Decoded.
+func Readable(c adapters.Content, lim Limits, visit func(t cpim.ContentType, octets []byte) error) error {
+	t, err := cpim.ParseContentType(c.Type)
+	if err != nil || t.Type() != "multipart" {
+		return err
+	}
+	lim = lim.orDefault()
+	w := walk{lim: lim, parts: lim.Parts, visit: visit}
+	return w.into(t, c.Octets, 1)
+}
+
+// walk holds what is left of the limits.
+type walk struct {
+	lim   Limits
+	parts int
+	visit func(cpim.ContentType, []byte) error
+}
+
+func (w *walk) into(t cpim.ContentType, octets []byte, depth int) error {
+	if depth > w.lim.Depth {
+		return &syntax.Error{Rule: "multipart-depth", Section: multipartSection, Expected: "multiparts nested no deeper than the limit"}
+	}
+	parts, err := Split(t, octets, w.lim)
+	if err != nil {
+		return err
+	}
+	if w.parts -= len(parts); w.parts < 0 {
+		return &syntax.Error{Rule: "multipart-parts", Section: multipartSection, Expected: "no more parts than the limit"}
+	}
+	if t.Is("multipart/signed") && len(parts) != 2 {
+		// "The multipart/signed content type contains exactly two body parts" (RFC 1847, which RFC 8551 §3.5.3 builds on): else readers would
+		// choose what is signed.
+		return &syntax.Error{Rule: "signed-parts", Section: "RFC 8551 §3.5.3", Expected: "two parts: what is signed, and the signature"}
+	}
+	for i := range parts {
+		inner := parts[i].Type()
+		octets, err := parts[i].Decoded()
+		switch {
+		case errors.Is(err, ErrUnsupported):
+			continue // an encoding that nobody knows hides what it encodes
+		case err != nil:
+			return err
+		}
+		if inner.Type() == "multipart" {
+			err = w.into(inner, octets, depth+1)
+		} else {
+			err = w.visit(inner, octets)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
