@@ -105,3 +105,14 @@ func (a *Adapter) reached(s *stanza.Stanza, to *cpim.Address) *stanza.Error {
 	*to = in
 	return nil
 }
+
+// reaches notes by which other address the sender of s may know our user: a signed object may be for that one.
+func (a *Adapter) reaches(s *stanza.Stanza) {
+	names := a.now.Load().hosts[s.To.Domain()]
+	if names == nil || s.E2E == nil {
+		return
+	}
+	if to, err := jid.ToAddress(s.To, cpim.IM); err == nil {
+		s.Reaches, _ = names.In(to)
+	}
+}

@@ -216,6 +216,7 @@ func (l *path) message(s *stanza.Stanza, via *arrival) {
 		l.event(s)
 		return
 	}
+	l.a.reaches(s)
 	op, e := stanza.ToMessage(s)
 	if op != nil {
 		e = l.a.reached(s, &op.To.Address)

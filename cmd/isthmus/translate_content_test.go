@@ -46,8 +46,13 @@ func TestContentCrosses(t *testing.T) {
 			[]string{"<body>https://a.example/x.png</body>", "<url>https://a.example/x.png</url>"},
 			nil, 0,
 		},
-		{"T-CP-03 encrypted is refused, not broken", "sip", exampleOf("application/pkcs7-mime; smime-type=enveloped-data", "x"), nil, nil, 1},
-		{"T-CP-01 signed is refused, not stripped", "sip", exampleOf("multipart/signed;boundary=b", "--b\r\n\r\nx\r\n--b\r\nContent-Type: application/pkcs7-signature\r\n\r\nAA\r\n--b--"), nil, nil, 1},
+		{"T-CP-03 encrypted by OpenPGP is refused, not broken", "sip", exampleOf(`multipart/encrypted;protocol="application/pgp-encrypted";boundary=b`, "--b\r\n\r\nx\r\n--b--"), nil, nil, 1},
+		{"T-CP-01 signed by something else than S/MIME is refused, not stripped", "sip", exampleOf("multipart/signed;boundary=b", "--b\r\n\r\nx\r\n--b\r\nContent-Type: application/pkcs7-signature\r\n\r\nAA\r\n--b--"), nil, nil, 1},
+		{
+			"T-CP-03 encrypted by S/MIME", "sip", exampleOf("application/pkcs7-mime; smime-type=enveloped-data", "\x30\x80"),
+			[]string{"<e2e xmlns='urn:ietf:params:xml:ns:xmpp-e2e'><![CDATA[Content-Type: application/pkcs7-mime; smime-type=enveloped-data\nContent-Transfer-Encoding: base64\n\nMIA=\n]]></e2e>"},
+			nil, 0,
+		},
 		{"a picture that must be shown is refused", "sip", exampleOf("multipart/mixed;boundary=b", "--b\r\n\r\nx\r\n--b\r\nContent-Type: image/png\r\n\r\nx\r\n--b--"), nil, nil, 1},
 		// RFC 7573 §6, Tables 3 and 4.
 		{"active is composing", "sip", exampleOf("application/im-iscomposing+xml", composing), []string{"<composing xmlns='http://jabber.org/protocol/chatstates'/>"}, []string{"<body"}, 0},
@@ -110,6 +115,66 @@ func TestObjectsCrossWhole(t *testing.T) {
 				got = isthmus(t, input, nil, "translate", "--from", from, "--to", "sip")
 				if !strings.HasSuffix(got.out, "\r\n\r\n"+object) || !strings.Contains(got.out, "Content-Type: message/cpim\r\n") {
 					t.Errorf("from %s to SIP: %q; %s", from, got.out, got.err)
+				}
+			}
+		})
+	}
+}
+
+// What RFC 3923 §3 shows: Example 3 crosses, its protocol parameter in the quotes that RFC 2045 §5.1 wants; Example 6, which is base64 of
+// something that is no CMS, is refused; an encrypted one that is CMS crosses.
+func TestExamplesOfRFC3923(t *testing.T) {
+	stanza := func(object string) string {
+		return "<message from='juliet@example.com/balcony' to='romeo@example.net/orchard' type='chat'>\n  <e2e xmlns='urn:ietf:params:xml:ns:xmpp-e2e'>\n<![CDATA[\n" + object + "]]>\n  </e2e>\n</message>"
+	}
+	const example3 = `Content-Type: multipart/signed; boundary=next;
+              micalg=sha1;
+              protocol=application/pkcs7-signature
+
+--next
+Content-type: Message/CPIM
+
+From: Juliet Capulet <im:juliet@example.com>
+To: Romeo Montague <im:romeo@example.net>
+DateTime: 2003-12-09T23:45:36.66Z
+Subject: Imploring
+
+Content-type: text/plain; charset=utf-8
+Content-ID: <1234567890@example.com>
+
+Wherefore art thou, Romeo?
+--next
+Content-Type: application/pkcs7-signature
+Content-Disposition: attachment;handling=required;\
+                                filename=smime.p7s
+
+[signed body part]
+
+--next--
+`
+	_, body, _ := strings.Cut(example3, "\n\n")
+	for _, c := range []struct {
+		name, object string
+		has          []string
+		code         int
+	}{
+		{
+			"Example 3", example3,
+			[]string{"Content-Type: multipart/signed;", `protocol="application/pkcs7-signature"`, "Date: Tue, 09 Dec 2003 23:45:36 GMT", "\r\n\r\n" + strings.ReplaceAll(body, "\n", "\r\n")},
+			0,
+		},
+		{"Example 3 with another sender inside", strings.Replace(example3, "im:juliet", "im:nurse", 1), []string{`"rule":"not-acceptable"`}, 1},
+		{"Example 6", "U2FsdGVkX19okeKTlLxa/1n1FE/upwn1D20GhPWqhDWlexKMUKYJInTWzERP+vcQ\n/OxFs40uc9Fx81a5/62p/yPb/UWnuG6SR6o3Ed2zwcusDImyyz125HFERdDUMBC9\n", []string{`"rule":"bad-request"`}, 1},
+		{"as Example 6, of CMS", "MIAGCSqGSIb3DQEHA6CA\n", []string{"Content-Type: application/pkcs7-mime; smime-type=enveloped-data", "\r\n\r\n\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03\xa0\x80"}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := isthmus(t, stanza(c.object), nil, "translate", "--from", "xmpp", "--to", "sip", "--now", atExamples)
+			if got.code != c.code {
+				t.Fatalf("exit code %d: %s%s", got.code, got.out, got.err)
+			}
+			for _, w := range c.has {
+				if !strings.Contains(got.out, w) {
+					t.Errorf("no %q in\n%q", w, got.out)
 				}
 			}
 		})

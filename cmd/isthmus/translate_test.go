@@ -143,7 +143,7 @@ func TestTranslateFaults(t *testing.T) {
 		{"a stanza from nobody", "xmpp", "sip", strings.Replace(exampleStanza, "romeo@example.net", "@@", 1), 0, "", ""},
 		{"an object", "cpim", "sip", strings.Replace(exampleCPIM, "To: ", "To:", 1), 49, "header-space", "RFC 3862 §2.2"},
 		{"an object to nobody", "cpim", "sip", strings.Replace(exampleCPIM, "To: ", "cc: ", 1), 0, "to", "RFC 3860 §3.4.1"},
-		{"signed content to XMPP", "sip", "xmpp", exampleOf("application/pkcs7-mime", "x"), -1, "unsupported-content", ""},
+		{"content signed by OpenPGP to XMPP", "sip", "xmpp", exampleOf("application/pgp-encrypted", "x"), -1, "unsupported-content", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := isthmus(t, c.input, nil, "translate", "--from", c.from, "--to", c.to)

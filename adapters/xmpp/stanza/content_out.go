@@ -17,6 +17,7 @@ type texts struct {
 	others []adapters.LangText // in other languages
 	html   string              // children of XHTML-IM's body; "" for none
 	links  []adapters.Link
+	e2e    object // S/MIME; without text: none
 }
 
 // textOf finds the text of op: its content, or the content of the message/cpim object that it relays.
@@ -27,6 +28,9 @@ func textOf(op *adapters.MessageOp) (texts, error) {
 	t, err := cpim.ParseContentType(op.Content.Type)
 	if err != nil {
 		return texts{}, unsupported()
+	}
+	if mimebody.SMIME(t) {
+		return securedTexts(op, t)
 	}
 	octets, lang := op.Content.Octets, op.Content.Language
 	if t.Is("message/cpim") {

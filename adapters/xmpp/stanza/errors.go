@@ -39,6 +39,8 @@ func (e *Error) Status() adapters.Status {
 	}
 	if e.Text != "" {
 		s.Text = cut(e.Text)
+	} else {
+		s.Text = e2eWords(e.Application)
 	}
 	s.NewAddress = e.NewAddress
 	return s

@@ -59,7 +59,9 @@ func (r *Reader) extension() error {
 	case "openpgp":
 		s.Encrypted = s.Encrypted || c.InSpace(spaceOpenPGP)
 	case "e2e":
-		s.Encrypted = s.Encrypted || c.InSpace(spaceE2E)
+		if c.InSpace(spaceE2E) {
+			return r.e2e()
+		}
 	case "encryption":
 		s.Encrypted = s.Encrypted || c.InSpace(spaceEME)
 	case "no-store", "no-permanent-store":

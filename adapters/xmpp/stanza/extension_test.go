@@ -103,7 +103,7 @@ func TestWrappersTID04(t *testing.T) {
 func TestEncryptedIsRefused(t *testing.T) {
 	for _, in := range []string{
 		"<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='1'/><payload>x</payload></encrypted>", "<encrypted xmlns='urn:xmpp:omemo:2'><header sid='1'/></encrypted>",
-		"<openpgp xmlns='urn:xmpp:openpgp:0'>x</openpgp>", "<x xmlns='jabber:x:encrypted'>x</x>", "<e2e xmlns='urn:ietf:params:xml:ns:xmpp-e2e'>x</e2e>", "<encryption xmlns='urn:xmpp:eme:0' namespace='urn:xmpp:otr:0'/>",
+		"<openpgp xmlns='urn:xmpp:openpgp:0'>x</openpgp>", "<x xmlns='jabber:x:encrypted'>x</x>", "<encryption xmlns='urn:xmpp:eme:0' namespace='urn:xmpp:otr:0'/>",
 	} {
 		if op, e := stanza.ToMessage(read(t, message(in))); op != nil || e == nil || e.Condition != stanza.NotAcceptable || e.Text == "" {
 			t.Errorf("%s became %+v, %v", in, op, e)

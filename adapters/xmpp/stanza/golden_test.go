@@ -136,7 +136,7 @@ func TestMessageOut(t *testing.T) {
 		{"escape in subject", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: text("a"), Subjects: []adapters.LangText{{Text: "\x1b"}}}, adapters.ReasonNotAcceptable},
 		{"not UTF-8", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: text("\xff")}, adapters.ReasonBadRequest},
 		{"picture", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "image/png", Octets: []byte("x")}}, adapters.ReasonUnsupportedContent},
-		{"signed", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "application/pkcs7-mime", Octets: []byte("x")}}, adapters.ReasonUnsupportedContent},
+		{"encrypted by OpenPGP", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "multipart/encrypted;protocol=\"application/pgp-encrypted\";boundary=b", Octets: []byte("x")}}, adapters.ReasonUnsupportedContent},
 		{"unknown charset", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "text/plain;charset=x-none", Octets: []byte("x")}}, adapters.ReasonUnsupportedContent},
 		{"not of its charset", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Content: adapters.Content{Type: "text/html;charset=us-ascii", Octets: []byte("\xe9")}}, adapters.ReasonBadRequest},
 		{"no activity that exists", adapters.MessageOp{From: party(romeoIM, ""), To: party(julietIM, ""), Activity: 99}, adapters.ReasonNotAcceptable},

@@ -56,9 +56,9 @@ func ToMessage(s *Stanza) (*adapters.MessageOp, *Error) {
 		// RFC 6121 §5.2.2: "If ... the application does not understand the value of the 'type' attribute provided, it MUST
 		// consider the message to be of type "normal"".
 	}
-	content := s.HasBody || len(s.Subjects) > 0 || s.Reacts || len(s.Links) > 0
+	content := s.HasBody || len(s.Subjects) > 0 || s.Reacts || len(s.Links) > 0 || s.E2E != nil
 	switch {
-	case s.Encrypted && !s.HasBody:
+	case s.Encrypted && !s.HasBody && s.E2E == nil:
 		return nil, fault(NotAcceptable, "An encrypted message cannot be carried to the other network. Send it without encryption")
 	case s.Speechless && !content:
 		// XEP-0071 has its words in a body too. What has none would be lost in silence.
@@ -89,10 +89,15 @@ func ToMessage(s *Stanza) (*adapters.MessageOp, *Error) {
 	if !s.HasBody {
 		op.Content.Language, op.Content.Octets = s.Lang, []byte{}
 	}
-	if s.Corrects || s.Reacts || len(s.Links) > 0 {
+	switch {
+	case s.E2E != nil:
+		if e = unwrap(op, s); e != nil {
+			return nil, e
+		}
+	case s.Corrects || s.Reacts || len(s.Links) > 0:
 		inWords(op, s)
 	}
-	if len(s.Alternatives) > 0 {
+	if len(s.Alternatives) > 0 && s.E2E == nil {
 		op.Alternatives = append([]adapters.LangText(nil), s.Alternatives...)
 	}
 	if s.ID != "" {

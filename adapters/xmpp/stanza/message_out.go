@@ -103,6 +103,9 @@ func AppendMessage(dst []byte, op *adapters.MessageOp, env Envelope) ([]byte, er
 		dst = append(dst, "<html xmlns='"+SpaceXHTMLIM+"'><body xmlns='"+SpaceXHTML+"'>"...)
 		dst = append(append(dst, t.html...), "</body></html>"...)
 	}
+	if t.e2e.text != nil {
+		dst = appendE2E(dst, t.e2e)
+	}
 	return append(appendExtensions(dst, op, t.links, env), "</message>"...), nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
+	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 	"github.com/isthmus-gateway/isthmus/pidf"
 )
@@ -57,6 +58,10 @@ type Stanza struct {
 	// Encrypted is set if what the message says is encrypted or signed for its recipient's device (RFC 3923, XEP-0027, XEP-0373,
 	// XEP-0384), which no gateway can read.
 	Encrypted bool
+	// E2E is the character data of <e2e/> (RFC 3923), nil if there is none.
+	E2E []byte
+	// Reaches is another address than To by which the sender may know the recipient, zero if there is none. Who reads the stanza sets it.
+	Reaches cpim.Address
 
 	// Of a presence.
 	Show        pidf.Show
