@@ -189,9 +189,9 @@ func (n *node) Lost(parts []int) {
 	cancel()
 	n.places(parts, func(s adapters.Shared, place string, _ int) { s.Close(over, place) })
 	n.gateway.journal.forgetParts(parts)
+	n.release(parts)
 	n.gateway.keeper.flush(parts, flushWait)
 	n.gateway.watches.giveUp(parts)
-	n.release(parts)
 	n.gateway.keeper.drop(parts)
 }
 

@@ -53,6 +53,8 @@ type Dialog struct {
 	// them, for a Subscriber that we say that we take them. PartialVersion is that of the last one that a Notifier sent.
 	Partial        bool
 	PartialVersion uint32
+	// Said names what the watcher was told last, in the record of a Notifier's dialog that was handed on in order; "" if it is not known.
+	Said string
 	// Peer is the name of the peer on the other side, Source the "IP:port" a Notifier's SUBSCRIBE came from and Transport how.
 	Peer, Source, Transport string
 	// Connection is that of the SUBSCRIBE (see transaction.Source): a WebSocket client is behind it and no other one.
@@ -85,6 +87,9 @@ func (d *Dialog) check() error {
 		if _, err := wire.ParseURI(u); err != nil {
 			return fmt.Errorf("sip: restored dialog: %w", err)
 		}
+	}
+	if d.Said != "" && (!isToken(d.Said) || len(d.Said) > 64) {
+		return errors.New("sip: restored dialog: what was said is no digest")
 	}
 	if !isToken(d.LocalTag) || !isToken(d.RemoteTag) {
 		return errors.New("sip: restored dialog: a tag is no token")

@@ -2,15 +2,20 @@ package sip
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/cpim/datetime"
+	"github.com/isthmus-gateway/isthmus/pidf"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -211,9 +216,39 @@ func (a *Adapter) Release(gone func(of adapters.WatchID) bool) {
 	}
 }
 
-// release drops the dialog without a word; its record stays.
+// digestOf names what a document says: two that differ in times of their tuples alone say the same.
+func digestOf(doc *pidf.Presence) string {
+	same := *doc
+	same.Tuples = slices.Clone(doc.Tuples)
+	for i := range same.Tuples {
+		same.Tuples[i].Timestamp = datetime.Value{}
+	}
+	octets, err := same.Append(nil)
+	if err != nil {
+		return ""
+	}
+	h := sha256.Sum256(octets)
+	return hex.EncodeToString(h[:16])
+}
+
+// knows tells whether the watcher has acknowledged the same document last, in the same state, and has not asked since. When a pair goes to another
+// gateway, or an XMPP link does, its presentity's side is asked again what it said before; the watcher is not told of that. n.mu is held.
+func (n *notifying) knows(t *turn) bool {
+	return t.body != nil && t.body.digest != "" && t.body.digest == n.said && !t.urgent && t.state.state == adapters.WatchActive
+}
+
+// release drops the dialog without a word; its record stays. In that of one which is handed on in order stands what its watcher knows. Whoever
+// goes on with it writes it anew before it says anything: so the record of a gateway that was killed never names what was said before
+// something else.
 func (n *notifying) release() {
 	n.mu.Lock()
+	if a := n.table.a; n.kept && n.said != "" && !n.sending && !n.over() && a.mine(n.d.watchID()) {
+		r := n.d.reserved()
+		r.Said = n.said
+		if b, err := appendDialog(&r); err == nil {
+			a.keeper.Save(n.d.watchID(), n.name(), b, nil)
+		}
+	}
 	n.kept, n.ended, n.gone = false, true, true
 	n.schedule()
 	n.mu.Unlock()

@@ -45,6 +45,9 @@ func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapte
 			a.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a presence document could not be written")
 			return adapters.Failed(adapters.ReasonInternal, "")
 		}
+		if a.homes != nil {
+			b.digest = digestOf(op.Presence)
+		}
 	}
 	ctx, cancel := withDeadline(ctx, op.Deadline)
 	defer cancel()
@@ -79,6 +82,7 @@ type body struct {
 	media     string
 	languages string
 	doc       *pidf.Presence
+	digest    string // what it says; "" where nobody asks
 }
 
 // maxLanguages bounds Content-Language, in tags.
@@ -106,7 +110,7 @@ func bodyOf(doc *pidf.Presence) (*body, error) {
 	for i := range doc.Persons {
 		add(doc.Persons[i].Notes)
 	}
-	return &body{octets, acceptedPresence, strings.Join(tags, ", "), doc}, nil
+	return &body{octets: octets, media: acceptedPresence, languages: strings.Join(tags, ", "), doc: doc}, nil
 }
 
 func writeNotify(d *Dialog, s watchState, b *body) (*wire.Request, error) {
@@ -294,6 +298,15 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 		n.mu.Unlock()
 		return adapters.Failed(adapters.ReasonDomainTimeout, "")
 	}
+	if n.knows(t) {
+		if !n.moved {
+			n.mu.Unlock()
+			return adapters.Succeeded()
+		}
+		t.body = nil // only that the dialog has moved
+	}
+	said := n.said
+	n.said, n.moved = "", false
 	t.state.expires = time.Until(n.d.Expires)
 	b, err := n.form(t.body)
 	var req *wire.Request
@@ -312,6 +325,11 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 	n.mu.Lock()
 	n.d.used(req.CSeq)
 	n.spend()
+	if st.Outcome == adapters.Success && t.state.state == adapters.WatchActive {
+		if n.said = said; t.body != nil {
+			n.said = t.body.digest
+		}
+	}
 	n.mu.Unlock()
 	// "If the NOTIFY request fails due to expiration of SIP Timer F (transaction timeout), the notifier SHOULD remove the subscription"; for some
 	// codes it "MUST remove the corresponding subscription" (RFC 6665 §4.2.2).
@@ -345,7 +363,7 @@ func (n *notifying) form(b *body) (*body, error) {
 		return nil, err
 	}
 	n.d.PartialVersion = n.maker.Version()
-	return &body{octets, pidf.MediaTypeDiff, b.languages, b.doc}, nil
+	return &body{octets: octets, media: pidf.MediaTypeDiff, languages: b.languages, doc: b.doc}, nil
 }
 
 // silent tells whether the watcher has answered nothing for as long as Timer F, to a request that began then and to those before it:

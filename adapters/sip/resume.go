@@ -130,9 +130,10 @@ func (a *Adapter) resumeNotifier(d Dialog) (resuming, error) {
 	if a.notifiers.find(d.LocalTag) != nil {
 		return nil, errTwice
 	}
-	moved := a.moved(&d)
+	moved, said := a.moved(&d), d.Said
+	d.Said = ""
 	n := &notifying{
-		table: a.notifiers, peer: peer, d: d, moved: moved, maker: pidf.ResumePartial(d.PartialVersion), bump: make(chan struct{}, 1),
+		table: a.notifiers, peer: peer, d: d, moved: moved, said: said, maker: pidf.ResumePartial(d.PartialVersion), bump: make(chan struct{}, 1),
 		kept: true, bound: d.LocalCSeq,
 	}
 	if ref := a.notifiers.add(n); ref != nil {

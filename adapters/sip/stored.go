@@ -62,6 +62,7 @@ type storedDialog struct {
 	Watcher    string    `json:"watcher"`
 	Presentity string    `json:"presentity"`
 	Session    string    `json:"session,omitempty"`
+	Said       string    `json:"said,omitempty"`
 }
 
 // reserve is how many sequence numbers a record takes ahead of the last one that was used, so that a request within a dialog costs no write.
@@ -92,7 +93,7 @@ func appendDialog(d *Dialog) ([]byte, error) {
 		RemoteURI: d.RemoteURI, LocalCSeq: d.LocalCSeq, RemoteCSeq: d.RemoteCSeq, HasRemote: d.HasRemoteCSeq, RouteSet: d.RouteSet,
 		Target: d.RemoteTarget, Contact: d.Contact, Event: d.Event, Expires: storedTime(d.Expires), Confirmed: d.Confirmed, State: uint8(d.State), End: uint8(d.End),
 		Granted: d.Granted, Partial: d.Partial, PartialSeq: d.PartialVersion, Peer: d.Peer, Source: d.Source, Transport: d.Transport,
-		Watcher: d.Watcher.String(), Presentity: d.Presentity.String(), Session: d.Session,
+		Watcher: d.Watcher.String(), Presentity: d.Presentity.String(), Session: d.Session, Said: d.Said,
 	})
 }
 
@@ -109,7 +110,7 @@ func parseDialog(b []byte) (Dialog, error) {
 		Role: s.Role, CallID: s.CallID, LocalTag: s.LocalTag, RemoteTag: s.RemoteTag, LocalURI: s.LocalURI, RemoteURI: s.RemoteURI,
 		LocalCSeq: s.LocalCSeq, RemoteCSeq: s.RemoteCSeq, HasRemoteCSeq: s.HasRemote, RouteSet: s.RouteSet, RemoteTarget: s.Target,
 		Contact: s.Contact, Event: s.Event, Expires: storedTime(s.Expires), Confirmed: s.Confirmed, State: adapters.WatchState(s.State), End: adapters.EndReason(s.End), Granted: s.Granted,
-		Partial: s.Partial, PartialVersion: s.PartialSeq, Peer: s.Peer, Source: s.Source, Transport: s.Transport, Session: s.Session,
+		Partial: s.Partial, PartialVersion: s.PartialSeq, Peer: s.Peer, Source: s.Source, Transport: s.Transport, Session: s.Session, Said: s.Said,
 	}
 	var err error
 	if d.Watcher, d.Presentity, err = storedPair(s.Watcher, s.Presentity); err != nil {

@@ -124,6 +124,8 @@ type notifying struct {
 	bound uint32
 	// moved tells that the dialog was another gateway's, and came here.
 	moved bool
+	// said names the document that the watcher acknowledged last; "" if that is not known, or it has asked since.
+	said string
 	// maker makes partial documents where d.Partial; told is when the last document was sent.
 	maker pidf.PartialMaker
 	told  time.Time
@@ -299,7 +301,7 @@ func (t *notifiers) refresh(in *inbound, s subscribe, tag string) *Refusal {
 	// (RFC 5263 §4.4), at once.
 	n.d.Partial = s.form == formPartial
 	n.maker.Reset()
-	n.told, n.resumeAt = time.Time{}, time.Time{}
+	n.told, n.resumeAt, n.said = time.Time{}, time.Time{}, ""
 	n.mu.Unlock()
 	s.watcher, s.presentity = from, adapters.Party{Address: n.d.Presentity}
 	verb := adapters.WatchOpen
