@@ -206,7 +206,7 @@ func (n *node) servePresence(ctx context.Context, c *call) reply {
 	case c.Native != nil:
 		return n.serveNative(ctx, c.Native)
 	case c.Way != nil:
-		n.gateway.outages.hear(adapters.Way{Ours: c.Way.Ours, Theirs: c.Way.Theirs}, c.Way.Back)
+		n.gateway.wayHere(adapters.Way{Ours: c.Way.Ours, Theirs: c.Way.Theirs}, c.Way.Back)
 		return reply{Found: true}
 	}
 	return reply{}

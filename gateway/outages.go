@@ -39,10 +39,18 @@ func (h *handler) Back(way adapters.Way) { h.gateway.way(way, true) }
 
 // way takes in the news of a way, for this gateway and for all that act as one with it.
 func (g *Gateway) way(way adapters.Way, back bool) {
-	g.outages.hear(way, back)
+	g.wayHere(way, back)
 	if g.node != nil {
 		g.node.spread(way, back)
 	}
+}
+
+// wayHere is way for this gateway. Among several, one that is back may have been another's, which was killed and could not say that it is lost.
+func (g *Gateway) wayHere(way adapters.Way, back bool) {
+	if back && g.node != nil {
+		g.outages.hear(way, false)
+	}
+	g.outages.hear(way, back)
 }
 
 var _ adapters.Outages = (*handler)(nil)

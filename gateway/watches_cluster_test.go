@@ -78,7 +78,8 @@ func (f *fleet) hears(all map[string]*member, n int, basic pidf.Basic) (by strin
 			}
 		}
 	}
-	f.t.Fatal("romeo hears nothing new within a minute")
+	f.t.Errorf("romeo hears nothing new within a minute: asked %q", f.verbs())
+	f.t.FailNow()
 	return "", 0
 }
 
