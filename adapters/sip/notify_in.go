@@ -94,9 +94,8 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part
 		s.d.RemoteTarget = strings.Clone(target)
 		s.d.RemoteCSeq, s.d.HasRemoteCSeq = cseq, true
 		s.d.Confirmed = true
-		s.d.Peer = in.peer.Name
 	}
-	s.peer = in.peer
+	s.peer, s.d.Peer = in.peer, in.peer.Name // also where the answer to our SUBSCRIBE came first, and made the dialog
 	if op == nil {
 		return 0, false, nil
 	}
