@@ -196,6 +196,7 @@ func TestMailbox(t *testing.T) {
 	}
 }
 
+// T-FZ-08: what parses prints, octet for octet what was read, and parses to the same.
 func FuzzParseMessage(f *testing.F) {
 	for _, pattern := range []string{"testdata/message/*/*.cpim", "testdata/rfc/*.cpim"} {
 		files, err := filepath.Glob(pattern)

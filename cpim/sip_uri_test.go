@@ -381,6 +381,7 @@ func TestBijectionProperty(t *testing.T) {
 	})
 }
 
+// T-FZ-03: what parses prints, and parses to the same.
 func FuzzParseSIPURI(f *testing.F) {
 	for _, s := range []string{
 		"sip:alice@atlanta.com", "sips:a:b@[::1]:5061;transport=tcp;lr?x=y&z=", "sip:+1-2;ext=3@h.i;user=phone", "sip:%41%2B@b.c;gr=%C3%BC",

@@ -187,6 +187,7 @@ func TestStoredMessagesKeepTheirOrder(t *testing.T) {
 	})
 }
 
+// T-FI-20: exactly one notice, and no delivery after it.
 // I3: exactly one notice for a message that was answered and could not be delivered, whatever its end.
 func TestOneNoticeOfTheEnd(t *testing.T) {
 	for _, c := range []struct {

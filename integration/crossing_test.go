@@ -237,6 +237,7 @@ func TestLargeMessage(t *testing.T) {
 }
 
 // One scenario through a real proxy: Kamailio is the SIP domain, between SIPp and Isthmus, both ways.
+// T-TL-02: messages and a watch through a proxy that records its route.
 func TestThroughKamailio(t *testing.T) {
 	agent := lab.FreePorts(t, 1)[0]
 	prosody := lab.StartProsody(t)

@@ -26,6 +26,7 @@ func tableRows(t *testing.T, name string) [][2]string {
 	return rows
 }
 
+// T-ID-10: whom its recipient has blocked hears what a stranger hears: a <service-unavailable/> becomes 403 and never 503.
 // TestRFC7247Table2: "The mapping of specific XMPP error conditions to SIP response codes SHOULD be as described in the following table."
 // Every row, through both adapters, for a full and for a bare JID. Where another text forbids the cell, that is said.
 func TestRFC7247Table2(t *testing.T) {
@@ -72,6 +73,7 @@ func TestRFC7247Table2(t *testing.T) {
 	}
 }
 
+// T-ID-10: 403 and 603 become <forbidden/>.
 // TestRFC7247Table3: "The mapping of SIP response codes to XMPP error conditions SHOULD be as described in the following table." Every row,
 // and every other code by its class, through both adapters.
 func TestRFC7247Table3(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/internal/certs/certstest"
 )
 
+// T-TL-01: two domains that know of each other by DNS alone.
 // The fixture without Isthmus: Prosody and ejabberd find each other in the lab's DNS and let each other in, by certificate and, with
 // certificates that the other does not trust, by dialback. What fails here is no fault of ours.
 func TestServersFederateInTheLab(t *testing.T) {

@@ -151,3 +151,10 @@ func (f *Fake) Reports() []*adapters.Report {
 	defer f.mu.Unlock()
 	return append([]*adapters.Report(nil), f.reports...)
 }
+
+// Forget drops what Messages, Watches, Notifies and Reports would return, for tests of very many.
+func (f *Fake) Forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.messages, f.watches, f.notifies, f.reports = nil, nil, nil, nil
+}

@@ -27,7 +27,8 @@ Neither, fair saint, if either thee dislike.`
 // tagged gives the request a tag of its own, so that it is no copy of another.
 func tagged(text, tag string) string { return strings.Replace(text, "tag=TAG", "tag="+tag, 1) }
 
-func TestStrangersAreRefused(t *testing.T) { // T-ID-01, S1
+// T-ID-01, THREATS S1: nobody who is not known may send anything.
+func TestStrangersAreRefused(t *testing.T) {
 	// The packet of CVE-2021-37624: a MESSAGE from whoever likes to be the emergency services.
 	const advisory = `
 MESSAGE sip:juliet@example.com SIP/2.0

@@ -297,6 +297,7 @@ func TestSchema(t *testing.T) {
 	}
 }
 
+// T-FZ-11: what parses prints and parses to the same, and has one disposition.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("../testdata/rfc/rfc5438-*.xml")
 	if err != nil {

@@ -42,14 +42,16 @@ func NewMeter(p *Policy, old *Meter) *Meter {
 	} else {
 		m.senders, m.contact, m.known = newBuckets[senderKey](remembered), newBuckets[senderKey](remembered), newContacts(remembered)
 	}
+	before := make(map[string]tenantMeter)
+	if old != nil {
+		for _, t := range old.tenants {
+			before[t.name] = t
+		}
+	}
 	for _, t := range p.Tenants() {
-		x := tenantMeter{name: t.Name, underWay: new(atomic.Int64), mu: new(sync.Mutex), tokens: &bucket{tokens: float64(t.MessagesPerSecond)}}
-		if old != nil {
-			for _, o := range old.tenants {
-				if o.name == t.Name {
-					x = o
-				}
-			}
+		x, ok := before[t.Name]
+		if !ok {
+			x = tenantMeter{name: t.Name, underWay: new(atomic.Int64), mu: new(sync.Mutex), tokens: &bucket{tokens: float64(t.MessagesPerSecond)}}
 		}
 		m.tenants = append(m.tenants, x)
 	}

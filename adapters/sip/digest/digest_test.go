@@ -160,6 +160,7 @@ func TestAnswerRefusesControls(t *testing.T) {
 	}
 }
 
+// T-CP-02: an answer that is replayed proves nothing.
 func TestNonces(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	n := digest.NewNonces(5*time.Minute, 2)
@@ -243,6 +244,7 @@ func TestNoncesAtOneMoment(t *testing.T) {
 	}
 }
 
+// T-FZ-04.
 // What parses prints, and parses to the same.
 func FuzzCredentials(f *testing.F) {
 	f.Add(`Digest username="alice",realm="example.net",nonce="n",uri="sip:bob@example.com",response="0",algorithm=SHA-256,cnonce="c",qop=auth-int,nc=0000000a`)
@@ -263,6 +265,7 @@ func FuzzCredentials(f *testing.F) {
 	})
 }
 
+// T-FZ-04.
 // What parses prints, and parses to the same; and is answered by one line of text.
 func FuzzChallenge(f *testing.F) {
 	f.Add(`Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=SHA-256, nonce="7ypf", opaque="FQhe", stale=TRUE, domain="x"`)

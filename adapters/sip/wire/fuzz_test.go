@@ -48,6 +48,7 @@ func checkLines(t *testing.T, b []byte) {
 	}
 }
 
+// T-FZ-01.
 // What parses has an answer, and can be written as a request, that parse to the same fields; what does not parse has an answer with no
 // stray line ends.
 func FuzzParse(f *testing.F) {
@@ -208,6 +209,7 @@ func framed(r io.Reader) (frames []string) {
 	}
 }
 
+// T-FZ-03.
 // What parses prints, and parses to the same.
 func FuzzAddr(f *testing.F) {
 	f.Add(`"a \"b\" c" <sip:u%20x;y@h:5060;p=1;gr=z?a=b>;tag=1;x="y"`, "disp")

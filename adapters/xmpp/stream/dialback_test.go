@@ -162,6 +162,7 @@ func TestDialbackRefused(t *testing.T) {
 	}
 }
 
+// T-FZ-20, what is read of the wire.
 // FuzzDialback: what is read prints, and reads as the same; addresses are domains.
 func FuzzDialback(f *testing.F) {
 	for _, s := range []string{
