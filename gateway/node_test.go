@@ -22,13 +22,12 @@ import (
 
 // server is what is behind all nodes' component links: it has one link for each component, and takes a message over the open one alone.
 type server struct {
-	mu    sync.Mutex
-	open  map[string]*linked // by place
-	got   []string           // contents, in their order
-	ids   map[string][]string
-	by    map[string]string // which node delivered a content
-	down  bool
-	ended map[string]chan struct{}
+	mu   sync.Mutex
+	open map[string]*linked // by place
+	got  []string           // contents, in their order
+	ids  map[string][]string
+	by   map[string]string // which node delivered a content
+	down bool
 	// asked is what was asked for about presence, and by which node; said answers it, if it is set.
 	asked []string
 	said  func() *adapters.NotifyOp

@@ -36,7 +36,6 @@ type world struct {
 	xmpp    *fakeAttendant
 	inbox   chan func() // what comes to the gateway, in order; nil while it is down
 	bad     bool        // the network loses and repeats
-	history []string
 
 	// Romeo's phone: it watches Juliet while it wants to, in a dialog with a name.
 	wants, rejected bool
@@ -60,10 +59,6 @@ type world struct {
 	// again before her next session: Romeo is unknown to her until then.
 	asked  time.Time
 	missed bool
-}
-
-func (w *world) note(format string, args ...any) {
-	w.history = append(w.history, fmt.Sprintf(format, args...))
 }
 
 func (w *world) start() {

@@ -24,14 +24,13 @@ import (
 func randomPolicy(r *rand.Rand, folder string) string {
 	domains := []string{"a.example", "b.example", "c.a.example", "xn--bcher-kva.example", "e.example"}
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
-	var ours, theirs, routes []string
+	var ours, routes []string
 	for i, d := range domains {
 		switch {
 		case i < 2 && i == 0 || i > 1 && r.IntN(2) == 0:
 			ours = append(ours, d)
 			routes = append(routes, fmt.Sprintf(`{domain: %s, via: sip, next_hops: ["sip:127.0.0.1:5070;transport=udp"]}`, d))
 		case i == 1 || r.IntN(3) > 0:
-			theirs = append(theirs, d)
 			routes = append(routes, fmt.Sprintf("{domain: %s, via: xmpp}", d))
 		}
 	}
