@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,14 +32,14 @@ type node struct {
 	world   *world
 	name    string
 	cluster *cluster.Cluster
-	refuse  error
+	acts    atomic.Int64
 
 	mu     sync.Mutex
+	refuse error // what Take returns
 	hangs  chan struct{}
 	dead   bool
 	loaded map[int]bool
 	stop   func()
-	acts   int
 }
 
 func (n *node) wait() {
@@ -84,11 +85,11 @@ func (n *node) pause() func() {
 
 // Take implements cluster.Work.
 func (n *node) Take(_ context.Context, parts []int) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.refuse != nil {
 		return n.refuse
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	for _, p := range parts {
 		if n.loaded[p] {
 			n.world.t.Errorf("%s is given part %d twice", n.name, p)
@@ -159,8 +160,8 @@ func (n *node) once(p int, takes time.Duration) {
 	}
 	defer n.cluster.Exit(p)
 	w := n.world
+	n.acts.Add(1)
 	w.mu.Lock()
-	n.acts++
 	for other, c := range w.acting[p] {
 		if other != n && c > 0 {
 			w.t.Errorf("%s and %s act for part %d", n.name, other.name, p)
@@ -247,8 +248,8 @@ func TestEachPartHasOneOwner(t *testing.T) {
 		nodes := []*node{a, b, c}
 		got := settled(t, nodes)
 		for _, n := range nodes {
-			if got[n.name] < 12 || n.acts == 0 {
-				t.Errorf("%s owns %d of %d, and acted %d times", n.name, got[n.name], store.Parts, n.acts)
+			if got[n.name] < 12 || n.acts.Load() == 0 {
+				t.Errorf("%s owns %d of %d, and acted %d times", n.name, got[n.name], store.Parts, n.acts.Load())
 			}
 		}
 
@@ -416,10 +417,12 @@ func TestTakeIsTriedAgain(t *testing.T) {
 		}
 		n.act(rand.New(rand.NewPCG(5, 1)))
 		time.Sleep(5 * time.Second)
-		if _, ok := n.cluster.Enter(7); ok || n.acts > 0 {
+		if _, ok := n.cluster.Enter(7); ok || n.acts.Load() > 0 {
 			t.Error("parts were entered that could not be read")
 		}
+		n.mu.Lock()
 		n.refuse = nil
+		n.mu.Unlock()
 		time.Sleep(3 * time.Second)
 		settled(t, []*node{n})
 		n.leave()
@@ -500,9 +503,9 @@ func walk(t *testing.T, r *rand.Rand) {
 	if alive > 0 {
 		settled(t, nodes[:])
 	}
-	acts := 0
+	acts := int64(0)
 	for i, n := range nodes {
-		acts += n.acts
+		acts += n.acts.Load()
 		if !n.dead {
 			heal(i)
 			n.leave()
