@@ -184,9 +184,9 @@ func TestAPanicInACallOfAnotherNode(t *testing.T) {
 			}
 		}
 		for _, m := range f.nodes {
-			m.sip.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status {
+			m.sip.Answer(func(context.Context, *adapters.MessageOp) adapters.Status {
 				return adapters.Failed(adapters.ReasonNotFound, "")
-			}
+			})
 		}
 		time.Sleep(5 * time.Minute)
 		if n := told.Load(); n < 9 {

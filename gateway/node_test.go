@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -441,9 +442,9 @@ func TestNoticeGoesThroughTheOwnersLink(t *testing.T) {
 		}
 		time.Sleep(3 * time.Second)
 		for _, m := range f.nodes {
-			m.sip.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status {
+			m.sip.Answer(func(context.Context, *adapters.MessageOp) adapters.Status {
 				return adapters.Failed(adapters.ReasonNotFound, "")
-			}
+			})
 		}
 		time.Sleep(2 * time.Minute)
 		holder := f.holder(places[0])
@@ -529,13 +530,12 @@ func TestPartLostWhileAMessageIsWritten(t *testing.T) {
 		defer f.shutdown()
 		f.server.down = true
 		holder := f.nodes[f.holder(places[0])]
-		slow := true
+		var slowed atomic.Bool
 		holder.memory.FailWith(func(method string) error {
 			switch {
-			case method == "Append" && slow:
-				slow = false
+			case method == "Append" && slowed.CompareAndSwap(false, true):
 				time.Sleep(20 * time.Second) // the process is stopped here: no lease is renewed
-			case method == "Replace" && !slow:
+			case method == "Replace" && slowed.Load():
 				return store.ErrUnavailable
 			}
 			return nil

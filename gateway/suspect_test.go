@@ -197,13 +197,13 @@ func TestStoredMessagesAreBounded(t *testing.T) {
 				// It is counted again after a restart, and not after the end.
 				s = durable(t, disk, change)
 				defer s.shutdown()
-				s.xmpp.OnMessage = down
+				s.xmpp.Answer(down)
 				refused()
-				s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return adapters.Accepted() }
+				s.xmpp.Answer(func(context.Context, *adapters.MessageOp) adapters.Status { return adapters.Accepted() })
 				time.Sleep(time.Hour)
 				synctest.Wait()
 				empty(t, disk)
-				s.xmpp.OnMessage = down
+				s.xmpp.Answer(down)
 				if a := send(3); a.Outcome != adapters.Indeterminate {
 					t.Errorf("after the end: %+v", a)
 				}

@@ -27,7 +27,7 @@ import (
 // repeat, and either gateway is killed. Each watches the other.
 type chain struct {
 	t      *rapid.T
-	random *rand.Rand
+	random *dice
 
 	mu   sync.Mutex
 	bad  bool
@@ -115,6 +115,18 @@ func (e *chainEnd) in(f func()) {
 	if e.inbox != nil {
 		e.inbox <- f
 	}
+}
+
+// dice are chance that several goroutines ask.
+type dice struct {
+	mu sync.Mutex
+	r  *rand.Rand
+}
+
+func (d *dice) IntN(n int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.r.IntN(n)
 }
 
 // weather is what becomes of a packet of the gateway of e: how often it arrives, and what the gateway hears. mu is held.
@@ -410,7 +422,7 @@ func TestT_PR_10_TwoGatewaysShowTheTruth(t *testing.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
 		fault := ""
 		synctest.Test(t, func(*testing.T) {
-			c := &chain{t: rt, random: rand.New(rand.NewPCG(seed, 1)), bad: true}
+			c := &chain{t: rt, random: &dice{r: rand.New(rand.NewPCG(seed, 1))}, bad: true}
 			for i, user := range []string{"pres:romeo@example.net", "pres:tybalt@example.org"} {
 				c.ends[i] = &chainEnd{
 					chain: c, user: cpim.MustParseAddress(user), disk: &storetest.Memory{}, allows: true, sees: map[string]bool{}, devices: map[string]bool{"balcony": true},

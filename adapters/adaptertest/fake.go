@@ -84,9 +84,10 @@ func (f *Fake) Handler() adapters.Handler {
 func (f *Fake) Message(ctx context.Context, _ []resolver.Target, op *adapters.MessageOp) adapters.Status {
 	f.mu.Lock()
 	f.messages = append(f.messages, op)
+	on := f.OnMessage
 	f.mu.Unlock()
-	if f.OnMessage != nil {
-		return f.OnMessage(ctx, op)
+	if on != nil {
+		return on(ctx, op)
 	}
 	return adapters.Succeeded()
 }
@@ -157,4 +158,11 @@ func (f *Fake) Forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.messages, f.watches, f.notifies, f.reports = nil, nil, nil, nil
+}
+
+// Answer sets OnMessage while the adapter is in use.
+func (f *Fake) Answer(on func(context.Context, *adapters.MessageOp) adapters.Status) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.OnMessage = on
 }
