@@ -160,10 +160,12 @@ func TestStoredMessagesAreBounded(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				disk := &storetest.Memory{}
-				change := func(g *gateway.Config) { g.Limits = c.limits }
-				s := durable(t, disk, change)
 				down := func(context.Context, *adapters.MessageOp) adapters.Status { return unreachable }
-				s.xmpp.OnMessage = down
+				change := func(g *gateway.Config) {
+					g.Limits = c.limits
+					g.Adapters[1].(*adaptertest.Fake).OnMessage = down // before anything is tried
+				}
+				s := durable(t, disk, change)
 				send := func(i int) adapters.Status {
 					from, to := romeo, juliet
 					if c.from != nil {
@@ -197,7 +199,6 @@ func TestStoredMessagesAreBounded(t *testing.T) {
 				// It is counted again after a restart, and not after the end.
 				s = durable(t, disk, change)
 				defer s.shutdown()
-				s.xmpp.Answer(down)
 				refused()
 				s.xmpp.Answer(func(context.Context, *adapters.MessageOp) adapters.Status { return adapters.Accepted() })
 				time.Sleep(time.Hour)
