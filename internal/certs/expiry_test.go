@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,13 +72,33 @@ func TestT_FI_17_ExpiresInTheRun(t *testing.T) {
 	}
 }
 
+// said is a log that is read while it is written.
+type said struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *said) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// take returns what was said since it was asked last.
+func (l *said) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.b.Reset()
+	return l.b.String()
+}
+
 // T-FI-17: "alarm before": the log says it when the last three weeks begin, once a day from then on, and at the end.
 func TestT_FI_17_AlarmBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := certstest.NewCA(t)
 		folder, begin := t.TempDir(), time.Now()
 		files := ca.Issue(certstest.Spec{DNS: []string{"example.net"}, NotBefore: begin.Add(-time.Hour), NotAfter: begin.Add(30*24*time.Hour + time.Hour/2)}).WriteFiles(folder)
-		var log bytes.Buffer
+		var log said
 		s, err := certs.Open(certs.Config{
 			Certificates: []certs.Source{{Name: "one", ChainFile: files.Chain, KeyFile: files.Key}}, RootsFile: ca.WriteRoot(folder), Logger: zerolog.New(&log),
 		})
@@ -93,8 +114,7 @@ func TestT_FI_17_AlarmBefore(t *testing.T) {
 		said := func(after time.Duration) string {
 			time.Sleep(time.Until(begin.Add(after)))
 			synctest.Wait()
-			defer log.Reset()
-			return log.String()
+			return log.take()
 		}
 		const day = 24 * time.Hour
 		if got := said(9 * day); got != "" {
