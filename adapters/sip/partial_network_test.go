@@ -114,7 +114,10 @@ func TestNotifierPartial(t *testing.T) {
 	}
 	// The state outlives a restart: version numbers never go back.
 	for _, n := range a.notifiers.all() {
-		if d := n.d.reserved(); !d.Partial || d.PartialVersion != 6+reserve {
+		n.mu.Lock()
+		d := n.d.reserved()
+		n.mu.Unlock()
+		if !d.Partial || d.PartialVersion != 6+reserve {
 			t.Errorf("kept: %+v", d)
 		}
 	}

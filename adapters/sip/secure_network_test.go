@@ -501,8 +501,11 @@ func TestWebSocketOfAnother(t *testing.T) {
 	first.nc.Close()                     //nolint:errcheck // a test
 	second := connect(local)
 
-	d := a.notifiers.all()[0].d
-	s := a.Notify(t.Context(), nil, &adapters.NotifyOp{Watch: d.watchID(), State: adapters.WatchActive})
+	n := a.notifiers.all()[0]
+	n.mu.Lock()
+	id := n.d.watchID()
+	n.mu.Unlock()
+	s := a.Notify(t.Context(), nil, &adapters.NotifyOp{Watch: id, State: adapters.WatchActive})
 	if s.Outcome != adapters.Failure {
 		t.Errorf("%+v", s)
 	}
