@@ -28,7 +28,7 @@ type world struct {
 	t      *rapid.T
 	disk   *storetest.Memory
 	routes []gateway.Route
-	random *rand.Rand
+	random *dice
 
 	mu      sync.Mutex
 	gateway *gateway.Gateway // nil while it is down
@@ -460,7 +460,7 @@ func TestT_PR_10_QuietNetworkShowsTheTruth(t *testing.T) {
 		fault := ""
 		synctest.Test(t, func(*testing.T) {
 			w := &world{
-				t: rt, routes: routes, disk: &storetest.Memory{}, random: rand.New(rand.NewPCG(seed, 1)), bad: true, romeoAllows: true, online: true,
+				t: rt, routes: routes, disk: &storetest.Memory{}, random: &dice{r: rand.New(rand.NewPCG(seed, 1))}, bad: true, romeoAllows: true, online: true,
 				romeoSees: map[string]bool{}, julietSees: map[string]bool{}, romeo: map[string]bool{"balcony": true}, devices: map[string]bool{"balcony": true},
 			}
 			w.start()
