@@ -290,7 +290,8 @@ func TestFence(t *testing.T) {
 		a, b := w.join(first.Join("a"), "a"), w.join(first.Join("b"), "b")
 		a.act(rand.New(rand.NewPCG(2, 1)))
 		b.act(rand.New(rand.NewPCG(2, 2)))
-		time.Sleep(8 * time.Second)
+		// Leases are renewed each 2 s from the start, which took no time here: in the middle between two renewals it is known how old the last one is.
+		time.Sleep(9 * time.Second)
 		if got := settled(t, []*node{a, b}); got["a"] == 0 || got["b"] == 0 {
 			t.Fatal(got)
 		}
@@ -305,13 +306,22 @@ func TestFence(t *testing.T) {
 			t.Fatal("a does not own its part")
 		}
 		on := a.pause()
-		time.Sleep(4 * time.Second)
+		// The fence falls 5 s after the renewal that was a second ago, and the lease ends 6 s after it.
+		time.Sleep(4*time.Second - time.Millisecond)
+		if !a.cluster.Still(part, epoch) {
+			t.Error("a does not own its part before the fence falls")
+		}
+		time.Sleep(2 * time.Millisecond)
+		if a.cluster.Still(part, epoch) {
+			t.Error("a owns its part after the fence fell")
+		}
+		time.Sleep(time.Second - 2*time.Millisecond)
 		if got := owners([]*node{b}); len(got[part]) != 0 {
 			t.Error("b has a part of a, whose lease lives")
 		}
-		time.Sleep(6 * time.Second)
+		time.Sleep(2 * time.Second)
 		if got := settled(t, []*node{b}); got["b"] != store.Parts {
-			t.Errorf("10 s after a was stopped: %v", got)
+			t.Errorf("7 s after a was stopped: %v", got)
 		}
 		// It goes on: nothing of what it owned is its own, whether it has noticed or not.
 		if got := owners([]*node{a}); slices.ContainsFunc(got[:], func(s []string) bool { return len(s) > 0 }) {
