@@ -35,6 +35,14 @@ func pairHash(p pair) (part int, name string) {
 // bucketPart is the bucket of one part.
 func bucketPart(bucket string, part int) string { return fmt.Sprintf("%s/%02d", bucket, part) }
 
+// bucketParts are the buckets of some parts.
+func bucketParts(bucket string, parts []int) (all []string) {
+	for _, part := range parts {
+		all = append(all, bucketPart(bucket, part))
+	}
+	return all
+}
+
 // factName is one fact.
 type factName struct{ bucket, key string }
 
@@ -342,33 +350,6 @@ func (r records) Forget(of adapters.WatchID, name string) {
 // watchVersion is that of what presence stores. What has another one is kept and left alone.
 const watchVersion = 1
 
-// kept reads one part of the adapters' records, for each adapter that is there and keeps any.
-func (g *Gateway) kept(ctx context.Context, disk store.Facts, part int) (map[*side][]adapters.Record, error) {
-	all := map[*side][]adapters.Record{}
-	err := disk.Each(ctx, bucketPart(bucketRecords, part), func(key string, value []byte, _ uint64) error {
-		var r storedRecord
-		if err := json.Unmarshal(value, &r); err != nil || r.Version != watchVersion {
-			g.log.Warn().Str("key", key).Msg("a stored record of an adapter cannot be read and is left alone")
-			return nil
-		}
-		watcher, err := cpim.ParseAddress(r.Watcher)
-		presentity, err2 := cpim.ParseAddress(r.Presentity)
-		if err = errors.Join(err, err2); err != nil {
-			g.log.Warn().Str("key", key).Str("fault", clip(err.Error())).Msg("a stored record of an adapter cannot be read and is left alone")
-			return nil
-		}
-		if s := g.sides[r.Side]; s != nil {
-			of := adapters.WatchID{Watcher: watcher, Presentity: presentity}
-			all[s] = append(all[s], adapters.Record{Of: of, Name: r.Name, Octets: r.Octets})
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("gateway: the adapters' records: %w", err)
-	}
-	return all, nil
-}
-
 // keepFor gives the adapters their keeper. It is called before they start.
 func (g *Gateway) keepFor() {
 	for _, s := range g.order {
@@ -378,16 +359,47 @@ func (g *Gateway) keepFor() {
 	}
 }
 
-// resumeRecords gives the adapters what was kept for them in one part.
-func (g *Gateway) resumeRecords(ctx context.Context, disk store.Facts, part int) error {
-	all, err := g.kept(ctx, disk, part)
-	if err != nil {
-		return err
-	}
-	for s, list := range all {
-		if a, ok := s.adapter.(adapters.Keeping); ok {
-			a.Resume(list)
+// recordsAtOnce is up to how many records an adapter is given in one go: so many are held twice.
+const recordsAtOnce = 4096
+
+// resumeRecords gives the adapters what was kept for them in some parts, in one reading. What is of an adapter that is not there, or keeps nothing,
+// is left alone.
+func (g *Gateway) resumeRecords(ctx context.Context, parts []int) error {
+	all := map[adapters.Keeping][]adapters.Record{}
+	err := g.keeper.facts.EachOf(ctx, bucketParts(bucketRecords, parts), func(_, key string, value []byte, _ uint64) error {
+		var r storedRecord
+		if err := json.Unmarshal(value, &r); err != nil || r.Version != watchVersion {
+			g.log.Warn().Str("key", key).Msg("a stored record of an adapter cannot be read and is left alone")
+			return nil
 		}
+		s := g.sides[r.Side]
+		if s == nil {
+			return nil
+		}
+		a, ok := s.adapter.(adapters.Keeping)
+		if !ok {
+			return nil
+		}
+		watcher, err := cpim.ParseAddress(r.Watcher)
+		presentity, err2 := cpim.ParseAddress(r.Presentity)
+		if err = errors.Join(err, err2); err != nil {
+			g.log.Warn().Str("key", key).Str("fault", clip(err.Error())).Msg("a stored record of an adapter cannot be read and is left alone")
+			return nil
+		}
+		of := adapters.WatchID{Watcher: watcher, Presentity: presentity}
+		list := append(all[a], adapters.Record{Of: of, Name: r.Name, Octets: r.Octets})
+		if len(list) >= recordsAtOnce {
+			a.Resume(list)
+			list = nil
+		}
+		all[a] = list
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("gateway: the adapters' records: %w", err)
+	}
+	for a, list := range all {
+		a.Resume(list)
 	}
 	return nil
 }

@@ -66,14 +66,15 @@ func TestKeeperWritesTheNewest(t *testing.T) {
 		if done != 100 {
 			t.Errorf("%d of 100 callers were told", done)
 		}
-		g := &Gateway{sides: map[string]*side{"sip": {name: "sip"}}}
+		back := &keepingFake{}
+		g := &Gateway{keeper: newKeeper(disk, func(error) {}), sides: map[string]*side{"sip": {name: "sip", adapter: back}}}
 		part, _ := pairHash(pairOf(julietOf("romeo")))
 		for p := range store.Parts {
-			all, err := g.kept(t.Context(), disk, p)
-			if err != nil {
+			back.resumed = nil
+			if err := g.resumeRecords(t.Context(), []int{p}); err != nil {
 				t.Fatal(err)
 			}
-			list := all[g.sides["sip"]]
+			list := back.resumed
 			switch {
 			case p != part && len(list) != 0:
 				t.Errorf("part %d has what belongs to part %d", p, part)

@@ -97,14 +97,12 @@ func (w *watches) takeUp(ctx context.Context, parts []int) error {
 			parts = append(parts, part)
 		}
 	}
-	before, disk := w.held.Load(), w.gateway.keeper.facts
-	for _, part := range parts {
-		if err := w.restorePart(ctx, disk, part); err != nil {
-			return err
-		}
-		if err := w.gateway.resumeRecords(ctx, disk, part); err != nil {
-			return err
-		}
+	before := w.held.Load()
+	if err := w.restore(ctx, parts); err != nil {
+		return err
+	}
+	if err := w.gateway.resumeRecords(ctx, parts); err != nil {
+		return err
 	}
 	if n := w.held.Load() - before; n > 0 {
 		w.gateway.log.Info().Int64("watches", n).Msg("watches are taken up again")
@@ -140,10 +138,10 @@ func (w *watches) giveUp(parts []int) {
 	}
 }
 
-// restorePart takes in one part. A watch that there is already stays as it is.
-func (w *watches) restorePart(ctx context.Context, disk store.Facts, part int) error {
+// restore takes in some parts, in one reading. A watch that there is already stays as it is.
+func (w *watches) restore(ctx context.Context, parts []int) error {
 	g := w.gateway
-	err := disk.Each(ctx, bucketPart(bucketWatches, part), func(key string, value []byte, _ uint64) error {
+	err := g.keeper.facts.EachOf(ctx, bucketParts(bucketWatches, parts), func(_, key string, value []byte, _ uint64) error {
 		p, r, err := decodeWatch(value)
 		if err != nil {
 			g.log.Warn().Str("key", key).Str("fault", clip(err.Error())).Msg("a stored watch cannot be read and is left alone")

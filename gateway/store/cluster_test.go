@@ -395,6 +395,9 @@ func TestEachOfFewValuesIsCheap(t *testing.T) {
 		}
 		return all
 	}
+	if err := a.Put(ctx, "other", "k", []byte("o"), 0); err != nil {
+		t.Fatal(err)
+	}
 	want := map[string]string{}
 	for i := range 40 {
 		key := fmt.Sprintf("x/%d.y", i)
@@ -410,6 +413,21 @@ func TestEachOfFewValuesIsCheap(t *testing.T) {
 		if i%13 == 0 || i > 30 {
 			if got := read("some/01"); !maps.Equal(got, want) {
 				t.Errorf("%d: %v", i, got)
+			}
+			// With others, which hold nothing, or one.
+			all := map[string]string{}
+			if err := b.EachOf(ctx, []string{"none/1", "some/01", "other"}, func(bucket, key string, value []byte, _ uint64) error {
+				all[bucket+" "+key] = string(value)
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			both := map[string]string{"other k": "o"}
+			for key, value := range want {
+				both["some/01 "+key] = value
+			}
+			if !maps.Equal(all, both) {
+				t.Errorf("%d: %v", i, all)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,25 +14,14 @@ import (
 
 // Each implements Facts. On a cluster it comes behind everything that was acknowledged before.
 func (s *Store) Each(ctx context.Context, bucket string, f func(key string, value []byte, revision uint64) error) error {
-	if s.clustered() {
-		if few, err := s.few(ctx, bucket, f); few || err != nil {
-			return err
-		}
-	}
 	all := map[string]Change{}
-	through := errors.New("through")
-	err := s.follow(ctx, bucket, func(c Change) error {
-		switch {
-		case c.Through:
-			return through
-		case c.Gone:
+	err := s.each(ctx, []string{bucket}, func(_ string, c Change) error {
+		if all[c.Key] = c; c.Gone {
 			delete(all, c.Key)
-		default:
-			all[c.Key] = c
 		}
 		return nil
 	})
-	if !errors.Is(err, through) {
+	if err != nil {
 		return err
 	}
 	for key, c := range all {
@@ -42,52 +32,118 @@ func (s *Store) Each(ctx context.Context, bucket string, f func(key string, valu
 	return nil
 }
 
-// eachFew is up to how many values are read one by one: to begin to read a log costs the cluster more than that, and most buckets are empty.
-const eachFew = 32
+// EachOf implements Facts. On a cluster it comes behind everything that was acknowledged before.
+func (s *Store) EachOf(ctx context.Context, buckets []string, f func(bucket, key string, value []byte, revision uint64) error) error {
+	if len(buckets) == 0 {
+		return nil
+	}
+	return s.each(ctx, buckets, func(bucket string, c Change) error {
+		if c.Gone {
+			return nil
+		}
+		return f(bucket, c.Key, c.Value, c.Revision)
+	})
+}
 
-// few is Each for a bucket with few values on a cluster; false: it has more.
-func (s *Store) few(ctx context.Context, bucket string, f func(key string, value []byte, revision uint64) error) (few bool, err error) {
-	if _, err := factKey(bucket, "x"); err != nil {
-		return false, err
+// each calls f for each value of some buckets, and for those that go meanwhile, until f fails.
+func (s *Store) each(ctx context.Context, buckets []string, f func(bucket string, c Change) error) (err error) {
+	if s.clustered() {
+		var done bool
+		if buckets, done, err = s.few(ctx, buckets, f); done || err != nil {
+			return err
+		}
+	}
+	through := errors.New("through")
+	err = s.follow(ctx, buckets, func(bucket string, c Change) error {
+		if c.Through {
+			return through
+		}
+		return f(bucket, c)
+	})
+	if errors.Is(err, through) {
+		return nil
+	}
+	return err
+}
+
+const (
+	// eachFew is up to how many values are read one by one: to begin to read a log costs the cluster more than that, and most buckets are empty.
+	eachFew = 32
+	// eachAsked is of how many buckets it is asked at once what they hold.
+	eachAsked = 8
+)
+
+// few is each for few values on a cluster; not done: there are more, in the buckets that it returns.
+func (s *Store) few(ctx context.Context, buckets []string, f func(bucket string, c Change) error) (some []string, done bool, err error) {
+	for _, b := range buckets {
+		if _, err := factKey(b, "x"); err != nil {
+			return nil, false, err
+		}
 	}
 	e, err := s.engine()
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
-	prefix := s.at.fact(bucket + ".")
 	// The leader has seen everything that was acknowledged when it has written this.
-	if _, err := s.barrier(ctx, e, prefix+barrierKey); err != nil {
-		return false, err
+	if _, err := s.barrier(ctx, e, s.at.fact(buckets[0]+"."+barrierKey)); err != nil {
+		return nil, false, err
 	}
+	keys, faults := make([][]string, len(buckets)), make([]error, len(buckets))
+	var wait sync.WaitGroup
+	slots := make(chan struct{}, eachAsked)
+	for i, b := range buckets {
+		slots <- struct{}{}
+		wait.Go(func() {
+			keys[i], faults[i] = s.keys(ctx, e, b)
+			<-slots
+		})
+	}
+	wait.Wait()
+	if err := errors.Join(faults...); err != nil {
+		return nil, false, unread(err)
+	}
+	sum := 0
+	for i, list := range keys {
+		if sum += len(list); len(list) > 0 {
+			some = append(some, buckets[i])
+		}
+	}
+	if sum > eachFew {
+		return some, false, nil
+	}
+	for i, list := range keys {
+		for _, key := range list {
+			switch value, revision, err := s.Get(ctx, buckets[i], key); {
+			case errors.Is(err, ErrNotFound): // the mark of one that is gone, or it has gone meanwhile
+			case err != nil:
+				return nil, false, err
+			default:
+				if err := f(buckets[i], Change{Key: key, Value: value, Revision: revision}); err != nil {
+					return nil, false, err
+				}
+			}
+		}
+	}
+	return nil, true, nil
+}
+
+// keys are those of a bucket that its leader has, and of some that are gone.
+func (s *Store) keys(ctx context.Context, e *engine, bucket string) (list []string, err error) {
+	prefix := s.at.fact(bucket + ".")
 	var info *jetstream.StreamInfo
 	err = s.asked(ctx, func(ctx context.Context) (err error) {
 		info, err = e.factsLog.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
 		return err
 	})
 	if err != nil {
-		return false, unread(err)
+		return nil, err
 	}
-	var keys []string
 	for subject := range info.State.Subjects {
 		if key := strings.TrimPrefix(subject, prefix); !strings.HasPrefix(key, barrierKey) {
-			keys = append(keys, key)
+			list = append(list, key)
 		}
 	}
-	if len(keys) > eachFew {
-		return false, nil
-	}
-	for _, key := range keys {
-		switch value, revision, err := s.Get(ctx, bucket, key); {
-		case errors.Is(err, ErrNotFound): // the mark of one that is gone, or it has gone meanwhile
-		case err != nil:
-			return false, err
-		default:
-			if err := f(key, value, revision); err != nil {
-				return false, err
-			}
-		}
-	}
-	return true, nil
+	return list, nil
 }
 
 // Watch implements Facts. When the engine's node that told of changes goes away, another one is asked.
@@ -95,7 +151,7 @@ func (s *Store) Watch(ctx context.Context, bucket string, f func(Change)) error 
 	told := map[string]uint64{}
 	for once := false; ; once = true {
 		listed, through := map[string]bool{}, false
-		err := s.follow(ctx, bucket, func(c Change) error {
+		err := s.follow(ctx, []string{bucket}, func(_ string, c Change) error {
 			switch {
 			case c.Through:
 				// What was told before and is not there any more has gone meanwhile.
@@ -143,11 +199,15 @@ const (
 	barrierLife = 10 * time.Second
 )
 
-// follow calls f for each last message of a bucket that is there, with Through, and for each that comes, until f fails. Keys that are gone
+// follow calls f for each last message of some buckets that is there, with Through, and for each that comes, until f fails. Keys that are gone
 // are among them.
-func (s *Store) follow(ctx context.Context, bucket string, f func(Change) error) error {
-	if _, err := factKey(bucket, "x"); err != nil {
-		return err
+func (s *Store) follow(ctx context.Context, buckets []string, f func(bucket string, c Change) error) error {
+	filters := make([]string, len(buckets))
+	for i, b := range buckets {
+		if _, err := factKey(b, "x"); err != nil {
+			return err
+		}
+		filters[i] = s.at.fact(b + ".>")
 	}
 	e, err := s.engine()
 	if err != nil {
@@ -156,15 +216,19 @@ func (s *Store) follow(ctx context.Context, bucket string, f func(Change) error)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var until uint64
-	prefix := s.at.fact(bucket + ".")
+	barred := s.at.fact(buckets[0] + "." + barrierKey)
 	if s.clustered() {
-		if until, err = s.barrier(ctx, e, prefix+barrierKey); err != nil {
+		if until, err = s.barrier(ctx, e, barred); err != nil {
 			return err
 		}
 	}
 	r := reader{
-		stream: e.factsLog, config: jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: prefix + ">"},
+		stream: e.factsLog, config: jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: filters},
 	}
+	if len(filters) == 1 {
+		r.config.FilterSubject, r.config.FilterSubjects = filters[0], nil
+	}
+	prefix := s.at.fact("")
 	through, counted := false, until == 0
 	if counted {
 		r.none = func() error {
@@ -172,7 +236,7 @@ func (s *Store) follow(ctx context.Context, bucket string, f func(Change) error)
 				return nil
 			}
 			through = true
-			return f(Change{Through: true})
+			return f("", Change{Through: true})
 		}
 	}
 	// Nothing may come although something was to: there is nothing, it ended meanwhile, or somebody has cleared the barrier away.
@@ -181,23 +245,23 @@ func (s *Store) follow(ctx context.Context, bucket string, f func(Change) error)
 		case through:
 		case counted:
 			through = true
-			return f(Change{Through: true})
+			return f("", Change{Through: true})
 		default:
-			_, err := s.barrier(ctx, e, prefix+barrierKey)
+			_, err := s.barrier(ctx, e, barred)
 			return err
 		}
 		return nil
 	}
 	return r.run(ctx, e, func(m *nats.Msg, seq, left uint64) error {
-		key := strings.TrimPrefix(m.Subject, prefix)
+		bucket, key, _ := strings.Cut(m.Subject[len(prefix):], ".")
 		if !strings.HasPrefix(key, barrierKey) {
-			if err := f(change(key, seq, m)); err != nil {
+			if err := f(bucket, change(key, seq, m)); err != nil {
 				return err
 			}
 		}
 		if !through && (counted && left == 0 || !counted && seq >= until) {
 			through = true
-			return f(Change{Through: true})
+			return f("", Change{Through: true})
 		}
 		return nil
 	})

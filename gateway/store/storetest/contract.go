@@ -401,6 +401,29 @@ func facts(t *testing.T, open func() store.Durable) {
 	if got := each(); len(got) != 2 || got["k"] != "3" || got["dir/k.2"] != "x" {
 		t.Errorf("%q", got)
 	}
+	// Several buckets in one go: those alone, and each value with its bucket.
+	if err := s.Put(ctx, "b/01", "k", []byte("z"), 0); err != nil {
+		t.Fatal(err)
+	}
+	of := map[string]string{}
+	if err := s.EachOf(ctx, []string{"b", "other", "none"}, func(bucket, k string, v []byte, revision uint64) error {
+		if of[bucket+" "+k] = string(v); revision == 0 {
+			t.Errorf("%s in %s has no revision", k, bucket)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(of) != 3 || of["b k"] != "3" || of["b dir/k.2"] != "x" || of["other k"] != "y" {
+		t.Errorf("%q", of)
+	}
+	enough := errors.New("enough")
+	if err := s.EachOf(ctx, []string{"other", "b"}, func(string, string, []byte, uint64) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("%v, want what the function returned", err)
+	}
+	if err := s.EachOf(ctx, nil, func(string, string, []byte, uint64) error { return enough }); err != nil {
+		t.Error(err)
+	}
 	if err := s.Delete(ctx, "b", "k"); err != nil {
 		t.Fatal(err)
 	}

@@ -130,6 +130,16 @@ func (m *Memory) Each(_ context.Context, bucket string, f func(string, []byte, u
 	return nil
 }
 
+// EachOf implements store.Facts.
+func (m *Memory) EachOf(ctx context.Context, buckets []string, f func(string, string, []byte, uint64) error) error {
+	for _, b := range buckets {
+		if err := m.Each(ctx, b, func(key string, value []byte, revision uint64) error { return f(b, key, value, revision) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Watch implements store.Facts. A node that is apart is told what has changed when it is not any more.
 func (m *Memory) Watch(ctx context.Context, bucket string, f func(store.Change)) error {
 	if err := store.CheckFact(bucket, "x"); err != nil {
