@@ -22,8 +22,8 @@ type Facts interface {
 	Delete(ctx context.Context, bucket, key string) error
 	// Each calls f for each value of a bucket, in no order, until f fails.
 	Each(ctx context.Context, bucket string, f func(key string, value []byte, revision uint64) error) error
-	// EachOf calls f for each value of several buckets, in no order, until f fails. They are read in one go, and f is called while they are: a value
-	// that is written meanwhile may come twice, and one that is deleted meanwhile all the same.
+	// EachOf calls f for each value of several buckets, in no order, until f fails. It costs less than to read them one after the other, and f is
+	// called while they are read: a value that is written meanwhile may come twice, and one that is deleted meanwhile all the same.
 	EachOf(ctx context.Context, buckets []string, f func(bucket, key string, value []byte, revision uint64) error) error
 	// Watch calls f for each value of a bucket that is there, then once with Through, then for each change: a value that was written, or one
 	// that is gone because it was deleted or its life ended. Of changes that follow each other quickly only the last may be told. f is not

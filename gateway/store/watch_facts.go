@@ -54,16 +54,35 @@ func (s *Store) each(ctx context.Context, buckets []string, f func(bucket string
 		}
 	}
 	through := errors.New("through")
-	err = s.follow(ctx, buckets, func(bucket string, c Change) error {
+	to := func(bucket string, c Change) error {
 		if c.Through {
 			return through
 		}
 		return f(bucket, c)
-	})
-	if errors.Is(err, through) {
-		return nil
 	}
-	return err
+	if !s.clustered() && len(buckets) > 1 {
+		// The engine takes far longer to look for several buckets than to read them all: what is not wanted is left out here.
+		wanted := map[string]bool{"": true}
+		for _, b := range buckets {
+			wanted[b] = true
+		}
+		err := s.follow(ctx, "", func(bucket string, c Change) error {
+			if !wanted[bucket] {
+				return nil
+			}
+			return to(bucket, c)
+		})
+		if errors.Is(err, through) {
+			return nil
+		}
+		return err
+	}
+	for _, b := range buckets {
+		if err := s.follow(ctx, b, to); !errors.Is(err, through) {
+			return err
+		}
+	}
+	return nil
 }
 
 const (
@@ -151,7 +170,7 @@ func (s *Store) Watch(ctx context.Context, bucket string, f func(Change)) error 
 	told := map[string]uint64{}
 	for once := false; ; once = true {
 		listed, through := map[string]bool{}, false
-		err := s.follow(ctx, []string{bucket}, func(_ string, c Change) error {
+		err := s.follow(ctx, bucket, func(_ string, c Change) error {
 			switch {
 			case c.Through:
 				// What was told before and is not there any more has gone meanwhile.
@@ -199,15 +218,15 @@ const (
 	barrierLife = 10 * time.Second
 )
 
-// follow calls f for each last message of some buckets that is there, with Through, and for each that comes, until f fails. Keys that are gone
-// are among them.
-func (s *Store) follow(ctx context.Context, buckets []string, f func(bucket string, c Change) error) error {
-	filters := make([]string, len(buckets))
-	for i, b := range buckets {
-		if _, err := factKey(b, "x"); err != nil {
+// follow calls f for each last message of a bucket, "" for all where there is no cluster, that is there, with Through, and for each that comes,
+// until f fails. Keys that are gone are among them.
+func (s *Store) follow(ctx context.Context, bucket string, f func(bucket string, c Change) error) error {
+	below := ""
+	if bucket != "" {
+		if _, err := factKey(bucket, "x"); err != nil {
 			return err
 		}
-		filters[i] = s.at.fact(b + ".>")
+		below = bucket + "."
 	}
 	e, err := s.engine()
 	if err != nil {
@@ -216,17 +235,14 @@ func (s *Store) follow(ctx context.Context, buckets []string, f func(bucket stri
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var until uint64
-	barred := s.at.fact(buckets[0] + "." + barrierKey)
+	barred := s.at.fact(below + barrierKey)
 	if s.clustered() {
 		if until, err = s.barrier(ctx, e, barred); err != nil {
 			return err
 		}
 	}
 	r := reader{
-		stream: e.factsLog, config: jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: filters},
-	}
-	if len(filters) == 1 {
-		r.config.FilterSubject, r.config.FilterSubjects = filters[0], nil
+		stream: e.factsLog, config: jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: s.at.fact(below + ">")},
 	}
 	prefix := s.at.fact("")
 	through, counted := false, until == 0
