@@ -186,6 +186,11 @@ type NotifyOp struct {
 	// Presence is the document; nil when the op carries none. On the way in with Whole false it has one tuple, or none and one
 	// person: what the user says of herself, apart from her devices (XMPP mood and activity); a person without Rich takes that back.
 	Presence *pidf.Presence
+	// Sealed is Presence as the presentity's own device signed or encrypted it by S/MIME (RFC 3859 §4): an object of a type that
+	// mimebody.SMIME knows, whose octets cross untouched, without a transfer encoding. Presence is never nil beside it, and is for those
+	// who cannot open it: what was signed in clear, or what else was said. nil when there is none. It stands for the whole of the
+	// presentity until its side says something else.
+	Sealed *Content
 	// Withdrawn lists the tuples that an earlier Presence of this watch had and this one has not, on the way out.
 	Withdrawn []pidf.ID
 	// Language is the language of the presence as a whole where it says one (XMPP xml:lang of the stanza, SIP Content-Language;

@@ -62,7 +62,7 @@ func (g *Gateway) permitWatch(op *adapters.WatchOp) adapters.Status {
 func (g *Gateway) permitNotify(op *adapters.NotifyOp) adapters.Status {
 	refused := g.follow(op.Watch.Presentity, op.Watch.Watcher)
 	if refused.Outcome != 0 && op.State == adapters.WatchTerminated {
-		op.Presence = nil
+		op.Presence, op.Sealed = nil, nil
 		return adapters.Status{}
 	}
 	return refused

@@ -97,6 +97,8 @@ type carriedNotify struct {
 	Instance   string         `json:"instance,omitempty"`
 	Whole      bool           `json:"whole,omitempty"`
 	Presence   string         `json:"pidf,omitempty"`
+	SealedType string         `json:"sealedtype,omitempty"`
+	Sealed     []byte         `json:"sealed,omitempty"`
 	Withdrawn  []string       `json:"withdrawn,omitempty"`
 	Language   string         `json:"lang,omitempty"`
 	Failure    *carriedStatus `json:"failure,omitempty"`
@@ -113,6 +115,9 @@ func carryNotify(s *side, op *adapters.NotifyOp, out, leaving bool) ([]byte, err
 			return nil, err
 		}
 		c.Presence = string(octets)
+		if op.Sealed != nil {
+			c.SealedType, c.Sealed = op.Sealed.Type, op.Sealed.Octets
+		}
 	}
 	for _, id := range op.Withdrawn {
 		c.Withdrawn = append(c.Withdrawn, id.String())
@@ -136,6 +141,9 @@ func (c *carriedNotify) operation() (*adapters.NotifyOp, error) {
 	if c.Presence != "" {
 		if op.Presence, err = pidf.Parse([]byte(c.Presence)); err != nil {
 			return nil, err
+		}
+		if c.SealedType != "" {
+			op.Sealed = &adapters.Content{Type: c.SealedType, Octets: c.Sealed}
 		}
 	}
 	for _, text := range c.Withdrawn {

@@ -63,6 +63,7 @@ type composed struct {
 type publication struct {
 	etag        string
 	doc         *pidf.Presence
+	sealed      *adapters.Content // doc as its user agent signed or encrypted it; nil if it did neither
 	until, made time.Time
 	timer       *time.Timer
 	record      string // its name in the store
@@ -150,6 +151,7 @@ type change struct {
 	etag       string // of SIP-If-Match; "" for an initial publication
 	expires    time.Duration
 	doc        *pidf.Presence // nil for a refresh and a removal
+	sealed     *adapters.Content
 }
 
 // applied is what a change came to: the new entity-tag, and what has to be in the store before it is told, if there is one.
@@ -207,13 +209,13 @@ func (c *compositor) apply(x change) (done applied, ref *Refusal) {
 	p.etag, p.until = done.etag, time.Now().Add(x.expires)
 	p.timer = time.AfterFunc(x.expires, func() { c.expire(u, p) })
 	if x.doc != nil {
-		p.doc = x.doc
+		p.doc, p.sealed = x.doc, x.sealed
 		c.news(u, x.doc)
 	}
 	if c.a.keeper != nil {
 		var err error
 		done.record = p.record
-		if done.octets, err = appendUploaded(&uploaded{x.presentity, p.etag, p.until, p.made, p.doc}); err != nil {
+		if done.octets, err = appendUploaded(&uploaded{x.presentity, p.etag, p.until, p.made, p.doc, p.sealed}); err != nil {
 			c.a.unwritten(err)
 		}
 	}
@@ -248,7 +250,7 @@ func (c *compositor) resume(s uploaded, record string) error {
 	if slices.ContainsFunc(u.list, func(q *publication) bool { return q.record == record }) {
 		return errTwice
 	}
-	p := &publication{etag: s.etag, doc: s.doc, until: s.until, made: s.made, record: record}
+	p := &publication{etag: s.etag, doc: s.doc, sealed: s.sealed, until: s.until, made: s.made, record: record}
 	p.timer = time.AfterFunc(left, func() { c.expire(u, p) })
 	at, _ := slices.BinarySearchFunc(u.list, p, func(x, y *publication) int { return x.made.Compare(y.made) })
 	u.list = slices.Insert(u.list, at, p)
@@ -309,7 +311,7 @@ func (c *compositor) publish(u *composed, changed *pidf.Presence) {
 	u.stale, u.changed, u.toldAt = false, nil, time.Now()
 	for id := range u.watches {
 		c.notices = append(c.notices, &adapters.NotifyOp{
-			Peer: adapters.Peer{Adapter: Name}, Watch: id, Whole: true, State: adapters.WatchActive, Presence: u.told,
+			Peer: adapters.Peer{Adapter: Name}, Watch: id, Whole: true, State: adapters.WatchActive, Presence: u.told, Sealed: u.sealed(),
 		})
 	}
 }
@@ -367,6 +369,15 @@ func (c *compositor) compose(u *composed, changed *pidf.Presence) {
 		doc.Tuples[at].Timestamp = datetime.FromTimeDigits(stamp, 6)
 	}
 	u.told = doc
+}
+
+// sealed is the S/MIME object that is told: that of the only publication there is, because no two can be made one without being opened. c.mu is
+// held.
+func (u *composed) sealed() *adapters.Content {
+	if len(u.list) != 1 {
+		return nil
+	}
+	return u.list[0].sealed
 }
 
 // unwatch forgets a watch of u. c.mu is held.
@@ -442,7 +453,7 @@ func (c *compositor) watch(op *adapters.WatchOp) adapters.WatchStatus {
 	if u.told == nil || u.stale {
 		c.compose(u, u.changed) // nobody but this watcher is told; the others are in their time
 	}
-	told := &adapters.NotifyOp{Peer: adapters.Peer{Adapter: Name}, Watch: op.Watch, Whole: true, Presence: u.told}
+	told := &adapters.NotifyOp{Peer: adapters.Peer{Adapter: Name}, Watch: op.Watch, Whole: true, Presence: u.told, Sealed: u.sealed()}
 	c.notices = append(c.notices, told)
 	if op.Verb == adapters.WatchFetch {
 		if !again {

@@ -53,6 +53,8 @@ type Dialog struct {
 	// them, for a Subscriber that we say that we take them. PartialVersion is that of the last one that a Notifier sent.
 	Partial        bool
 	PartialVersion uint32
+	// Sealing is which S/MIME objects the watcher takes: for a Notifier as it says, for a Subscriber that we say that we take them.
+	Sealing Sealing
 	// Said names what the watcher was told last, in the record of a Notifier's dialog that was handed on in order; "" if it is not known.
 	Said string
 	// Peer is the name of the peer on the other side, Source the "IP:port" a Notifier's SUBSCRIBE came from and Transport how.

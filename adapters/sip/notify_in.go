@@ -191,6 +191,16 @@ func readNotify(req *wire.Message, watch adapters.WatchID, opts ReadOptions, par
 		}
 		return op, &partialNotify{doc, shown, languageOf(req)}, nil
 	}
+	if t, ok := sealedOf(req, opts); ok {
+		sealed, doc, ref := readSealed(req, t, watch.Presentity, opts)
+		if ref != nil {
+			return nil, nil, ref
+		}
+		if shown {
+			op.Presence, op.Sealed = doc, sealed
+		}
+		return op, nil, nil
+	}
 	if ref := checkPresenceContent(req); ref != nil {
 		if optionalBody(req) {
 			return op, nil, nil

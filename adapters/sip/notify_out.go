@@ -48,6 +48,9 @@ func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapte
 		if a.homes != nil {
 			b.digest = digestOf(op.Presence)
 		}
+		if op.Sealed != nil && n.opens(op.Sealed.Type) {
+			b = sealedBody(op, b)
+		}
 	}
 	ctx, cancel := withDeadline(ctx, op.Deadline)
 	defer cancel()
@@ -72,6 +75,9 @@ func WriteNotify(d *Dialog, op *adapters.NotifyOp, now time.Time) (*wire.Request
 		if b, err = bodyOf(op.Presence); err != nil {
 			return nil, err
 		}
+		if op.Sealed != nil && d.Sealing.takes(op.Sealed.Type) {
+			b = sealedBody(op, b)
+		}
 	}
 	return writeNotify(d, s, b)
 }
@@ -83,6 +89,15 @@ type body struct {
 	languages string
 	doc       *pidf.Presence
 	digest    string // what it says; "" where nobody asks
+	// fall is what is told to who does not take an S/MIME object, if octets is one.
+	fall *body
+}
+
+// opens tells whether the watcher takes an S/MIME object of this type, and its network does.
+func (n *notifying) opens(contentType string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.d.Sealing.takes(contentType) && (n.peer == nil || n.peer.SMIME != SMIMERefuse)
 }
 
 // maxLanguages bounds Content-Language, in tags.
@@ -352,7 +367,7 @@ func (n *notifying) form(b *body) (*body, error) {
 		return nil, nil
 	}
 	n.told = time.Now()
-	if !n.d.Partial {
+	if !n.d.Partial || b.fall != nil {
 		// "If the PA has used other than the 'application/pidf-diff+xml' content type ... the PA MUST deliver the full state" (RFC
 		// 5263 §4.4) when it comes back to it.
 		n.maker.Reset()

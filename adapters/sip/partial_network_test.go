@@ -140,7 +140,7 @@ func TestSubscriberPartial(t *testing.T) {
 	g := udpAgent(t, a)
 	seen := map[string]bool{}
 	sub := open(t, a, c, g, seen, "600")
-	fields(t, sub, map[string]string{"Accept": "application/pidf-diff+xml, application/pidf+xml;q=0.9"})
+	fields(t, sub, map[string]string{"Accept": "application/pidf-diff+xml, application/pidf+xml;q=0.9, " + acceptedSealed})
 	var maker pidf.PartialMaker
 	cseq := 1
 	send := func(body string) *adapters.NotifyOp {
@@ -188,14 +188,14 @@ func TestSubscriberPartial(t *testing.T) {
 		fields(t, m, map[string]string{"Accept": accept, "Call-ID": sub.CallID()})
 		g.answer(m, wire.Response{Code: 200, Headers: []wire.Header{{Name: "Expires", Value: "600"}}})
 	}
-	answer("application/pidf-diff+xml, application/pidf+xml;q=0.9")
+	answer("application/pidf-diff+xml, application/pidf+xml;q=0.9, " + acceptedSealed)
 	maker.Reset()
 	shows(send(make("open")), "open")
 	// What cannot be applied is not asked for again.
 	if op := send(strings.Replace(make("closed"), "ID-balcony&quot;]", "nobody&quot;]", 1)); op.Presence != nil {
 		t.Errorf("a document that does not fit was taken: %+v", op)
 	}
-	answer("application/pidf+xml")
+	answer("application/pidf+xml, " + acceptedSealed)
 	cseq++
 	if r := g.ask(strings.Replace(notifyText(sub, "agent", fmt.Sprint(cseq), "active", make("open")), "pidf+xml", "pidf-diff+xml", 1)); r.StatusCode() != 415 {
 		t.Errorf("%d to what was not asked for", r.StatusCode())

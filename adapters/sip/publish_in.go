@@ -71,7 +71,7 @@ func readPublish(req *wire.Message, opts ReadOptions, lim *Limits, serves func(d
 	if len(req.Body()) == 0 || x.etag != "" && x.expires == 0 {
 		return x, nil // a refresh or a removal; apply refuses an initial publication of nothing
 	}
-	x.doc, ref = readPublished(req, to, opts) // step 5
+	x.doc, x.sealed, ref = readPublished(req, to, opts) // step 5
 	return x, ref
 }
 
@@ -91,23 +91,29 @@ func publishedFor(req *wire.Message, lim *Limits) (time.Duration, *Refusal) {
 	return min(d, lim.MaxExpires), nil
 }
 
-// readPublished reads the document of a PUBLISH: well-formed, valid, and about its presentity (T-ID-07).
-func readPublished(req *wire.Message, presentity adapters.Party, opts ReadOptions) (*pidf.Presence, *Refusal) {
-	if ref := checkPresenceContent(req); ref != nil {
-		return nil, ref
+// readPublished reads the document of a PUBLISH: well-formed, valid, and about its presentity (T-ID-07). One that is signed or encrypted
+// is beside it as it came.
+func readPublished(req *wire.Message, presentity adapters.Party, opts ReadOptions) (*pidf.Presence, *adapters.Content, *Refusal) {
+	t, secured := sealedOf(req, opts)
+	if ref := checkPresenceContent(req); ref != nil && !secured {
+		return nil, nil, ref
 	}
 	if len(req.Body()) > maxPublished {
-		return nil, refuse(WhyContent, 413, phraseOf(413))
+		return nil, nil, refuse(WhyContent, 413, phraseOf(413))
+	}
+	if secured {
+		sealed, doc, ref := readSealed(req, t, presentity.Address, opts)
+		return doc, sealed, ref
 	}
 	doc, err := parsePresence(req.Body(), opts)
 	if err != nil {
-		return nil, refuse(WhySyntax, 400, "Bad Request: malformed presence document")
+		return nil, nil, refuse(WhySyntax, 400, "Bad Request: malformed presence document")
 	}
 	if ref := checkEntity(doc, presentity.Address, opts); ref != nil {
-		return nil, ref
+		return nil, nil, ref
 	}
 	if lang := languageOf(req); lang != "" {
 		tagNotes(doc, lang)
 	}
-	return doc, nil
+	return doc, nil, nil
 }

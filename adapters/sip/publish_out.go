@@ -396,6 +396,9 @@ func (p *publishing) notify(ctx context.Context, op *adapters.NotifyOp) adapters
 		p.table.a.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a presence document could not be written")
 		return adapters.Failed(adapters.ReasonInternal, "")
 	}
+	if op.Sealed != nil && p.server.peer.SMIME != SMIMERefuse {
+		b = sealedBody(op, b) // the server has no say in what it takes before it refuses (RFC 3903 §6 step 5)
+	}
 	if !p.set(b) {
 		return adapters.Failed(adapters.ReasonNotFound, "There is no such watch")
 	}
@@ -518,6 +521,11 @@ func (p *publishing) settle(r transaction.Result, st adapters.Status, etag strin
 		return true
 	}
 	switch {
+	case st.Code == 415 && sent != nil && sent.fall != nil && p.body == sent:
+		// "If the content type of the request does not match the event package, or is not understood by the ESC, the ESC MUST reject
+		// the request with an appropriate response, such as 415" (RFC 3903 §6): it has what others can open, too.
+		p.body, p.fresh = sent.fall, true
+		return false
 	case st.Code == 412 && etag != "":
 		// "it MUST NOT reattempt the PUBLISH request. Instead, to publish event state, the EPA SHOULD perform an initial publication
 		// ... The EPA MUST also discard the entity-tag that produced this error response" (RFC 3903 §5).

@@ -56,6 +56,8 @@ type storedDialog struct {
 	Granted    bool      `json:"granted,omitempty"`
 	Partial    bool      `json:"partial,omitempty"`
 	PartialSeq uint32    `json:"partialseq,omitempty"`
+	Signed     bool      `json:"signed,omitempty"`
+	CMS        bool      `json:"cms,omitempty"`
 	Peer       string    `json:"peer,omitempty"`
 	Source     string    `json:"source,omitempty"`
 	Transport  string    `json:"transport,omitempty"`
@@ -92,7 +94,7 @@ func appendDialog(d *Dialog) ([]byte, error) {
 		Version: storedVersion, Role: d.Role, CallID: d.CallID, LocalTag: d.LocalTag, RemoteTag: d.RemoteTag, LocalURI: d.LocalURI,
 		RemoteURI: d.RemoteURI, LocalCSeq: d.LocalCSeq, RemoteCSeq: d.RemoteCSeq, HasRemote: d.HasRemoteCSeq, RouteSet: d.RouteSet,
 		Target: d.RemoteTarget, Contact: d.Contact, Event: d.Event, Expires: storedTime(d.Expires), Confirmed: d.Confirmed, State: uint8(d.State), End: uint8(d.End),
-		Granted: d.Granted, Partial: d.Partial, PartialSeq: d.PartialVersion, Peer: d.Peer, Source: d.Source, Transport: d.Transport,
+		Granted: d.Granted, Partial: d.Partial, PartialSeq: d.PartialVersion, Signed: d.Sealing.Signed, CMS: d.Sealing.CMS, Peer: d.Peer, Source: d.Source, Transport: d.Transport,
 		Watcher: d.Watcher.String(), Presentity: d.Presentity.String(), Session: d.Session, Said: d.Said,
 	})
 }
@@ -110,7 +112,7 @@ func parseDialog(b []byte) (Dialog, error) {
 		Role: s.Role, CallID: s.CallID, LocalTag: s.LocalTag, RemoteTag: s.RemoteTag, LocalURI: s.LocalURI, RemoteURI: s.RemoteURI,
 		LocalCSeq: s.LocalCSeq, RemoteCSeq: s.RemoteCSeq, HasRemoteCSeq: s.HasRemote, RouteSet: s.RouteSet, RemoteTarget: s.Target,
 		Contact: s.Contact, Event: s.Event, Expires: storedTime(s.Expires), Confirmed: s.Confirmed, State: adapters.WatchState(s.State), End: adapters.EndReason(s.End), Granted: s.Granted,
-		Partial: s.Partial, PartialVersion: s.PartialSeq, Peer: s.Peer, Source: s.Source, Transport: s.Transport, Session: s.Session, Said: s.Said,
+		Partial: s.Partial, PartialVersion: s.PartialSeq, Sealing: Sealing{Signed: s.Signed, CMS: s.CMS}, Peer: s.Peer, Source: s.Source, Transport: s.Transport, Session: s.Session, Said: s.Said,
 	}
 	var err error
 	if d.Watcher, d.Presentity, err = storedPair(s.Watcher, s.Presentity); err != nil {
@@ -151,6 +153,8 @@ type storedPublication struct {
 	Until      time.Time `json:"exp"`
 	Order      time.Time `json:"made"` // when it was made: the order of one user's publications
 	Document   string    `json:"pidf"`
+	SealedType string    `json:"sealedtype,omitempty"`
+	Sealed     []byte    `json:"sealed,omitempty"`
 }
 
 // uploaded is a storedPublication, checked.
@@ -159,6 +163,7 @@ type uploaded struct {
 	etag        string
 	until, made time.Time
 	doc         *pidf.Presence
+	sealed      *adapters.Content
 }
 
 func appendUploaded(u *uploaded) ([]byte, error) {
@@ -166,9 +171,13 @@ func appendUploaded(u *uploaded) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(&storedPublication{
+	s := &storedPublication{
 		Version: storedVersion, Presentity: u.presentity.String(), ETag: u.etag, Until: storedTime(u.until), Order: u.made.Round(0).UTC(), Document: string(doc),
-	})
+	}
+	if u.sealed != nil {
+		s.SealedType, s.Sealed = u.sealed.Type, u.sealed.Octets
+	}
+	return json.Marshal(s)
 }
 
 func parseUploaded(b []byte) (u uploaded, err error) {
@@ -188,6 +197,9 @@ func parseUploaded(b []byte) (u uploaded, err error) {
 	}
 	if ref := checkEntity(u.doc, u.presentity, ReadOptions{IgnorePort: true, FoldCase: true}); ref != nil {
 		return u, ref
+	}
+	if s.SealedType != "" {
+		u.sealed = &adapters.Content{Type: s.SealedType, Octets: s.Sealed}
 	}
 	return u, nil
 }

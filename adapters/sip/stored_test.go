@@ -42,6 +42,7 @@ func storedExamples(tb testing.TB) map[string][]byte {
 
 func TestStoredDialogComesBack(t *testing.T) {
 	d := romeoWatchesJuliet()
+	d.Sealing = Sealing{Signed: true, CMS: true}
 	d.RouteSet, d.Granted, d.Confirmed, d.Connection = []string{"<sip:p1.example.net;lr>"}, true, true, 7
 	b, err := appendDialog(d)
 	if err != nil {

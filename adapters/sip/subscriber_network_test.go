@@ -65,7 +65,7 @@ func TestSubscriber(t *testing.T) {
 	seen := map[string]bool{}
 	sub := open(t, a, c, g, seen, "600")
 	fields(t, sub, map[string]string{
-		"CSeq": "1 SUBSCRIBE", "Expires": "600", "Event": "presence", "Accept": "application/pidf+xml", "To": "<sip:romeo@example.net>",
+		"CSeq": "1 SUBSCRIBE", "Expires": "600", "Event": "presence", "Accept": "application/pidf+xml, " + acceptedSealed, "To": "<sip:romeo@example.net>",
 		"Contact": "<sip:juliet@" + a.Addrs()[0].Address.String() + ">",
 	})
 	for _, x := range []struct {

@@ -148,6 +148,7 @@ type subscribe struct {
 	contact             string
 	expires             time.Duration
 	form                form
+	sealing             Sealing
 }
 
 // ReadSubscribe translates a SUBSCRIBE of the presence package: RFC 8048 §5.3 and §7.2. Expires 0 is a fetch outside of a dialog, the end
@@ -189,7 +190,7 @@ func readSubscribe(req *wire.Message, lim *Limits) (s subscribe, ref *Refusal) {
 	if !ok || e.kind != eventPresence {
 		return s, refuse(WhyEvent, 489, phraseOf(489), wire.Header{Name: "Allow-Events", Value: eventPresence})
 	}
-	s.event = e
+	s.event, s.sealing = e, acceptedSealing(req)
 	if s.form = acceptedForm(req); s.form == formNone {
 		return s, refuse(WhyAccept, 406, "Not Acceptable: only "+acceptedPresence+" is produced")
 	}
@@ -261,8 +262,8 @@ func (t *notifiers) establish(in *inbound, s subscribe) (*notifying, *Refusal) {
 	cseq, _ := req.CSeq()
 	tag := wire.NewTag()
 	return &notifying{table: t, bump: make(chan struct{}, 1), peer: in.peer, last: s.expires == 0, d: Dialog{
-		Partial: s.form == formPartial,
-		Role:    Notifier, CallID: strings.Clone(req.CallID()), LocalTag: tag, RemoteTag: strings.Clone(req.From().Tag()),
+		Partial: s.form == formPartial, Sealing: s.sealing,
+		Role: Notifier, CallID: strings.Clone(req.CallID()), LocalTag: tag, RemoteTag: strings.Clone(req.From().Tag()),
 		LocalURI: strings.Clone(req.To().URI().String()), RemoteURI: strings.Clone(req.From().URI().String()),
 		RemoteCSeq: cseq, HasRemoteCSeq: true, RouteSet: routes, RemoteTarget: strings.Clone(s.contact), Contact: contact,
 		Event: s.event.String(), Peer: in.peer.Name, Source: in.src.Remote.String(), Transport: in.src.Transport.String(), Connection: in.src.Connection,
@@ -299,7 +300,7 @@ func (t *notifiers) refresh(in *inbound, s subscribe, tag string) *Refusal {
 	n.d.Source, n.d.Transport, n.d.Connection = in.src.Remote.String(), in.src.Transport.String(), in.src.Connection
 	// "one of the types listed in the Accept header field in the most recent SUBSCRIBE request" (RFC 3856 §6.7); and the state in full
 	// (RFC 5263 §4.4), at once.
-	n.d.Partial = s.form == formPartial
+	n.d.Partial, n.d.Sealing = s.form == formPartial, s.sealing
 	n.maker.Reset()
 	n.told, n.resumeAt, n.said = time.Time{}, time.Time{}, ""
 	n.mu.Unlock()

@@ -196,6 +196,9 @@ func (a *Adapter) open(ctx context.Context, hops []resolver.Target, op *adapters
 	}
 	peer := a.peers().toward(hops[0], op.Watch.Presentity.Domain())
 	d.Partial = peer != nil && peer.PartialPresence && !fetch
+	if peer != nil && peer.SMIME != SMIMERefuse {
+		d.Sealing = Sealing{Signed: true, CMS: true}
+	}
 	create := func() *subscribing {
 		return &subscribing{table: a.subscribers, watch: op.Watch, fetch: fetch, busy: make(chan struct{}, 1), d: d, peer: peer, record: storedSubscriber + d.LocalTag}
 	}
@@ -270,6 +273,9 @@ func WriteSubscribe(d *Dialog, expires time.Duration, maxForwards int) (*wire.Re
 	accept := acceptedPresence
 	if d.Partial {
 		accept = pidf.MediaTypeDiff + ", " + acceptedPresence + ";q=0.9"
+	}
+	if d.Sealing.Signed || d.Sealing.CMS {
+		accept += ", " + acceptedSealed
 	}
 	req.Headers = append(req.Headers, wire.Header{Name: "Accept", Value: accept},
 		wire.Header{Name: "Expires", Value: itoa(seconds(expires))})

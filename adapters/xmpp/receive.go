@@ -297,7 +297,8 @@ func (l *path) presence(s *stanza.Stanza, via *arrival) {
 	switch {
 	case e != nil:
 		l.refused("presence")
-		if s.Type != "" && s.Type != "unavailable" {
+		// What is signed or encrypted is for one recipient (RFC 3923 §4.1), and its sender must know that it is lost.
+		if s.Type != "" && s.Type != "unavailable" || s.E2E != nil {
 			l.reply(s, e)
 		}
 	case op != nil:
@@ -321,7 +322,7 @@ func (l *path) latePresenceError(s *stanza.Stanza) {
 		return
 	}
 	probe := *s
-	probe.Type, probe.Fault = "unavailable", nil
+	probe.Type, probe.Fault, probe.E2E = "unavailable", nil, nil
 	op, e := stanza.ToNotify(&probe, time.Time{})
 	if e != nil || op == nil || op.Watch.Presentity.Scheme() != cpim.Pres || l.a.reached(s, &op.Watch.Watcher) != nil {
 		return

@@ -105,6 +105,9 @@ func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapte
 	if l == nil {
 		return st
 	}
+	if !stanza.CanSeal(op) {
+		a.log.Warn().Str("id", op.ID).Msg("xmpp: a signed or encrypted presence holds octets that XMPP cannot carry unchanged; what is not signed of it is told")
+	}
 	now := time.Now()
 	octets, n, err := stanza.AppendNotifyWithCaps(nil, op, now)
 	if err != nil {

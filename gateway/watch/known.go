@@ -31,6 +31,7 @@ func (t *turn) learn(op *adapters.NotifyOp) (changed bool) {
 	case !t.learnDevice(op.Instance, op.Presence.Tuples[0]):
 		return false
 	}
+	t.sealed = op.Sealed
 	t.believe()
 	return true
 }
@@ -145,7 +146,7 @@ func (t *turn) tellable() *pidf.Presence {
 }
 
 // unknow forgets the presentity's state: it is "unknown" from now on, never a stale open.
-func (t *turn) unknow() { t.devices, t.document, t.person = nil, nil, nil }
+func (t *turn) unknow() { t.devices, t.document, t.person, t.sealed = nil, nil, nil, nil }
 
 // settleDevices drops the devices that closed: the watchers have been told once, and the next document is without them.
 // The last one stays, so that the document keeps saying "closed" and not nothing.

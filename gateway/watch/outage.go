@@ -109,6 +109,7 @@ func (t *turn) disbelieve() {
 	t.severed = false
 	if slices.ContainsFunc(t.devices, func(d Device) bool { return !d.Doubted }) {
 		t.devices = slices.DeleteFunc(t.devices, func(d Device) bool { return d.Doubted })
+		t.sealed = nil // it may be of one that is gone
 		t.tellAll(adapters.AuthorizationUnchanged)
 		t.settleDevices()
 		return

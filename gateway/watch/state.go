@@ -149,12 +149,13 @@ type State struct {
 	debtAt    time.Time     // when to tell or to give back again; zero: not
 	debtSince time.Time
 
-	devices  []Device       // told one by one (XMPP)
-	document *pidf.Presence // told as a whole (SIP); nil if nothing was
-	person   *pidf.Person   // of one whose devices are told one by one; nil if nothing was told of her
-	stamp    time.Time      // of the last document composed here
-	shown    []pidf.ID      // the tuples that the watches were told of and that were not closed
-	gone     []pidf.ID      // those that she was told are gone, and has not taken yet; only where OneByOne
+	devices  []Device          // told one by one (XMPP)
+	document *pidf.Presence    // told as a whole (SIP); nil if nothing was
+	sealed   *adapters.Content // what is known, as the presentity's device signed or encrypted it; nil if the last that was said was neither
+	person   *pidf.Person      // of one whose devices are told one by one; nil if nothing was told of her
+	stamp    time.Time         // of the last document composed here
+	shown    []pidf.ID         // the tuples that the watches were told of and that were not closed
+	gone     []pidf.ID         // those that she was told are gone, and has not taken yet; only where OneByOne
 }
 
 // New returns the state of a pair that nothing is known of. rules must not change.

@@ -84,7 +84,9 @@ func (t *turn) tellPresent(w Session, known *pidf.Presence, n adapters.NotifyOp)
 	}
 	if t.auth == Granted {
 		n.State = adapters.WatchActive
-		n.Presence = known
+		if n.Presence = known; known != nil {
+			n.Sealed = t.sealed
+		}
 		switch {
 		case w.Fetch:
 		case known != nil:

@@ -256,9 +256,13 @@ func (t *turn) tellAll(change adapters.AuthorizationChange) {
 func (t *turn) endFetches() { t.endFetchesWith(t.known()) }
 
 func (t *turn) endFetchesWith(p *pidf.Presence) {
+	var sealed *adapters.Content
+	if p != nil {
+		sealed = t.sealed
+	}
 	for _, w := range t.sessions {
 		if w.Fetch {
-			t.tell(w.ID, adapters.NotifyOp{State: adapters.WatchTerminated, End: adapters.EndTimeout, Presence: p})
+			t.tell(w.ID, adapters.NotifyOp{State: adapters.WatchTerminated, End: adapters.EndTimeout, Presence: p, Sealed: sealed})
 		}
 	}
 	t.sessions = slices.DeleteFunc(t.sessions, func(w Session) bool { return w.Fetch })

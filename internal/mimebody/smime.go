@@ -22,6 +22,11 @@ func SMIME(t cpim.ContentType) bool {
 	return false
 }
 
+// Signature tells whether a part of this type is the detached signature of an S/MIME object (RFC 8551 §3.5.3).
+func Signature(t cpim.ContentType) bool {
+	return t.Media() == "application/pkcs7-signature" || t.Media() == "application/x-pkcs7-signature"
+}
+
 // SMIMESigned tells whether an S/MIME object of this type says of itself that it is signed. An encrypted one may be signed inside, which
 // nobody on the way can know.
 func SMIMESigned(t cpim.ContentType) bool {

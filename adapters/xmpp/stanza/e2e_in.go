@@ -20,7 +20,7 @@ func (r *Reader) e2e() error {
 	}
 	s := &r.st
 	if s.E2E != nil {
-		r.refuse(BadRequest, "Two signed or encrypted objects in one message")
+		r.refuse(BadRequest, "Two signed or encrypted objects in one stanza")
 		return nil
 	}
 	s.Encrypted, s.E2E = true, append(make([]byte, 0, len(t)), t...)
@@ -31,19 +31,12 @@ func (r *Reader) e2e() error {
 // (RFC 3923 §8). What is signed in clear must say of itself what the stanza says (T-ID-02). What stands beside it in the stanza's body is for
 // programs that do not know of <e2e/>, and goes no further.
 func unwrap(op *adapters.MessageOp, s *Stanza) *Error {
-	e, err := entityOf(s.E2E)
-	if err != nil {
-		return fault(BadRequest, "What <e2e/> holds is no S/MIME object with its MIME header fields")
+	content, t, e := entityContent(s.E2E)
+	if e != nil {
+		return e
 	}
-	t := e.ContentType()
-	kind, _ := e.Header("Content-Type")
-	encoding, _ := e.Header("Content-Transfer-Encoding")
-	octets, err := mimebody.Decode(encoding.Text(), e.Body())
-	composite := t.Type() == "multipart" || t.Type() == "message"
-	if err != nil || composite && len(octets) != len(e.Body()) {
-		return fault(BadRequest, "The transfer encoding in <e2e/> is malformed or unknown")
-	}
-	op.Content = adapters.Content{Type: kind.Text(), Octets: octets}
+	op.Content = content
+	octets := content.Octets
 	if t.Is("message/cpim") {
 		m, err := cpim.ParseMessage(octets, cpim.Limits{})
 		if err != nil {
@@ -72,7 +65,7 @@ func unwrap(op *adapters.MessageOp, s *Stanza) *Error {
 		return fault(BadRequest, "The signed object in <e2e/> is malformed")
 	}
 	var bad *Error
-	err = mimebody.Readable(op.Content, mimebody.Limits{}, func(t cpim.ContentType, octets []byte) error {
+	err := mimebody.Readable(op.Content, mimebody.Limits{}, func(t cpim.ContentType, octets []byte) error {
 		if t.Is("application/pidf+xml") {
 			doc, err := pidf.Parse(octets)
 			if err != nil {

@@ -142,8 +142,13 @@ func clearText(c adapters.Content, t cpim.ContentType) (text, lang string, ok bo
 	return r.Texts[0].Text, r.Texts[0].Lang, true
 }
 
-// appendE2E appends the object, within a CDATA section (RFC 3923 §3.1) unless it has references, which a section cannot have.
+// appendE2E appends the object to a message, and that its body is for programs that do not know of it (XEP-0428).
 func appendE2E(dst []byte, o object) []byte {
+	return append(appendObject(dst, o), "<fallback xmlns='"+SpaceFallback+"' for='"+spaceE2E+"'/>"...)
+}
+
+// appendObject appends the object, within a CDATA section (RFC 3923 §3.1) unless it has references, which a section cannot have.
+func appendObject(dst []byte, o object) []byte {
 	dst = append(dst, "<e2e xmlns='"+spaceE2E+"'>"...)
 	if o.exact {
 		dst = strictxml.AppendText(dst, string(o.text))
@@ -153,5 +158,5 @@ func appendE2E(dst []byte, o object) []byte {
 		dst = append(dst, bytes.ReplaceAll(o.text, []byte("]]>"), []byte("]]]]><![CDATA[>"))...)
 		dst = append(dst, "]]>"...)
 	}
-	return append(dst, "</e2e><fallback xmlns='"+SpaceFallback+"' for='"+spaceE2E+"'/>"...)
+	return append(dst, "</e2e>"...)
 }

@@ -89,6 +89,11 @@ func ToNotify(s *Stanza, now time.Time) (*adapters.NotifyOp, *Error) {
 		return nil, fault(JIDMalformed, "The 'from' address cannot be carried to the other network")
 	}
 	op.Presence, op.Language = p, s.Lang
+	if s.E2E != nil {
+		if e := unsealPresence(op, s); e != nil {
+			return nil, e
+		}
+	}
 	return op, nil
 }
 

@@ -50,7 +50,7 @@ func AppendWatch(dst []byte, op *adapters.WatchOp, id string) ([]byte, error) {
 
 // AppendNotify appends the presence stanzas that tell op to its watcher and returns them with their number, which may be 0: "pending"
 // tells nothing (RFC 8048 §5.2.1: "refrain from sending any presence stanzas"). In this order: "subscribed" or "unsubscribed",
-// "unavailable" for each withdrawn tuple, one stanza per tuple (RFC 8048 §6.3, Table 2), with a delay (XEP-0203)
+// "unavailable" for each withdrawn tuple, one stanza per tuple (RFC 8048 §6.3, Table 2), one of them with the object of Sealed (RFC 3923 §8), with a delay (XEP-0203)
 // if its status is older than a minute at the time now (zero: none has one). The error is a *Refusal.
 func AppendNotify(dst []byte, op *adapters.NotifyOp, now time.Time) (out []byte, stanzas int, err error) {
 	return appendNotify(dst, op, tell{now: now})
@@ -109,7 +109,7 @@ func appendNotify(dst []byte, op *adapters.NotifyOp, how tell) (out []byte, stan
 	default:
 		for i := range p.Tuples {
 			if j, ok := deviceOf(from, p.Tuples[i].ID, op); ok {
-				how.from, how.to = j, to
+				how.from, how.to, how.sealed = j, to, op.Sealed != nil && toldSealed(op, i)
 				out = appendTuple(out, op, &p.Tuples[i], how)
 				stanzas++
 			}
@@ -193,6 +193,7 @@ type tell struct {
 	from, to jid.JID
 	now      time.Time
 	caps     bool
+	sealed   bool // with the object of Sealed
 }
 
 // appendTuple appends the presence of one tuple.
@@ -210,8 +211,7 @@ func appendTuple(dst []byte, op *adapters.NotifyOp, t *pidf.Tuple, how tell) []b
 	}
 	dst = appendHead(dst, "presence", how.from, how.to, "")
 	show, _ := pidf.ReadShow(p, t)
-	// A status without <basic> tells of availability only through what else it shows.
-	available := t.Status.Basic == pidf.BasicOpen || t.Status.Basic == pidf.BasicAbsent && show != pidf.ShowNone
+	available := availableAs(p, t)
 	if !available {
 		dst = append(dst, " type='unavailable'"...)
 	}
@@ -241,6 +241,11 @@ func appendTuple(dst []byte, op *adapters.NotifyOp, t *pidf.Tuple, how tell) []b
 	}
 	if available && how.caps {
 		dst = appendCaps(dst, deviceCapsOf(t))
+	}
+	if how.sealed {
+		if o, ok := sealedObject(op); ok {
+			dst = appendObject(dst, o)
+		}
 	}
 	return closeTag(dst, start, "presence")
 }

@@ -347,6 +347,10 @@ func (r *Reader) presenceChild(own bool) error {
 			r.delay()
 		case "nick":
 			return r.nick()
+		case "e2e":
+			if c.InSpace(spaceE2E) {
+				return r.e2e()
+			}
 		case "c":
 			if c.InSpace(SpaceCaps) {
 				r.caps()
