@@ -14,8 +14,9 @@ type SIPLimits struct {
 	URI Size `yaml:"uri" default:"1KiB" min:"128B" max:"8KiB"`
 	// The Via header values of one message. More are answered 400.
 	Vias Count `yaml:"vias" default:"70" min:"1" max:"255"`
-	// The requests being answered at once. The next is answered 503, without Retry-After.
-	ServerTransactions Count `yaml:"server_transactions" default:"262144" min:"10" max:"10000000"`
+	// The requests being answered, and over UDP those answered in the last 32 s, which may come again: 60,000 requests a second
+	// need 1,920,000. One that was answered is about 150 octets. When full the next is answered 503, without Retry-After.
+	ServerTransactions Count `yaml:"server_transactions" default:"2500000" min:"10" max:"10000000"`
 	// The requests of our own waiting for an answer. The next fails: overloaded.
 	ClientTransactions Count `yaml:"client_transactions" default:"65536" min:"10" max:"10000000"`
 	// The connections at once, of which those of no peer may have an eighth: until its certificate was shown, one from outside of every
@@ -37,8 +38,8 @@ type SIPLimits struct {
 	// The time for a TLS handshake, the wait for its turn included. Then the connection is closed.
 	Handshake Duration `yaml:"handshake" default:"10s" min:"1s" max:"1m"`
 	// The answers to MESSAGE requests that are remembered, so that one which is sent again, by a client that gave up waiting, is
-	// answered as before and not delivered again. When full the oldest is forgotten.
-	Answers Count `yaml:"answers" reload:"restart" default:"131072" min:"16" max:"10000000"`
+	// answered as before and not delivered again: about 65 octets each. When full the oldest is forgotten.
+	Answers Count `yaml:"answers" reload:"restart" default:"524288" min:"16" max:"10000000"`
 	// How long an answer is remembered.
 	AnswerLife Duration `yaml:"answer_life" reload:"restart" default:"10m" min:"33s" max:"24h"`
 	// The share of server_transactions, in percent, from which on clients are asked to send less (RFC 7339), or are refused some of

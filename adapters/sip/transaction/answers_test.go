@@ -130,16 +130,15 @@ func TestAnswersAreBounded(t *testing.T) {
 	var table answerTable
 	table.init(2*shards, time.Hour)
 	for i := range uint64(100) {
-		table.put(mergeKey{i * shards, i}, 200, "", "")
+		table.put(hashKey{i * shards, i << 32}, 200, "", "")
 	}
-	part := &table.part[0]
-	if len(part.by) != 2 || len(part.ring) != 2 {
-		t.Errorf("%d kept, should be 2", len(part.by))
+	if n := table.known.parts[0].len(); n != 2 {
+		t.Errorf("%d kept, should be 2", n)
 	}
-	if _, ok := table.get(mergeKey{99 * shards, 99}); !ok {
+	if _, ok := table.get(hashKey{99 * shards, 99 << 32}); !ok {
 		t.Error("the newest is gone")
 	}
-	if _, ok := table.get(mergeKey{97 * shards, 97}); ok {
+	if _, ok := table.get(hashKey{97 * shards, 97 << 32}); ok {
 		t.Error("an old one is there")
 	}
 }
@@ -209,9 +208,9 @@ func TestCopyOfWhatIsAnsweredLate(t *testing.T) {
 // Of two copies that come at once, when the first attempt was refused, one is served and the other waits for its answer.
 func TestTwoCopiesAtOnce(t *testing.T) {
 	var table mergeTable
-	table.init()
+	table.init(time.Minute)
 	old, one, two := &ServerTx{}, &ServerTx{}, &ServerTx{}
-	if table.add(old) != nil || table.replace(old, one) != nil {
+	if _, _, known := table.add(old); known || table.replace(old, one) != nil {
 		t.Fatal("no place")
 	}
 	if table.replace(old, two) != one {

@@ -574,9 +574,14 @@ func TestRandomEvents(t *testing.T) {
 				t.Errorf("seed %d: %d timers left", seed, l.wheel.armed)
 			}
 			l.wheel.mu.Unlock()
-			for i := range l.merged.part {
-				if n := len(l.merged.part[i].tx); n != 0 {
+			for i := range l.merged.live {
+				if n := len(l.merged.live[i].tx); n != 0 {
 					t.Errorf("seed %d: %d merge entries left", seed, n)
+				}
+			}
+			for i := range l.merged.done.parts {
+				if n := l.merged.done.parts[i].len(); n != 0 {
+					t.Errorf("seed %d: %d merge entries of answered requests left", seed, n)
 				}
 			}
 			l.stop()

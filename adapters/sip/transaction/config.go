@@ -40,7 +40,8 @@ type boundListener struct {
 // Bounds limits what a Layer keeps. A zero field means the default, which stands behind it.
 type Bounds struct {
 	// ServerTransactions that are kept at once, answered ones for 64*T1 on UDP among them. When full, a new request is answered with
-	// 503 without state, and without Retry-After. Default 262144.
+	// 503 without state, and without Retry-After. Default 2500000; an answered one is about 150 octets, and its response where that says
+	// more than a status.
 	ServerTransactions int
 	// ClientTransactions that wait for a response at once. When full, Do fails with ErrOverloaded. Default 65536.
 	ClientTransactions int
@@ -67,7 +68,7 @@ type Bounds struct {
 	// UpgradeTimeout bounds the HTTP request and answer of a WebSocket. Default 5 s.
 	UpgradeTimeout time.Duration
 	// Answers is how many final answers to MESSAGE requests are remembered, so that a client which sends one again as a new transaction
-	// gets the same answer and no second message comes of it. When full the oldest is forgotten. Default 131072; about 200 octets each.
+	// gets the same answer and no second message comes of it. When full the oldest is forgotten. Default 524288; about 65 octets each.
 	Answers int
 	// AnswerLife is how long one is remembered. Default 10 minutes. Negative: not at all.
 	AnswerLife time.Duration
@@ -87,7 +88,7 @@ func (b Bounds) orDefault() Bounds {
 			*p = v
 		}
 	}
-	n(&b.ServerTransactions, 1<<18)
+	n(&b.ServerTransactions, 2_500_000)
 	n(&b.ClientTransactions, 1<<16)
 	n(&b.Connections, 4096)
 	n(&b.ConnectionsPerAddress, 64)
@@ -99,7 +100,7 @@ func (b Bounds) orDefault() Bounds {
 	n(&b.Handshakes, 256)
 	d(&b.HandshakeTimeout, 10*time.Second)
 	d(&b.UpgradeTimeout, 5*time.Second)
-	n(&b.Answers, 1<<17)
+	n(&b.Answers, 1<<19)
 	d(&b.AnswerLife, 10*time.Minute)
 	n(&b.LoadAt, 80)
 	return b

@@ -84,8 +84,8 @@ func New(cfg Config) (*Layer, error) {
 	l.open.Store(&sockets{})
 	l.life, l.end = context.WithCancel(context.Background())
 	rand.Read(l.tagKey[:]) //nolint:errcheck // it never fails
-	l.servers.init()
-	l.merged.init()
+	l.servers.init(l.transactionLife())
+	l.merged.init(l.transactionLife())
 	l.clients.init()
 	l.answers.init(cfg.Bounds.Answers, cfg.Bounds.AnswerLife)
 	l.told.init()
@@ -124,6 +124,8 @@ func (l *Layer) Start(ctx context.Context, h Handler) error {
 func (l *Layer) begin(h Handler) {
 	l.handler = h
 	l.wheel = newWheel(max(l.cfg.T1/10, time.Millisecond))
+	l.servers.begin(l.wheel)
+	l.merged.begin(l.wheel)
 	l.tasks.Go(func() { l.wheel.run(l.life.Done()) })
 }
 

@@ -101,6 +101,7 @@ const (
 	dropHandshake   = "tls"         // a TLS handshake that failed, either side's
 	dropPong        = "pong"        // a connection whose far side did not answer a keep-alive
 	dropAgain       = "again"       // a MESSAGE that was answered before in another transaction
+	dropBranch      = "branch"      // a request with the branch of another one that was answered
 	dropLoad        = "load"        // refused with 503 because of load
 	dropThrottled   = "throttled"   // a request of ours that its next hop asked not to send
 	dropTrailing    = "trailing"    // octets behind the SIP message in a WebSocket message

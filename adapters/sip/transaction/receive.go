@@ -33,8 +33,8 @@ type route struct {
 	conn  *conn
 	to    netip.AddrPort
 	from  netip.Addr
-	again resolver.Target // where else, if conn is gone; mostly none
-	size  int             // octets of the request
+	again *resolver.Target // where else, if conn is gone; nil: nowhere
+	size  int              // octets of the request
 }
 
 // back is the way of a response to a request with this Via on top. RFC 3581 §4: with rport, "the response MUST be sent to the IP
@@ -50,7 +50,13 @@ func (o origin) back(via wire.Via) route {
 		}
 		to = netip.AddrPortFrom(to.Addr(), port)
 	}
-	return route{udp: o.udp, conn: o.conn, to: to, from: o.local.Addr()}
+	r := route{udp: o.udp, conn: o.conn, to: to, from: o.local.Addr()}
+	if o.conn != nil {
+		if t := o.elsewhere(via); !t.IsZero() {
+			r.again = &t
+		}
+	}
+	return r
 }
 
 // send writes a response, over another connection if its own is gone.
@@ -59,7 +65,7 @@ func (r *route) send(b []byte) error {
 		return r.udp.send(b, r.to, r.from)
 	}
 	err := r.conn.enqueue(b)
-	if err != nil && r.layer != nil && !errors.Is(err, ErrOverloaded) && r.layer.resend(r.again, r.conn.localName, b) {
+	if err != nil && r.layer != nil && !errors.Is(err, ErrOverloaded) && r.again != nil && r.layer.resend(*r.again, r.conn.localName, b) {
 		return nil
 	}
 	return err

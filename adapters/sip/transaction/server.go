@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
@@ -22,26 +20,27 @@ type serverState uint8
 const (
 	serverTrying     serverState = iota // no response yet
 	serverProceeding                    // 100 was sent
-	serverCompleted                     // the final response was sent, Timer J runs
+	serverCompleted                     // the final response was sent; serverTable.done has it until Timer J
 	serverTerminated
 )
 
-// ServerTx is a server transaction. Respond may be called from any goroutine. Once answered it keeps the octets of the response and its
-// key, no more.
+// ServerTx is a server transaction until its final response. Respond may be called from any goroutine. What is kept of it afterwards, for
+// copies of its request, is in serverTable.done.
 type ServerTx struct {
-	layer  *Layer
-	key    string // "" for a transaction without state
-	merge  mergeKey
-	merges bool
-	route  route
+	layer    *Layer
+	key      hashKey
+	stateful bool // it is in the table
+	merges   bool
+	merge    hashKey
+	route    route
 
 	mu       sync.Mutex
 	state    serverState
 	timer    timer
 	req      *wire.Message // nil once answered
-	response []byte        // the last one, for copies of the request
+	response []byte        // the provisional one, for copies of the request
 	// Of a MESSAGE: what it is remembered by (see answerTable), and its copies in other transactions, which get the same answer.
-	message   mergeKey
+	message   hashKey
 	followers []*ServerTx
 	expired   bool // it ended without an answer, which may still come and then is for copies
 }
@@ -61,7 +60,7 @@ type RespondOptions struct {
 }
 
 // Respond sends a response; reason "" means the default phrase. The first final response wins: after it, and after 64*T1, Respond fails
-// with ErrAnswered. On UDP copies of the request are then answered with the same octets for 64*T1 (Timer J). It fails with ErrInvalid if
+// with ErrAnswered. On UDP copies of the request are then answered with the same response for 64*T1 (Timer J). It fails with ErrInvalid if
 // the message cannot be written (the transaction then still waits for an answer) and with ErrTransport if it could not be sent, which
 // ends the transaction (RFC 3261 §17.2.4). RFC 4320 §4.1: of the provisional responses only 100 may go out, and the layer sends it by
 // itself when it is time; others are ErrInvalid, and so is 408 (RFC 4320 §4.2).
@@ -87,7 +86,7 @@ func (tx *ServerTx) Respond(code int, reason string, opts RespondOptions) error 
 			}
 		}
 		return ErrAnswered
-	case code < 200 && tx.key == "":
+	case code < 200 && !tx.stateful:
 		// RFC 3261 §8.2.7: "A stateless UAS MUST NOT send provisional (1xx) responses."
 		return fmt.Errorf("%w: status 100 without a transaction", ErrInvalid)
 	}
@@ -96,12 +95,14 @@ func (tx *ServerTx) Respond(code int, reason string, opts RespondOptions) error 
 
 func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error {
 	l := tx.layer
-	if opts.ToTag == "" && code != 100 && tx.req.To().Tag() == "" {
-		if tx.key == "" {
-			opts.ToTag = l.statelessTag(tx.req)
-		} else {
-			opts.ToTag = wire.NewTag()
-		}
+	switch {
+	case tx.req.To().Tag() != "":
+		opts.ToTag = "" // it stays
+	case opts.ToTag != "" || code == 100:
+	case tx.stateful:
+		opts.ToTag = wire.NewTag()
+	default:
+		opts.ToTag = l.statelessTag(tx.req)
 	}
 	scratch := getBuffer()
 	defer putBuffer(scratch)
@@ -143,7 +144,17 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 		tx.state = serverProceeding
 	} else {
 		followers := tx.followers
-		tx.complete(b, err == nil && !opts.Forget)
+		if err != nil || opts.Forget {
+			tx.complete(reply{}, nil, false)
+		} else {
+			short, plain := shortReply(code, reason, opts.ToTag)
+			if plain && len(opts.Headers)+len(opts.Spare)+len(opts.Body)+len(opts.ContentType) == 0 {
+				b = nil
+			} else {
+				short.kind = replyKept
+			}
+			tx.complete(short, b, true)
+		}
 		for _, f := range followers {
 			f.Respond(code, reason, opts) //nolint:errcheck // counted; each is a copy
 		}
@@ -158,26 +169,37 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 }
 
 // complete is the transition to Completed, and on to Terminated where there is nothing to absorb: Timer J is "zero seconds for reliable
-// transports" (RFC 3261 §17.2.2).
-func (tx *ServerTx) complete(response []byte, sent bool) {
-	tx.req, tx.followers = nil, nil
-	tx.layer.leave()
-	if tx.key == "" {
-		tx.state = serverTerminated
-		return
-	}
-	if tx.route.conn != nil || !sent {
+// transports" (RFC 3261 §17.2.2). What is remembered is r, and the octets of a response that r cannot hold.
+func (tx *ServerTx) complete(r reply, octets []byte, sent bool) {
+	tx.followers = nil
+	l := tx.layer
+	l.leave()
+	if !tx.stateful || tx.route.conn != nil || !sent {
+		tx.req = nil
 		tx.terminate()
 		return
 	}
 	tx.state = serverCompleted
-	tx.response = bytes.Clone(response)
-	tx.layer.wheel.set(&tx.timer, tx.layer.transactionLife())
+	tx.response = nil
+	l.wheel.stop(&tx.timer)
+	if !tx.merges {
+		tx.merge = l.merged.key(tx.req)
+	}
+	tx.req = nil
+	// Entered there before it leaves here: a copy that comes meanwhile finds one of the two.
+	r.check = checkOf(tx.merge)
+	l.servers.completed(tx, r, bytes.Clone(octets))
+	if tx.merges {
+		l.merged.completed(tx)
+	}
 }
 
 func (tx *ServerTx) terminate() {
 	tx.state = serverTerminated
 	tx.response = nil
+	if !tx.stateful {
+		return
+	}
 	tx.layer.wheel.stop(&tx.timer)
 	tx.layer.servers.remove(tx)
 	if tx.merges {
@@ -196,7 +218,7 @@ func (l *Layer) trying100() time.Duration {
 	}
 }
 
-// expire is the timer: 100 is due, or an unanswered request is too old, or Timer J ended.
+// expire is the timer: 100 is due, or an unanswered request is too old.
 func (tx *ServerTx) expire() {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
@@ -217,103 +239,31 @@ func (tx *ServerTx) expire() {
 		tx.req = nil
 		l.leave()
 		tx.terminate()
-	case serverCompleted:
-		tx.terminate()
-	case serverTerminated:
+	case serverCompleted, serverTerminated:
 	}
 }
 
 // again answers a copy of the request with what was said last (RFC 3261 §17.2.2); in Trying it is dropped. A client whose connection
-// ended and who sends the request once more over another one, which proves the same, gets the answer there.
-func (tx *ServerTx) again(o origin) {
+// ended and who sends the request once more over another one, which proves the same, gets the answer there. It returns false if the final
+// response was sent meanwhile.
+func (tx *ServerTx) again(o origin) bool {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
+	if tx.state == serverCompleted {
+		return false
+	}
 	if r := &tx.route; r.conn != nil && o.conn != nil && r.conn != o.conn && r.conn.ending() && r.conn.transport == o.conn.transport &&
 		r.conn.remote.Addr() == o.remote.Addr() && slices.Equal(r.conn.identities(), o.conn.identities()) {
 		r.conn = o.conn
 	}
 	if tx.response == nil {
-		return
+		return true
 	}
 	tx.layer.tap(Outbound, tx.response)
 	if tx.route.send(tx.response) == nil {
 		tx.layer.metrics.resent.responseOut.Inc()
 	}
-}
-
-// serverTable finds the transaction of a request (RFC 3261 §17.2.3).
-type serverTable struct {
-	seed  maphash.Seed
-	count atomic.Int64
-	part  [shards]struct {
-		mu sync.Mutex
-		tx map[string]*ServerTx
-	}
-}
-
-func (t *serverTable) init() {
-	t.seed = maphash.MakeSeed()
-	for i := range t.part {
-		t.part[i].tx = map[string]*ServerTx{}
-	}
-}
-
-// find returns the transaction of key, or nil.
-func (t *serverTable) find(key []byte) *ServerTx {
-	p := &t.part[maphash.Bytes(t.seed, key)%shards]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.tx[string(key)]
-}
-
-// add returns the transaction that has the key already, or adds tx. full tells that there was no room.
-func (t *serverTable) add(key []byte, tx *ServerTx, limit int) (old *ServerTx, full bool) {
-	p := &t.part[maphash.Bytes(t.seed, key)%shards]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if old = p.tx[string(key)]; old != nil {
-		return old, false
-	}
-	if t.count.Add(1) > int64(limit) {
-		t.count.Add(-1)
-		return nil, true
-	}
-	tx.key = string(key)
-	p.tx[tx.key] = tx
-	return nil, false
-}
-
-func (t *serverTable) remove(tx *ServerTx) {
-	p := &t.part[maphash.String(t.seed, tx.key)%shards]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.tx[tx.key] == tx {
-		delete(p.tx, tx.key)
-		t.count.Add(-1)
-	}
-}
-
-// appendKey writes the key that all copies of a request have: branch, sent-by and method; without the magic cookie, or with nothing
-// behind it, Request-URI, To tag, From tag, Call-ID, CSeq and top Via (RFC 3261 §17.2.3). Method is not the request's own for CANCEL.
-func appendKey(dst []byte, m *wire.Message, method string) []byte {
-	via := m.TopVia()
-	branch := via.Branch()
-	add := func(s string) { dst = append(append(dst, s...), 0) }
-	if len(branch) > len(wire.MagicCookie) && branch[:len(wire.MagicCookie)] == wire.MagicCookie {
-		add(branch)
-		add(via.SentBy())
-		add(method)
-		return dst
-	}
-	n, _ := m.CSeq()
-	dst = append(dst, 1, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-	add(m.RequestURIText())
-	add(m.To().Tag())
-	add(m.From().Tag())
-	add(m.CallID())
-	add(method)
-	add(via.String())
-	return dst
+	return true
 }
 
 // request matches a request and makes its transaction.
@@ -336,11 +286,8 @@ func (l *Layer) request(m *wire.Message, o origin) {
 	if o.conn != nil && m.TopVia().OffersAlias() {
 		l.pool.offered(o.conn, m.TopVia().Port())
 	}
-	var room [192]byte
-	key := appendKey(room[:0], m, method)
-	if old := l.servers.find(key); old != nil {
-		l.metrics.resent.requestIn.Inc()
-		old.again(o)
+	key := l.servers.key(m, method)
+	if l.copied(key, m, size, o) {
 		return
 	}
 	l.metrics.requests[0][methodIndex(method)].Inc()
@@ -358,8 +305,8 @@ func (l *Layer) request(m *wire.Message, o origin) {
 		l.refuse(m, size, o, 503, "")
 		return
 	}
-	tx := &ServerTx{layer: l, route: o.back(m.TopVia()), req: m}
-	tx.route.layer, tx.route.size, tx.route.again = l, size, o.elsewhere(m.TopVia())
+	tx := &ServerTx{layer: l, key: key, route: o.back(m.TopVia()), req: m}
+	tx.route.layer, tx.route.size = l, size
 	tx.timer.owner = tx
 	if method != "INVITE" {
 		var first *ServerTx // whose answer this copy waits for
@@ -369,8 +316,8 @@ func (l *Layer) request(m *wire.Message, o origin) {
 				return
 			}
 		}
-		old, full := l.servers.add(key, tx, l.bounds().ServerTransactions)
-		if old != nil || full {
+		known, full := l.servers.add(tx, l.bounds().ServerTransactions)
+		if known || full {
 			if tx.merges {
 				l.merged.remove(tx)
 			}
@@ -379,8 +326,7 @@ func (l *Layer) request(m *wire.Message, o origin) {
 				l.refuse(m, size, o, 503, "")
 				return
 			}
-			l.metrics.resent.requestIn.Inc() // the same request on two sockets at once
-			old.again(o)
+			l.copied(key, m, size, o) // the same request on two sockets at once
 			return
 		}
 		l.enter()
@@ -395,6 +341,51 @@ func (l *Layer) request(m *wire.Message, o origin) {
 	l.handler.Request(m, src, tx)
 }
 
+// copied answers a copy of a request whose transaction is there (RFC 3261 §17.2.2), and reports whether it is one.
+func (l *Layer) copied(key hashKey, m *wire.Message, size int, o origin) bool {
+	if old := l.servers.find(key); old != nil {
+		if old.again(o) {
+			l.metrics.resent.requestIn.Inc()
+			return true
+		}
+	}
+	r, octets, ok := l.servers.done.get(key)
+	if !ok {
+		return false
+	}
+	l.metrics.resent.requestIn.Inc()
+	if r.check != checkOf(l.merged.key(m)) {
+		// Another request with the same branch: its sender would take the answer to the first for its own, and be told that what
+		// nobody has seen was taken.
+		l.metrics.drop(dropBranch)
+		l.refuse(m, size, o, 400, "Bad Request: the branch is that of another request")
+		return true
+	}
+	way := o.back(m.TopVia())
+	if r.kind != replyKept {
+		scratch := getBuffer()
+		defer putBuffer(scratch)
+		out := r.response()
+		out.Hop = l.hop(m, &way, out.Code)
+		var fitting bool
+		var err error
+		octets, fitting, err = fit((*scratch)[:0], m, out, nil, size)
+		*scratch = octets
+		ok = fitting && err == nil
+	} else {
+		ok = fits(len(octets), size)
+	}
+	if !ok {
+		l.metrics.drop(dropAmplify)
+		return true
+	}
+	l.tap(Outbound, octets)
+	if way.send(octets) == nil {
+		l.metrics.resent.responseOut.Inc()
+	}
+	return true
+}
+
 // merges enters tx among the ongoing requests. done says that its request was answered: it is a copy of one whose answer is known, or of
 // another branch of a fork. first is the transaction of the same MESSAGE that has no answer yet.
 func (l *Layer) merges(tx *ServerTx, m *wire.Message, size int, o origin) (first *ServerTx, done bool) {
@@ -403,16 +394,16 @@ func (l *Layer) merges(tx *ServerTx, m *wire.Message, size int, o origin) (first
 	if message {
 		tx.message = l.merged.messageKey(m)
 	}
-	old := l.merged.add(tx)
-	if old != nil {
+	old, same, known := l.merged.add(tx)
+	if known {
 		tx.merges = false
-		if !message || old.message != tx.message {
+		if !message || !same {
 			// RFC 3261 §8.2.2.2: "the UAS core SHOULD generate a 482 (Loop Detected) response".
 			l.metrics.drop(dropMerged)
 			l.refuse(m, size, o, 482, "")
 			return nil, true
 		}
-		if !old.ended() {
+		if old != nil && !old.ended() {
 			return old, false
 		}
 	}
@@ -427,10 +418,10 @@ func (l *Layer) merges(tx *ServerTx, m *wire.Message, size int, o origin) (first
 		l.metrics.drop(dropAgain)
 		scratch := getBuffer()
 		defer putBuffer(scratch)
-		l.refuseWith(m, size, o, wire.Response{Code: a.code, Reason: a.text, ToTag: a.toTag}, scratch)
+		l.refuseWith(m, size, o, a, scratch)
 		return nil, true
 	}
-	if old != nil {
+	if known {
 		if now := l.merged.replace(old, tx); now != nil { // another copy was faster
 			if now.message == tx.message {
 				return now, false
@@ -459,7 +450,7 @@ func (l *Layer) copyOf(first, tx *ServerTx) {
 		return
 	}
 	if a, ok := l.answers.get(tx.message); ok {
-		tx.Respond(a.code, a.text, RespondOptions{ToTag: a.toTag}) //nolint:errcheck // counted
+		tx.Respond(a.Code, a.Reason, RespondOptions{ToTag: a.ToTag}) //nolint:errcheck // counted
 		return
 	}
 	tx.Respond(503, "", RespondOptions{}) //nolint:errcheck // counted
@@ -468,80 +459,11 @@ func (l *Layer) copyOf(first, tx *ServerTx) {
 // cancel answers CANCEL (RFC 3261 §9.2): 481 if there is no transaction that it could mean, else 200; on a request that is not INVITE
 // it has no effect.
 func (l *Layer) cancel(m *wire.Message, size int, o origin) {
-	var room [192]byte
 	for _, method := range methods[:len(methods)-1] {
-		if l.servers.find(appendKey(room[:0], m, method)) != nil {
+		if l.servers.has(l.servers.key(m, method)) {
 			l.refuse(m, size, o, 200, "")
 			return
 		}
 	}
 	l.refuse(m, size, o, 481, "")
-}
-
-// mergeKey is From tag, Call-ID and CSeq, hashed with two secret seeds: what copies of one request that came over different paths have
-// in common.
-type mergeKey [2]uint64
-
-// mergeTable finds merged requests (RFC 3261 §8.2.2.2).
-type mergeTable struct {
-	seed [2]maphash.Seed
-	part [shards]struct {
-		mu sync.Mutex
-		tx map[mergeKey]*ServerTx
-	}
-}
-
-func (t *mergeTable) init() {
-	t.seed = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
-	for i := range t.part {
-		t.part[i].tx = map[mergeKey]*ServerTx{}
-	}
-}
-
-func (t *mergeTable) key(m *wire.Message) mergeKey {
-	var room [192]byte
-	b := t.append(room[:0], m)
-	return mergeKey{maphash.Bytes(t.seed[0], b), maphash.Bytes(t.seed[1], b)}
-}
-
-func (t *mergeTable) append(b []byte, m *wire.Message) []byte {
-	n, method := m.CSeq()
-	b = append(b, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-	for _, s := range [...]string{method, m.From().Tag(), m.CallID()} {
-		b = append(append(b, s...), 0)
-	}
-	return b
-}
-
-// add returns the ongoing transaction that has tx's key already, or adds tx and returns nil.
-func (t *mergeTable) add(tx *ServerTx) (old *ServerTx) {
-	p := &t.part[tx.merge[0]%shards]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if old = p.tx[tx.merge]; old == nil {
-		p.tx[tx.merge] = tx
-	}
-	return old
-}
-
-// replace puts tx in the place of old, which has ended. If another one took that place first it is returned: of two copies that come
-// at once, one is served.
-func (t *mergeTable) replace(old, tx *ServerTx) (now *ServerTx) {
-	p := &t.part[tx.merge[0]%shards]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now = p.tx[tx.merge]; now != nil && now != old {
-		return now
-	}
-	p.tx[tx.merge] = tx
-	return nil
-}
-
-func (t *mergeTable) remove(tx *ServerTx) {
-	p := &t.part[tx.merge[0]%shards]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.tx[tx.merge] == tx {
-		delete(p.tx, tx.merge)
-	}
 }

@@ -91,3 +91,11 @@ func BenchmarkIdleConnections(b *testing.B) {
 		}
 	}
 }
+
+// heapNow is what the heap holds.
+func heapNow() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}

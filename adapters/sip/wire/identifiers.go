@@ -11,14 +11,56 @@ const maxHint = 64
 // appendRandom writes 24 characters with 120 random bits. RFC 3261 §19.3 asks for tags with "at least 32 bits of randomness"; here
 // all identifiers have more than 64, so that nobody can guess one and forge a response.
 func appendRandom(dst []byte) []byte {
-	const alphabet = "0123456789abcdefghijklmnopqrstuv"
-	var b [24]byte
+	var b [TagOctets]byte
 	rand.Read(b[:]) //nolint:errcheck // it never fails (crypto/rand: "Read ... never returns an error")
-	for i := range b {
-		b[i] = alphabet[b[i]&31]
-	}
-	return append(dst, b[:]...)
+	return appendPacked(dst, b)
 }
+
+const (
+	// TagOctets is how many random octets make a tag of NewTag.
+	TagOctets = 15
+	// tagLength is how many characters it has: one for 5 bits.
+	tagLength   = TagOctets * 8 / 5
+	tagAlphabet = "0123456789abcdefghijklmnopqrstuv"
+)
+
+// appendPacked writes 5 bits as a character.
+func appendPacked(dst []byte, b [TagOctets]byte) []byte {
+	for i := 0; i < TagOctets; i += 5 {
+		v := uint64(b[i])<<32 | uint64(b[i+1])<<24 | uint64(b[i+2])<<16 | uint64(b[i+3])<<8 | uint64(b[i+4])
+		for shift := 35; shift >= 0; shift -= 5 {
+			dst = append(dst, tagAlphabet[v>>shift&31])
+		}
+	}
+	return dst
+}
+
+// PackTag returns the octets that a tag of NewTag was made from. ok is false for a tag that has another form.
+func PackTag(tag string) (b [TagOctets]byte, ok bool) {
+	if len(tag) != tagLength {
+		return b, false
+	}
+	for i := range TagOctets / 5 {
+		v := uint64(0)
+		for _, c := range octets(tag[8*i : 8*i+8]) {
+			switch {
+			case c-'0' < 10:
+				v = v<<5 | uint64(c-'0')
+			case c-'a' < 22:
+				v = v<<5 | uint64(c-'a'+10)
+			default:
+				return b, false
+			}
+		}
+		for j := range 5 {
+			b[5*i+j] = byte(v >> (32 - 8*j))
+		}
+	}
+	return b, true
+}
+
+// UnpackTag is the tag that PackTag made b from.
+func UnpackTag(b [TagOctets]byte) string { return string(appendPacked(make([]byte, 0, tagLength), b)) }
 
 // NewTag returns a random tag of 24 characters.
 func NewTag() string { return string(appendRandom(make([]byte, 0, 24))) }

@@ -288,3 +288,18 @@ func TestParseAllocates(t *testing.T) {
 		t.Errorf("%g allocations for a response", n)
 	}
 }
+
+// A tag of ours is made of octets, and these make the same tag; another tag has none.
+func TestPackTag(t *testing.T) {
+	for range 100 {
+		tag := NewTag()
+		if b, ok := PackTag(tag); !ok || UnpackTag(b) != tag {
+			t.Fatalf("%q: %v, %q", tag, ok, UnpackTag(b))
+		}
+	}
+	for _, tag := range []string{"", "a", "0123456789abcdefghijklm", "0123456789abcdefghijklmno", "0123456789abcdefghijklmw", "0123456789ABCDEFGHIJKLMN"} {
+		if b, ok := PackTag(tag); ok {
+			t.Errorf("%q is taken for %q", tag, UnpackTag(b))
+		}
+	}
+}
