@@ -38,6 +38,7 @@ type commands struct {
 	Resolve   resolveCommand   `cmd:"" help:"Look up where messages to an address go: every question, every answer, the targets in order."`
 	Faults    faultsCommand    `cmd:"" help:"Break a gateway again and again, and check that no message was lost, told of twice or delivered out of order."`
 	Inspect   inspectCommand   `cmd:"" help:"Parse one CPIM, PIDF, SIP message, stanza, JID, URI or timestamp; print it as JSON, or say what is wrong with it."`
+	Overload  overloadCommand  `cmd:"" help:"Put a gateway under more load than it can carry, and measure what still flows."`
 	Queue     queueCommand     `cmd:"" help:"List, show, retry or drop what a running gateway has stored: messages that wait, and dead letters."`
 	Translate translateCommand `cmd:"" help:"Translate one message, notification or watch between SIP, XMPP and CPIM, and show the canonical form."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	driver "github.com/isthmus-gateway/isthmus/integration/load"
+)
+
+// overloadCommand puts a gateway of its own under more load than it can carry.
+type overloadCommand struct {
+	Binary   string        `type:"existingfile" help:"The isthmus to put under load; this one by default."`
+	Procs    int           `default:"1" help:"The GOMAXPROCS of the gateway; 0: as it would be. The rest of the machine is the load's."`
+	Step     time.Duration `default:"2s" help:"How long each step of the search for the capacity is."`
+	Time     time.Duration `default:"5s" help:"How long each load is on."`
+	Capacity float64       `help:"Take this for the capacity, in messages a second, and do not search."`
+	Factor   []float64     `default:"2,5,10" help:"The loads, in capacities."`
+	Quiet    bool          `help:"The gateway logs warnings alone, instead of a line for each message."`
+}
+
+// Run executes it.
+func (c *overloadCommand) Run(ctx context.Context, p process) (err error) {
+	if c.Binary == "" {
+		if c.Binary, err = os.Executable(); err != nil {
+			return err
+		}
+	}
+	dir, err := os.MkdirTemp("", "isthmus-overload-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	_, _, err = driver.Overload(ctx, driver.Config{
+		Binary: c.Binary, Directory: dir, Procs: c.Procs, Step: c.Step, Time: c.Time, Capacity: c.Capacity, Factors: c.Factor, Quiet: c.Quiet, Log: p.out,
+	})
+	return err
+}

@@ -1,0 +1,418 @@
+package load
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/net/ipv4"
+)
+
+// Domains of the two sides.
+const (
+	SIPDomain  = "sip.test"
+	XMPPDomain = "xmpp.test"
+)
+
+// Timers of the SIP side (RFC 3261 §17.1.2.2): requests go again after T1, 2*T1 and so on up to T2, until 64*T1 have passed.
+const (
+	timerT1 = 500 * time.Millisecond
+	timerT2 = 4 * time.Second
+	tick    = 10 * time.Millisecond
+	// turn is how many ticks the wheel of retransmissions has; T2 is well inside.
+	turn = 512
+)
+
+// Agent is a SIP element over UDP that sends MESSAGE requests as many users, as fast as it is told to and whatever becomes of them: an open
+// loop. Safe for use from several goroutines.
+type Agent struct {
+	name    string
+	gateway net.Addr
+	conn    *net.UDPConn
+	batch   *ipv4.PacketConn
+	local   netip.AddrPort
+	// Users is how many senders it has, Recipients how many users of the other side they write to.
+	Users, Recipients int
+	// Obeys has it offer and obey overload control (RFC 7339).
+	Obeys bool
+
+	began time.Time
+	stop  chan struct{}
+	tasks sync.WaitGroup
+
+	mu     sync.Mutex
+	rate   float64 // messages a second; 0: silence
+	calls  []call  // a ring, by number
+	next   uint32
+	wheel  [turn][]uint32
+	loss   int // what overload control asks for, in percent
+	lossTo time.Time
+	count  Counts
+	served func(request []byte, from net.Addr) // takes requests of the gateway
+}
+
+// call is one MESSAGE.
+type call struct {
+	number uint32
+	state  callState
+	tries  uint8
+	last   uint16        // the last retransmission's pause, in ticks
+	sent   time.Duration // since began
+}
+
+type callState uint8
+
+const (
+	callNone callState = iota
+	callPending
+	callTaken     // 2xx
+	callDelivered // before its answer
+	callDone      // both
+	callRefused
+	callOver // 64*T1 have passed
+)
+
+// Counts is what an Agent has counted since it was asked last.
+type Counts struct {
+	Offered       uint64 // new messages sent
+	Held          uint64 // not sent, because overload control asked for that
+	Again         uint64 // retransmissions
+	Taken         uint64 // answered 2xx
+	Delivered     uint64 // arrived on the other side, each once
+	Twice         uint64 // arrived once more
+	Good          uint64 // taken and delivered
+	Refused       uint64 // answered 503
+	RetryAfter    uint64 // of those: with Retry-After
+	OtherAnswers  uint64 // answered otherwise
+	Unanswered    uint64 // given up
+	Late          uint64 // delivered, and refused or given up
+	AcceptedAfter Histogram
+	RefusedAfter  Histogram
+	DeliveredIn   Histogram
+	Codes         map[int]uint64
+}
+
+// NewAgent opens a socket on an address of loopback.
+func NewAgent(name, address string, gateway int) (*Agent, error) {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(address)})
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetReadBuffer(8 << 20) // the kernel may give less
+	_ = conn.SetWriteBuffer(8 << 20)
+	a := &Agent{
+		name: name, gateway: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: gateway}, conn: conn, batch: ipv4.NewPacketConn(conn), local: conn.LocalAddr().(*net.UDPAddr).AddrPort(),
+		Users: 1000, Recipients: 1000, began: time.Now(), stop: make(chan struct{}), calls: make([]call, 1<<16), next: rand.Uint32(),
+	}
+	a.count.Codes = map[int]uint64{}
+	return a, nil
+}
+
+// Port is that of its socket.
+func (a *Agent) Port() int { return int(a.local.Port()) }
+
+// Run begins to send and to receive; served takes requests of the gateway, nil: they are not answered.
+func (a *Agent) Run(served func(request []byte, from net.Addr)) {
+	a.served = served
+	a.tasks.Go(a.receive)
+	a.tasks.Go(a.send)
+}
+
+// Close ends it.
+func (a *Agent) Close() {
+	close(a.stop)
+	a.conn.Close() //nolint:errcheck // nothing waits in it
+	a.tasks.Wait()
+}
+
+// Rate sets how many new messages it sends a second. room is how many of them may be remembered: those of 64*T1 at least, to know copies.
+func (a *Agent) Rate(perSecond float64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.rate = perSecond
+	if need := int(perSecond * 40); need > len(a.calls) {
+		size := len(a.calls)
+		for size < need {
+			size *= 2
+		}
+		calls := make([]call, size)
+		for _, c := range a.calls {
+			if c.state != callNone {
+				calls[int(c.number)&(size-1)] = c
+			}
+		}
+		a.calls = calls
+	}
+}
+
+// Take returns what was counted, and begins anew.
+func (a *Agent) Take() Counts {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := a.count
+	a.count = Counts{Codes: map[int]uint64{}}
+	return c
+}
+
+// Pending is how many messages have no answer yet.
+func (a *Agent) Pending() (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range a.calls {
+		if s := a.calls[i].state; s == callPending || s == callDelivered {
+			n++
+		}
+	}
+	return n
+}
+
+func (a *Agent) call(number uint32) *call { return &a.calls[int(number)&(len(a.calls)-1)] }
+
+// batchSize is how many datagrams go into one system call.
+const batchSize = 64
+
+// send is the goroutine that paces: every millisecond it sends what is due by then.
+func (a *Agent) send() {
+	messages := make([]ipv4.Message, batchSize)
+	for i := range messages {
+		messages[i].Buffers = [][]byte{make([]byte, 0, 1024)}
+		messages[i].Addr = a.gateway
+	}
+	n := 0
+	flush := func() {
+		for at := 0; at < n; {
+			sent, err := a.batch.WriteBatch(messages[at:n], 0)
+			if errors.Is(err, net.ErrClosed) {
+				n = 0
+				return
+			}
+			at += max(sent, 1) // what the kernel refuses is lost, as on any network
+		}
+		n = 0
+	}
+	add := func(number uint32) {
+		messages[n].Buffers[0] = a.appendRequest(messages[n].Buffers[0][:0], number)
+		if n++; n == batchSize {
+			flush()
+		}
+	}
+	clock := time.NewTicker(time.Millisecond)
+	defer clock.Stop()
+	last, owed, at := time.Since(a.began), 0.0, int64(0)
+	var due, fresh []uint32
+	for {
+		select {
+		case <-a.stop:
+			return
+		case <-clock.C:
+		}
+		now := time.Since(a.began)
+		due, fresh = due[:0], fresh[:0]
+		a.mu.Lock()
+		owed = min(owed+a.rate*(now-last).Seconds(), a.rate/10) // what was missed for longer than that is not made up for
+		last = now
+		for to := int64(now / tick); at <= to; at++ {
+			due = a.due(due, at, now)
+		}
+		for ; owed >= 1; owed-- {
+			if a.loss > 0 && time.Now().Before(a.lossTo) && rand.IntN(100) < a.loss {
+				a.count.Held++
+				continue
+			}
+			number := a.next
+			a.next++
+			c := a.call(number)
+			if c.state == callPending || c.state == callDelivered {
+				a.count.Unanswered++
+			}
+			*c = call{number: number, state: callPending, sent: now, last: uint16(timerT1 / tick)}
+			a.arm(c, now)
+			a.count.Offered++
+			fresh = append(fresh, number)
+		}
+		a.mu.Unlock()
+		for _, number := range due {
+			add(number)
+		}
+		for _, number := range fresh {
+			add(number)
+		}
+		flush()
+	}
+}
+
+// arm has the wheel look at a call after its pause. The lock is held.
+func (a *Agent) arm(c *call, now time.Duration) {
+	slot := (int64(now/tick) + int64(c.last) + 1) % turn
+	a.wheel[slot] = append(a.wheel[slot], c.number)
+}
+
+// due appends what is to be sent again at a tick. The lock is held.
+func (a *Agent) due(list []uint32, at int64, now time.Duration) []uint32 {
+	slot := &a.wheel[at%turn]
+	for _, number := range *slot {
+		c := a.call(number)
+		if c.number != number || c.state != callPending && c.state != callDelivered {
+			continue
+		}
+		if now-c.sent >= 64*timerT1 {
+			c.state = callOver
+			a.count.Unanswered++
+			continue
+		}
+		c.last = min(2*c.last, uint16(timerT2/tick))
+		c.tries++
+		a.count.Again++
+		a.arm(c, now)
+		list = append(list, number)
+	}
+	*slot = (*slot)[:0]
+	return list
+}
+
+// appendRequest writes the MESSAGE of a number, the same each time.
+func (a *Agent) appendRequest(b []byte, number uint32) []byte {
+	user, to := int(number)%a.Users, int(number/7)%a.Recipients
+	b = fmt.Appendf(b, "MESSAGE sip:x%d@%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%08x", to, XMPPDomain, a.local, a.name, number)
+	if a.Obeys {
+		b = append(b, `;oc;oc-algo="loss"`...)
+	}
+	return fmt.Appendf(b, ";rport\r\nMax-Forwards: 70\r\nFrom: <sip:s%d@%s>;tag=%08x\r\nTo: <sip:x%d@%s>\r\nCall-ID: %08x%s@%s\r\nCSeq: 1 MESSAGE\r\n"+
+		"User-Agent: isthmus-load\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s%s %08x.",
+		user, SIPDomain, number, to, XMPPDomain, number, a.name, SIPDomain, len(bodyPrefix)+len(a.name)+10, bodyPrefix, a.name, number)
+}
+
+// bodyPrefix stands before the agent's name and the number in each body.
+const bodyPrefix = "What light through yonder window breaks? "
+
+// Delivered is told of each message that arrives on the other side.
+func (a *Agent) Delivered(number uint32) {
+	now := time.Since(a.began)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := a.call(number)
+	if c.number != number {
+		return
+	}
+	switch c.state {
+	case callPending:
+		c.state = callDelivered
+	case callTaken:
+		c.state = callDone
+		a.count.Good++
+	case callRefused, callOver:
+		a.count.Late++
+		return
+	default:
+		a.count.Twice++
+		return
+	}
+	a.count.Delivered++
+	a.count.DeliveredIn.Add(now - c.sent)
+}
+
+// receive is the goroutine that reads.
+func (a *Agent) receive() {
+	messages := make([]ipv4.Message, batchSize)
+	for i := range messages {
+		messages[i].Buffers = [][]byte{make([]byte, 4096)}
+	}
+	for {
+		n, err := a.batch.ReadBatch(messages, 0)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		now := time.Since(a.began)
+		a.mu.Lock()
+		for i := range max(n, 0) {
+			if b := messages[i].Buffers[0][:messages[i].N]; bytes.HasPrefix(b, statusLine) {
+				a.answer(b, now)
+			}
+		}
+		a.mu.Unlock()
+		for i := range max(n, 0) {
+			if b := messages[i].Buffers[0][:messages[i].N]; a.served != nil && !bytes.HasPrefix(b, statusLine) {
+				a.served(b, messages[i].Addr)
+			}
+		}
+	}
+}
+
+var statusLine = []byte("SIP/2.0 ")
+
+// answer takes a response. The lock is held.
+func (a *Agent) answer(b []byte, now time.Duration) {
+	if len(b) < 12 {
+		return
+	}
+	code, err := strconv.Atoi(string(b[8:11]))
+	if err != nil || code < 200 {
+		return
+	}
+	_, rest, ok := bytes.Cut(b, []byte("branch=z9hG4bK"+a.name))
+	if !ok || len(rest) < 8 {
+		return
+	}
+	number, err := strconv.ParseUint(string(rest[:8]), 16, 32)
+	if err != nil {
+		return
+	}
+	if a.Obeys {
+		a.obey(rest)
+	}
+	c := a.call(uint32(number))
+	if c.number != uint32(number) || c.state != callPending && c.state != callDelivered {
+		return // answered before
+	}
+	a.count.Codes[code]++
+	switch {
+	case code < 300:
+		a.count.Taken++
+		a.count.AcceptedAfter.Add(now - c.sent)
+		if c.state == callDelivered {
+			c.state = callDone
+			a.count.Good++
+		} else {
+			c.state = callTaken
+		}
+		return
+	case code == 503:
+		a.count.Refused++
+		a.count.RefusedAfter.Add(now - c.sent)
+		if bytes.Contains(b, []byte("\r\nRetry-After:")) {
+			a.count.RetryAfter++
+		}
+	default:
+		a.count.OtherAnswers++
+	}
+	if c.state == callDelivered {
+		a.count.Late++
+	}
+	c.state = callRefused
+}
+
+// obey reads what overload control asks for in the topmost Via. The lock is held.
+func (a *Agent) obey(via []byte) {
+	via, _, _ = bytes.Cut(via, []byte("\r\n"))
+	_, rest, ok := bytes.Cut(via, []byte(";oc="))
+	if !ok {
+		return
+	}
+	value, _, _ := bytes.Cut(rest, []byte(";"))
+	loss, err := strconv.Atoi(string(value))
+	if err != nil {
+		return
+	}
+	validity := 500
+	if _, rest, ok := bytes.Cut(via, []byte(";oc-validity=")); ok {
+		value, _, _ := bytes.Cut(rest, []byte(";"))
+		validity, _ = strconv.Atoi(string(value))
+	}
+	a.loss, a.lossTo = loss, time.Now().Add(time.Duration(validity)*time.Millisecond)
+}

@@ -1,0 +1,172 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// bed is a gateway under load with both its sides.
+type bed struct {
+	gateway *Gateway
+	server  *Server
+	// agents are peers of their own: their addresses on loopback differ. The first one is where messages to SIPDomain go.
+	agents []*Agent
+}
+
+// peerNames are the peers of the gateway's configuration, at 127.0.0.1, 127.0.0.2 and so on.
+var peerNames = [...]string{"one", "two", "three"}
+
+const configuration = `log: {level: LEVEL}
+sip:
+  listeners: [{transport: udp, address: "0.0.0.0:SIP"}]
+  advertise: 127.0.0.1
+  peers:
+    - {name: one, networks: [127.0.0.1/32], domains: [sip.test]}
+    - {name: two, networks: [127.0.0.2/32], domains: [sip.test]}
+    - {name: three, networks: [127.0.0.3/32], domains: [sip.test], overload_control: true}
+xmpp:
+  components: [{name: server, server: "127.0.0.1:XMPP", domain: sip.test, serves: [xmpp.test], secret_file: secret}]
+  backoff_first: 50ms
+  backoff_longest: 500ms
+routes:
+  - {domain: sip.test, via: sip, next_hops: ["sip:127.0.0.1:USER;transport=udp"]}
+  - {domain: xmpp.test, via: xmpp, next_hops: ["component:server"]}
+STORE
+admin: {listen: "127.0.0.1:ADMIN"}
+limits: {drain: 1s, messages: {pair_rate: 1000000, pair_burst: 10000000}MEMORY, sip: {notify_interval: 1ms}}
+`
+
+// newBed starts all of it. served takes requests of the gateway at each agent, other stanzas that are no message with a number.
+func newBed(c Config, served func(a *Agent, request []byte, from net.Addr), other func(stanza []byte, reply func(string))) (b *bed, err error) {
+	b = &bed{}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
+	if b.gateway, err = NewGateway(c.Binary, c.Directory, c.Procs); err != nil {
+		return b, err
+	}
+	for i, name := range peerNames {
+		a, err := NewAgent(name, fmt.Sprintf("127.0.0.%d", i+1), b.gateway.SIP)
+		if err != nil {
+			return b, err
+		}
+		a.Obeys = name == "three"
+		b.agents = append(b.agents, a)
+	}
+	if b.server, err = NewServer(other, b.agents...); err != nil {
+		return b, err
+	}
+	for _, a := range b.agents {
+		var take func(request []byte, from net.Addr)
+		if served != nil {
+			take = func(request []byte, from net.Addr) { served(a, request, from) }
+		}
+		a.Run(take)
+	}
+	store := ""
+	if c.Store {
+		store = fmt.Sprintf("store: {directory: %q}", filepath.Join(c.Directory, "store"))
+	}
+	memory := ""
+	if c.Memory > 0 {
+		memory = fmt.Sprintf(", memory: %dMiB", c.Memory>>20)
+	}
+	level := "info"
+	if c.Quiet {
+		level = "warn"
+	}
+	text := strings.NewReplacer("LEVEL", level, "SIP", fmt.Sprint(b.gateway.SIP), "XMPP", fmt.Sprint(b.server.Port()), "USER", fmt.Sprint(b.agents[0].Port()), "ADMIN", fmt.Sprint(b.gateway.Admin), "STORE", store, "MEMORY", memory).Replace(configuration)
+	return b, b.gateway.Start(text, 30*time.Second)
+}
+
+func (b *bed) close() {
+	if b.gateway != nil {
+		b.gateway.Stop()
+	}
+	for _, a := range b.agents {
+		a.Close()
+	}
+	if b.server != nil {
+		b.server.Close()
+	}
+}
+
+// silence ends all load and waits until nothing is pending, at most for patience.
+func (b *bed) silence(patience time.Duration) {
+	for _, a := range b.agents {
+		a.Rate(0)
+	}
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		pending := 0
+		for _, a := range b.agents {
+			pending += a.Pending()
+		}
+		if pending == 0 {
+			break
+		}
+	}
+	for _, a := range b.agents {
+		a.Take()
+	}
+}
+
+// interval is what was seen while some load was on.
+type interval struct {
+	counts []Counts // of each agent
+	lasted time.Duration
+	cpu    time.Duration // of the gateway
+	rss    int64         // the most
+}
+
+// play puts a load on, one rate for each agent, waits for settle unobserved and then counts for d.
+func (b *bed) play(rates []float64, settle, d time.Duration) (v interval, err error) {
+	for i, r := range rates {
+		b.agents[i].Rate(r)
+	}
+	watch := func(d time.Duration) {
+		for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(min(100*time.Millisecond, max(0, time.Until(end)))) {
+			v.rss = max(v.rss, b.gateway.Usage().RSS)
+		}
+	}
+	watch(settle)
+	for _, a := range b.agents {
+		a.Take()
+	}
+	began, before := time.Now(), b.gateway.Usage()
+	watch(d)
+	for _, a := range b.agents {
+		v.counts = append(v.counts, a.Take())
+	}
+	v.lasted, v.cpu = time.Since(began), b.gateway.Usage().CPU-before.CPU
+	if b.gateway.Dead() {
+		err = errors.New("the gateway ended under load")
+	}
+	return v, err
+}
+
+// sum adds up what all agents counted.
+func (v *interval) sum() (c Counts) {
+	c.Codes = map[int]uint64{}
+	for i := range v.counts {
+		o := &v.counts[i]
+		c.Offered, c.Held, c.Again, c.Taken, c.Delivered = c.Offered+o.Offered, c.Held+o.Held, c.Again+o.Again, c.Taken+o.Taken, c.Delivered+o.Delivered
+		c.Twice, c.Good, c.Refused, c.RetryAfter = c.Twice+o.Twice, c.Good+o.Good, c.Refused+o.Refused, c.RetryAfter+o.RetryAfter
+		c.OtherAnswers, c.Unanswered, c.Late = c.OtherAnswers+o.OtherAnswers, c.Unanswered+o.Unanswered, c.Late+o.Late
+		c.AcceptedAfter.Merge(&o.AcceptedAfter)
+		c.RefusedAfter.Merge(&o.RefusedAfter)
+		c.DeliveredIn.Merge(&o.DeliveredIn)
+		for code, n := range o.Codes {
+			c.Codes[code] += n
+		}
+	}
+	return c
+}
+
+// perSecond is a count as a rate.
+func (v *interval) perSecond(n uint64) float64 { return float64(n) / v.lasted.Seconds() }

@@ -1,0 +1,164 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Config is what a run is made from.
+type Config struct {
+	Binary    string // the isthmus to put under load
+	Directory string // takes its configuration, log and store
+	// Procs bounds the GOMAXPROCS of the gateway; 0: as the Go runtime would have it. With one for the gateway the rest of the machine is the load's.
+	Procs int
+	// Store gives the gateway a store on Directory.
+	Store bool
+	// Memory is the cap of the gateway's memory, in octets; 0: its default.
+	Memory int64
+	// Quiet has the gateway log warnings and worse alone. Otherwise it writes a line for each operation, its default.
+	Quiet bool
+	// Step is how long each step of the search for the capacity is, Time how long each load over it is on.
+	Step, Time time.Duration
+	// Capacity is taken as it is, if it is not 0: messages a second.
+	Capacity float64
+	// Factors are the loads, in capacities.
+	Factors []float64
+	// Log takes a line for each thing that is done.
+	Log io.Writer
+}
+
+// Load is what came of one load.
+type Load struct {
+	Factor     float64       `json:"factor"`
+	Offered    float64       `json:"offered_per_second"`
+	Goodput    float64       `json:"goodput_per_second"`
+	Share      float64       `json:"goodput_of_capacity"`
+	P50        time.Duration `json:"accepted_p50_ns"`
+	P99        time.Duration `json:"accepted_p99_ns"`
+	P999       time.Duration `json:"accepted_p999_ns"`
+	RefusedP99 time.Duration `json:"refused_p99_ns"`
+	Refused    float64       `json:"refused_per_second"`
+	RetryAfter uint64        `json:"with_retry_after"`
+	Other      uint64        `json:"other_answers"`
+	Again      float64       `json:"retransmissions_per_second"`
+	Late       uint64        `json:"delivered_though_refused"`
+	Twice      uint64        `json:"delivered_twice"`
+	CPU        float64       `json:"gateway_cores"`
+	RSS        int64         `json:"gateway_rss"`
+	Back       time.Duration `json:"back_to_normal_ns"`
+}
+
+func newLoad(factor, capacity float64, v *interval) Load {
+	c := v.sum()
+	l := Load{
+		Factor: factor, Offered: v.perSecond(c.Offered), Goodput: v.perSecond(c.Good), P50: c.AcceptedAfter.Quantile(0.5), P99: c.AcceptedAfter.Quantile(0.99), P999: c.AcceptedAfter.Quantile(0.999),
+		RefusedP99: c.RefusedAfter.Quantile(0.99), Refused: v.perSecond(c.Refused), RetryAfter: c.RetryAfter, Other: c.OtherAnswers, Again: v.perSecond(c.Again),
+		Late: c.Late, Twice: c.Twice, CPU: v.cpu.Seconds() / v.lasted.Seconds(), RSS: v.rss,
+	}
+	if capacity > 0 {
+		l.Share = l.Goodput / capacity
+	}
+	return l
+}
+
+// normal is what the gateway does below its capacity: it takes everything, and answers soon.
+func normal(v *interval) bool {
+	c := v.sum()
+	return c.Offered > 0 && c.Refused+c.OtherAnswers == 0 && float64(c.Taken) >= 0.98*float64(c.Offered) && float64(c.Good) >= 0.98*float64(c.Offered) &&
+		c.AcceptedAfter.Quantile(0.99) <= normalP99
+}
+
+// normalP99 bounds the latency of normal operation (THREATS T-OV-01).
+const normalP99 = 50 * time.Millisecond
+
+// capacity finds the largest load at which all is normal, within a tenth.
+func (b *bed) capacity(ctx context.Context, c Config) (float64, error) {
+	if c.Capacity > 0 {
+		_, err := b.play([]float64{c.Capacity / 4}, 0, time.Second) // so that nothing begins cold
+		return c.Capacity, err
+	}
+	good, bad := 0.0, 0.0
+	for rate := 1000.0; ctx.Err() == nil; {
+		v, err := b.play([]float64{rate}, c.Step/4, c.Step)
+		if err != nil {
+			return 0, err
+		}
+		sum, ok := v.sum(), normal(&v)
+		fmt.Fprintf(c.Log, "%7.0f/s: offered %.0f, good %.0f, refused %.0f, other %v, p99 %v, %.2f cores, normal %v\n", rate, v.perSecond(sum.Offered), v.perSecond(sum.Good),
+			v.perSecond(sum.Refused), sum.Codes, sum.AcceptedAfter.Quantile(0.99), v.cpu.Seconds()/v.lasted.Seconds(), ok)
+		if ok {
+			good = rate
+		} else {
+			bad = rate
+			b.silence(5 * time.Second)
+		}
+		switch {
+		case bad == 0:
+			rate *= 1.6
+		case bad <= 1.1*good:
+			return good, nil
+		case bad < 20:
+			return 0, fmt.Errorf("the gateway is not even normal at %.0f messages a second", bad)
+		default:
+			rate = max((good+bad)/2, bad/1.6)
+		}
+	}
+	return 0, ctx.Err()
+}
+
+// Overload finds the capacity C and offers more than that (THREATS T-OV-02).
+func Overload(ctx context.Context, c Config) (capacity float64, loads []Load, err error) {
+	b, err := newBed(c, nil, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer b.close()
+	if capacity, err = b.capacity(ctx, c); err != nil {
+		return 0, nil, err
+	}
+	fmt.Fprintf(c.Log, "capacity %.0f messages a second\n", capacity)
+	for _, factor := range c.Factors {
+		if ctx.Err() != nil {
+			return capacity, loads, ctx.Err()
+		}
+		v, err := b.play([]float64{factor * capacity}, c.Time/5, c.Time)
+		if err != nil {
+			return capacity, loads, err
+		}
+		l := newLoad(factor, capacity, &v)
+		if l.Back, err = b.back(capacity / 2); err != nil {
+			return capacity, loads, err
+		}
+		sum := v.sum()
+		fmt.Fprintf(c.Log, "%.0f C: offered %.0f/s, good %.0f/s, %.2f of C; accepted p50 %v, p99 %v; refused p99 %v, codes %v; again %.0f/s, late %d, twice %d; %.2f cores, rss %d MiB; back after %v\n",
+			factor, l.Offered, l.Goodput, l.Share, l.P50, l.P99, l.RefusedP99, sum.Codes, l.Again, l.Late, l.Twice, l.CPU, l.RSS>>20, l.Back)
+		loads = append(loads, l)
+	}
+	return capacity, loads, nil
+}
+
+// back is how long it takes, once the load has dropped, until messages are treated as normal for half a second.
+func (b *bed) back(rate float64) (time.Duration, error) {
+	began := time.Now()
+	for _, a := range b.agents {
+		a.Rate(0)
+	}
+	for {
+		at := time.Now()
+		v, err := b.play([]float64{rate}, 0, 500*time.Millisecond)
+		if err != nil || normalAgain(&v) {
+			return at.Sub(began), err
+		}
+		if at.Sub(began) > time.Minute {
+			return at.Sub(began), nil
+		}
+	}
+}
+
+// normalAgain is normal by what is answered alone: copies of what was sent before are still under way.
+func normalAgain(v *interval) bool {
+	c := v.sum()
+	return c.Taken > 0 && c.AcceptedAfter.Quantile(0.99) <= normalP99 && float64(c.Refused) <= 0.001*float64(c.Taken)
+}
