@@ -30,6 +30,7 @@ type process struct {
 
 // commands is the command line.
 type commands struct {
+	Bench     benchCommand     `cmd:"" help:"Measure how many messages a gateway carries here, with your configuration, and how fast."`
 	Demo      demoCommand      `cmd:"" help:"Show messages and presence cross between SIP and XMPP, both ways, with nothing installed."`
 	Serve     serveCommand     `cmd:"" help:"Run the gateway."`
 	Check     checkCommand     `cmd:"" help:"Validate a configuration, look up its names, read its secrets; change nothing."`

@@ -39,6 +39,12 @@ type Agent struct {
 	local   netip.AddrPort
 	// Users is how many senders it has, Recipients how many users of the other side they write to.
 	Users, Recipients int
+	// Domain and OtherDomain are those of its users and of the ones they write to.
+	Domain, OtherDomain string
+	// Body is how many octets a message's text has at least.
+	Body int
+	// Flushed is called after each batch of requests that served was told of; nil: nobody is.
+	Flushed func()
 	// Obeys has it offer and obey overload control (RFC 7339).
 	Obeys bool
 
@@ -108,7 +114,7 @@ func NewAgent(name, address string, gateway int) (*Agent, error) {
 	_ = conn.SetWriteBuffer(8 << 20)
 	a := &Agent{
 		name: name, gateway: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: gateway}, conn: conn, batch: ipv4.NewPacketConn(conn), local: conn.LocalAddr().(*net.UDPAddr).AddrPort(),
-		Users: 1000, Recipients: 1000, began: time.Now(), stop: make(chan struct{}), calls: make([]call, 1<<16), next: rand.Uint32(),
+		Domain: SIPDomain, OtherDomain: XMPPDomain, Users: 1000, Recipients: 1000, began: time.Now(), stop: make(chan struct{}), calls: make([]call, 1<<16), next: rand.Uint32(),
 	}
 	a.count.Codes = map[int]uint64{}
 	return a, nil
@@ -170,6 +176,14 @@ func (a *Agent) Pending() (n int) {
 		}
 	}
 	return n
+}
+
+// Open is how many messages since Take are neither refused nor both answered and delivered.
+func (a *Agent) Open() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ended := a.count.Good + a.count.Refused + a.count.OtherAnswers + a.count.Unanswered
+	return a.count.Offered - min(ended, a.count.Offered)
 }
 
 func (a *Agent) call(number uint32) *call { return &a.calls[int(number)&(len(a.calls)-1)] }
@@ -279,13 +293,14 @@ func (a *Agent) due(list []uint32, at int64, now time.Duration) []uint32 {
 // appendRequest writes the MESSAGE of a number, the same each time.
 func (a *Agent) appendRequest(b []byte, number uint32) []byte {
 	user, to := int(number)%a.Users, int(number/7)%a.Recipients
-	b = fmt.Appendf(b, "MESSAGE sip:x%d@%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%08x", to, XMPPDomain, a.local, a.name, number)
+	b = fmt.Appendf(b, "MESSAGE sip:x%d@%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%08x", to, a.OtherDomain, a.local, a.name, number)
 	if a.Obeys {
 		b = append(b, `;oc;oc-algo="loss"`...)
 	}
-	return fmt.Appendf(b, ";rport\r\nMax-Forwards: 70\r\nFrom: <sip:s%d@%s>;tag=%08x\r\nTo: <sip:x%d@%s>\r\nCall-ID: %08x%s@%s\r\nCSeq: 1 MESSAGE\r\n"+
+	b = fmt.Appendf(b, ";rport\r\nMax-Forwards: 70\r\nFrom: <sip:s%d@%s>;tag=%08x\r\nTo: <sip:x%d@%s>\r\nCall-ID: %08x%s@%s\r\nCSeq: 1 MESSAGE\r\n"+
 		"User-Agent: isthmus-load\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s%s %08x.",
-		user, SIPDomain, number, to, XMPPDomain, number, a.name, SIPDomain, len(bodyPrefix)+len(a.name)+10, bodyPrefix, a.name, number)
+		user, a.Domain, number, to, a.OtherDomain, number, a.name, a.Domain, max(a.Body, len(bodyPrefix)+len(a.name)+10), bodyPrefix, a.name, number)
+	return appendPadding(b, a.Body-len(bodyPrefix)-len(a.name)-10)
 }
 
 // bodyPrefix stands before the agent's name and the number in each body.
@@ -321,7 +336,7 @@ func (a *Agent) Delivered(number uint32) {
 func (a *Agent) receive() {
 	messages := make([]ipv4.Message, batchSize)
 	for i := range messages {
-		messages[i].Buffers = [][]byte{make([]byte, 4096)}
+		messages[i].Buffers = [][]byte{make([]byte, 64<<10)}
 	}
 	for {
 		n, err := a.batch.ReadBatch(messages, 0)
@@ -340,6 +355,9 @@ func (a *Agent) receive() {
 			if b := messages[i].Buffers[0][:messages[i].N]; a.served != nil && !bytes.HasPrefix(b, statusLine) {
 				a.served(b, messages[i].Addr)
 			}
+		}
+		if a.Flushed != nil {
+			a.Flushed()
 		}
 	}
 }

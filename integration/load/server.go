@@ -15,6 +15,8 @@ import (
 // Server is an XMPP server that has the gateway as its component (XEP-0114) and all users of XMPPDomain: it takes every message and answers every
 // ping. It reads what the gateway writes and no more than that of XML.
 type Server struct {
+	// Domain is that of the component; set before anything connects.
+	Domain   string
 	listener net.Listener
 	agents   map[string]*Agent
 	// Stalled makes it stop to read while true.
@@ -35,7 +37,7 @@ func NewServer(other func(stanza []byte, reply func(string)), agents ...*Agent) 
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{listener: l, agents: map[string]*Agent{}, other: other}
+	s := &Server{Domain: SIPDomain, listener: l, agents: map[string]*Agent{}, other: other}
 	for _, a := range agents {
 		s.agents[a.name] = a
 	}
@@ -90,7 +92,7 @@ func (s *Server) serve(c net.Conn) {
 			return
 		}
 	}
-	fmt.Fprintf(c, "<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' from='%s' id='load'>", SIPDomain) //nolint:errcheck // the next read fails
+	fmt.Fprintf(c, "<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' from='%s' id='load'>", s.Domain) //nolint:errcheck // the next read fails
 	if _, err := r.stanza(); err != nil {
 		return
 	}
