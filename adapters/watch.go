@@ -180,7 +180,8 @@ type NotifyOp struct {
 	// Change tells of the authorization. On the way out the core decides it; an adapter writes it out.
 	Change AuthorizationChange
 	// Instance is the presentity's device that this op speaks of, when the op carries one device's state and not the
-	// whole (XMPP presence on the way in). Whole is true when Presence is everything known (SIP; always on the way out).
+	// whole (XMPP presence on the way in). Whole is true when Presence is everything known (SIP; always on the way out): on the way in,
+	// an active watch with Whole and without Presence is one of whose presentity nothing is known any more.
 	Instance string
 	Whole    bool
 	// Presence is the document; nil when the op carries none. On the way in with Whole false it has one tuple, or none and one

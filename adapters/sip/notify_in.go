@@ -203,6 +203,7 @@ func readNotify(req *wire.Message, watch adapters.WatchID, opts ReadOptions, par
 	}
 	if ref := checkPresenceContent(req); ref != nil {
 		if optionalBody(req) {
+			op.Whole = false
 			return op, nil, nil
 		}
 		return nil, nil, ref
@@ -245,10 +246,12 @@ func (s *subscribing) patched(in *inbound, op *adapters.NotifyOp, part *partialN
 	doc, err := s.partial.Apply(part.doc)
 	switch {
 	case errors.Is(err, pidf.ErrPartialStale):
+		op.Whole = false
 		return nil // "the watcher SHOULD discard the document without further processing"
 	case err != nil:
 		// One was lost, or it cannot be applied: "The watcher SHOULD either refresh the subscription in order to receive a full presence
 		// document or terminate", and "MAY also fall back to normal presence operations".
+		op.Whole = false // nothing was understood, which is not that nothing is known
 		s.partial.Discard()
 		if s.gaps++; s.gaps >= maxGaps || !errors.Is(err, pidf.ErrPartialGap) && !errors.Is(err, pidf.ErrPartialNoFull) {
 			s.d.Partial = false

@@ -91,6 +91,17 @@ func (t *turn) doubt(wait time.Duration) {
 	}
 }
 
+// emptied takes in a notification that a watch is active, and nothing else. "if the SIP-to-XMPP gateway does not have meaningful information about the
+// availability state of the XMPP user, then the NOTIFY MUST be empty" (RFC 8048 §5.3.2): who knew something before knows it no more. What was told
+// stands for a while, because a notifier that was just asked, or lost what it knew, may say it again in a moment.
+//
+// COMPAT(Kamailio, 5.6): its presence server says so of who has gone, with the next refresh, and of everybody after it has lost its tables.
+func (t *turn) emptied(op *adapters.NotifyOp) {
+	if op.Whole && op.Presence == nil && op.State == adapters.WatchActive && t.auth == Granted && t.watching() {
+		t.doubt(t.rules.Doubt)
+	}
+}
+
 // believe takes in that the presentity's side said something. While a device is in doubt, the others are waited for, not as long as for
 // the first: they are told of in one go.
 func (t *turn) believe() {

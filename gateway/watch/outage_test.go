@@ -142,3 +142,48 @@ func TestRefreshAsksAgain(t *testing.T) {
 		"respond success active", "tell d active ID-balcony=open ID-chamber=open", "request open")
 	s.step("it is dead", answered(adapters.WatchOpen, failed(adapters.ReasonDomainTimeout)), "tell d active -ID-balcony -ID-chamber")
 }
+
+// "if the SIP-to-XMPP gateway does not have meaningful information about the availability state of the XMPP user, then the NOTIFY MUST be empty" (RFC
+// 8048 §5.3.2). COMPAT(Kamailio, 5.6): so of who has gone, with the next refresh. What was shown does not stay for ever.
+func TestEmptyNotificationTakesBack(t *testing.T) {
+	empty := func() watch.Event {
+		return watch.Event{Told: &adapters.NotifyOp{State: adapters.WatchActive, Whole: true}}
+	}
+	r := rules(false)
+	r.Doubt = time.Minute
+	watched := func(t *testing.T) *script {
+		s := newScript(t, juliet, romeo, r)
+		s.step("subscribe", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending", "request open")
+		s.step("active", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active GRANTED ID-a=open")
+		return s
+	}
+	t.Run("nothing more is heard", func(t *testing.T) {
+		s := watched(t)
+		s.step("active, and nothing", empty())
+		s.now = s.now.Add(r.Doubt / 2)
+		s.step("not yet", tick)
+		s.now = s.now.Add(r.Doubt / 2)
+		s.step("he is not known to be there", tick, "tell  active -ID-a")
+		s.step("again, and there is nothing to take back", empty())
+	})
+	t.Run("he is there after all", func(t *testing.T) {
+		s := watched(t)
+		s.step("active, and nothing", empty())
+		s.step("a document", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active ID-a=open")
+		s.now = s.now.Add(r.Doubt)
+		s.step("it stands", tick)
+	})
+	t.Run("a body that was not understood says nothing", func(t *testing.T) {
+		s := watched(t)
+		s.step("active", watch.Event{Told: &adapters.NotifyOp{State: adapters.WatchActive}})
+		s.now = s.now.Add(r.Doubt)
+		s.step("it stands", tick)
+	})
+	t.Run("pending says it otherwise", func(t *testing.T) {
+		s := newScript(t, juliet, romeo, r)
+		s.step("subscribe", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending", "request open")
+		s.step("the approval", empty(), "tell  active GRANTED")
+		s.now = s.now.Add(r.Doubt)
+		s.step("nothing was told", tick)
+	})
+}

@@ -302,6 +302,30 @@ func TestSIPUserWatchesXMPPUser(t *testing.T) {
 	}
 }
 
+// COMPAT(Kamailio, 5.6, rls): a resource list server shows what it was told last until somebody tells it otherwise in a document, whatever becomes of
+// the watch. So who was shown something is told with a refusal that all of it is closed, and who was told nothing hears nothing.
+func TestLastDocument(t *testing.T) {
+	for _, c := range []struct {
+		name, want string
+		end        watch.Event
+	}{
+		{"she takes it back", "tell d1 terminated rejected REFUSED ID-balcony=closed -ID-balcony", change(adapters.AuthorizationRefused)},
+		{"her server knows her no more", "tell d1 terminated rejected REFUSED ID-balcony=closed -ID-balcony", notified(adapters.WatchTerminated, adapters.EndRejected, nil)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScript(t, romeo, juliet, rules(true))
+			s.step("SUBSCRIBE", asked(adapters.WatchOpen, "d1", time.Hour), "respond indeterminate pending", "tell d1 pending", "request ask")
+			s.step("subscribed", change(adapters.AuthorizationGranted), "tell d1 active GRANTED")
+			s.step("presence", stanza("balcony", "open"), "tell d1 active ID-balcony=open")
+			s.step(c.name, c.end, c.want)
+		})
+	}
+	s := newScript(t, romeo, juliet, rules(true))
+	s.step("SUBSCRIBE", asked(adapters.WatchOpen, "d1", time.Hour), "respond indeterminate pending", "tell d1 pending", "request ask")
+	s.step("subscribed", change(adapters.AuthorizationGranted), "tell d1 active GRANTED")
+	s.step("taken back, and nothing was shown", change(adapters.AuthorizationRefused), "tell d1 terminated rejected REFUSED")
+}
+
 // COMPAT(Prosody, 0.12.3): its probe at login comes from a full address, which the adapter reads as a question (RFC 8048 §7.1).
 // She must hear of changes all the same.
 func TestProbeAtLoginFromAFullAddress(t *testing.T) {

@@ -100,6 +100,7 @@ func (t *turn) granted(op *adapters.NotifyOp) {
 		t.tellAll(change)
 		t.settleDevices()
 	}
+	t.emptied(op)
 }
 
 // refused is the refusal, at once or later: "permanently cancelled" (RFC 8048 §5.2.2), and every watcher is told.
@@ -108,15 +109,36 @@ func (t *turn) refused() {
 	if len(told) == 0 && t.auth != None {
 		told = []Session{{}}
 	}
-	withdrawn := t.withdrawAll()
+	last, withdrawn := t.lastDocument(), t.withdrawAll()
 	t.auth, t.upstream, t.sessions, t.revoking = None, Closed, nil, false
 	for _, w := range told {
 		t.tell(w.ID, adapters.NotifyOp{
-			State: adapters.WatchTerminated, End: adapters.EndRejected,
+			State: adapters.WatchTerminated, End: adapters.EndRejected, Presence: last.of(w),
 			Change: adapters.AuthorizationRefused, Withdrawn: withdrawn,
 		})
 	}
 	t.leave()
+}
+
+// lastDocument is what the watchers are left with who were shown something, when the presentity's side ends their watch for good: all of it closed.
+// A state of the watch alone takes nothing back from who keeps the two apart.
+//
+// COMPAT(Kamailio, 5.6, rls): it takes a NOTIFY without a body for none, and goes on showing what it was told last, until that expires.
+func (t *turn) lastDocument() lastDocument {
+	if t.rules.OneByOne || t.auth != Granted || !t.toldSome {
+		return lastDocument{}
+	}
+	return lastDocument{t.knownClosed()}
+}
+
+type lastDocument struct{ p *pidf.Presence }
+
+// of is the document for the session w: none for one that was told nothing yet.
+func (d lastDocument) of(w Session) *pidf.Presence {
+	if w.told == 0 || w.Fetch {
+		return nil
+	}
+	return d.p
 }
 
 // terminated is the end of the watch on the presentity's side. Only a rejection speaks of the authorization; after any
@@ -221,6 +243,7 @@ func (t *turn) news(op *adapters.NotifyOp) {
 		t.upstream = Open
 	}
 	if !t.learn(op) {
+		t.emptied(op)
 		return
 	}
 	if t.auth != Granted {
@@ -351,10 +374,10 @@ func (t *turn) failed(why adapters.Status) {
 	if asked {
 		t.auth = None
 	}
-	withdrawn := t.withdrawAll()
+	last, withdrawn := t.lastDocument(), t.withdrawAll()
 	for _, w := range told {
 		t.tell(w.ID, adapters.NotifyOp{
-			State: adapters.WatchTerminated, End: adapters.EndNoResource, Withdrawn: withdrawn, Failure: why,
+			State: adapters.WatchTerminated, End: adapters.EndNoResource, Presence: last.of(w), Withdrawn: withdrawn, Failure: why,
 		})
 	}
 	t.leave()
