@@ -38,14 +38,16 @@ type task interface{ run(ctx context.Context) }
 // lanes runs tasks: in order within a lane, at the same time across lanes. A lane exists while it has work, and costs
 // nothing afterwards. It is bounded per lane and in all.
 //
-// Each lane that has work is owned by one goroutine. Safe for use from many goroutines.
+// Each lane that has work is owned by one goroutine: a worker, which is kept for the next lane when its own has no more work. Safe for use from
+// many goroutines.
 type lanes struct {
 	perLane, inAll atomic.Int64
 
-	queued atomic.Int64
-	busy   sync.WaitGroup
-	ctx    context.Context
-	cancel context.CancelFunc
+	queued  atomic.Int64
+	workers workers
+	busy    sync.WaitGroup
+	ctx     context.Context
+	cancel  context.CancelFunc
 
 	seed   maphash.Seed
 	shards [laneShards]laneShard
@@ -110,7 +112,7 @@ func (l *lanes) add(k laneKey, t task) bool {
 	s.lanes[k] = &lane{}
 	l.busy.Add(1)
 	s.mu.Unlock()
-	go l.work(s, k, t)
+	l.workers.do(l, shift{s, k, t})
 	return true
 }
 
@@ -193,6 +195,7 @@ func (l *lanes) drain(ctx context.Context) error {
 		l.busy.Wait()
 		close(done)
 	}()
+	defer l.workers.stop()
 	select {
 	case <-done:
 		l.cancel()

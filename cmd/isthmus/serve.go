@@ -13,6 +13,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/configs"
 	"github.com/isthmus-gateway/isthmus/internal/admin"
+	"github.com/isthmus-gateway/isthmus/internal/logsink"
 )
 
 // serveCommand runs the gateway until a signal or a fault ends it. SIGTERM and SIGINT drain: new traffic is refused, what is under way
@@ -27,7 +28,9 @@ func (c serveCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return err
 	}
-	logger, level := newLogger(p.err, cfg.Log)
+	lines := logsink.New(p.err)
+	defer lines.Close()
+	logger, level := newLogger(lines, cfg.Log)
 	signals, stop := p.signals()
 	defer stop()
 	again := func() (*configs.Config, error) { return load(c.Config, p) }
