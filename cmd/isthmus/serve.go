@@ -13,6 +13,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/configs"
 	"github.com/isthmus-gateway/isthmus/internal/admin"
+	"github.com/isthmus-gateway/isthmus/internal/heapfloor"
 	"github.com/isthmus-gateway/isthmus/internal/logsink"
 )
 
@@ -31,6 +32,9 @@ func (c serveCommand) Run(ctx context.Context, p process) error {
 	lines := logsink.New(p.err)
 	defer lines.Close()
 	logger, level := newLogger(lines, cfg.Log)
+	if _, chosen := p.environment("GOGC"); !chosen {
+		defer heapfloor.Keep(heapfloor.Octets)()
+	}
 	signals, stop := p.signals()
 	defer stop()
 	again := func() (*configs.Config, error) { return load(c.Config, p) }
