@@ -13,7 +13,8 @@ var ErrStreamOrder = errors.New("strictxml: the stream's header is read first, a
 
 // Sizes of a Stream's buffer. It begins small, grows when a read fills it, and
 // returns to less when a large element has been consumed, or when little has
-// come for some reads, so that an idle connection holds little.
+// come for some reads, so that an idle connection holds little. Beyond
+// bufferSize only what has delivered elements makes it grow.
 const (
 	bufferSmall = 1 << 10
 	bufferSize  = 4 << 10
@@ -52,6 +53,7 @@ type Stream struct {
 	root    []byte // qualified name of the root
 	large   bool   // err is that of a child that Skip may pass over
 	full    bool   // the last read filled the buffer
+	busy    bool   // an element has been returned since then
 	calm    uint8  // reads in a row that brought little
 	err     error  // for good
 	readErr error  // came with octets that are still to be looked at
@@ -283,6 +285,7 @@ func (s *Stream) Next() (raw []byte, err error) {
 			n := s.frame.pos
 			s.start += n
 			s.phase = streamBetween
+			s.busy = true
 			return w[:n:n], nil
 		case len(w) == s.lim.Bytes && s.phase == streamChild:
 			s.large = true
@@ -433,11 +436,16 @@ func (s *Stream) fill() error {
 		return err
 	}
 	held := s.end - s.start
+	busy := s.busy
+	s.busy = false
 	switch {
 	case s.buf == nil, held == 0 && s.calm >= calmReads && len(s.buf) > bufferSmall:
 		s.move(make([]byte, bufferSmall))
 	case len(s.buf) > bufferKeep && held <= bufferSize/2, s.full && len(s.buf) < bufferSize:
 		s.move(make([]byte, bufferSize))
+	case s.full && busy && len(s.buf) < min(s.lim.Bytes, bufferKeep):
+		// More waits, so there will be fewer reads.
+		s.move(make([]byte, min(2*len(s.buf), s.lim.Bytes, bufferKeep)))
 	case held == 0 || s.end == len(s.buf) && s.start > 0:
 		s.move(s.buf)
 	case s.end == len(s.buf):

@@ -438,3 +438,49 @@ func TestFramingDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations for a stanza that is skipped", n)
 	}
 }
+
+// TestStreamReadsMoreAtOnceWhenMoreWaits: fewer reads while many elements come, and less room when few do.
+func TestStreamReadsMoreAtOnceWhenMoreWaits(t *testing.T) {
+	const elements = 2000
+	one := "<a>" + strings.Repeat("x", 93) + "</a>" // 100 octets
+	r := &counting{r: strings.NewReader("<s>" + strings.Repeat(one, elements))}
+	s := NewStream(r, Limits{})
+	if _, _, err := s.Header(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range elements {
+		if raw, err := s.Next(); err != nil || string(raw) != one {
+			t.Fatalf("element %d: %q, %v", i, raw, err)
+		}
+	}
+	if len(s.buf) != bufferKeep {
+		t.Errorf("a buffer of %d octets, not %d", len(s.buf), bufferKeep)
+	}
+	if most := elements*len(one)/bufferKeep + 6; r.reads > most {
+		t.Errorf("%d reads, at most %d were awaited", r.reads, most)
+	}
+	// A limit under it holds for the buffer too.
+	s = NewStream(strings.NewReader("<s>"+strings.Repeat(one, elements)), Limits{Bytes: 6 << 10})
+	if _, _, err := s.Header(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range elements {
+		if _, err := s.Next(); err != nil {
+			t.Fatalf("element %d: %v", i, err)
+		}
+		if len(s.buf) > 6<<10 {
+			t.Fatalf("a buffer of %d octets", len(s.buf))
+		}
+	}
+}
+
+// counting counts reads.
+type counting struct {
+	r     io.Reader
+	reads int
+}
+
+func (c *counting) Read(b []byte) (int, error) {
+	c.reads++
+	return c.r.Read(b)
+}
