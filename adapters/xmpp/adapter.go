@@ -38,6 +38,7 @@ type Adapter struct {
 	personal *personal
 
 	attending attending
+	waiters   sync.Pool // of *waiter: the adapter's own, since a channel belongs to the time that it was made in (testing/synctest)
 
 	h       adapters.Handler
 	outages adapters.Outages // the same, if it wants to know

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -325,6 +326,8 @@ func (l *link) write(ctx context.Context, conn *stream.Conn) error {
 				return nil // both were ready
 			}
 		}
+		// Whoever is ready to run may have something to write too: then it goes with the same ping.
+		runtime.Gosched()
 		now := time.Now()
 		var taken []*item
 		var ping string
@@ -341,10 +344,12 @@ func (l *link) write(ctx context.Context, conn *stream.Conn) error {
 			}
 			return err
 		}
+		stanzas := 0
 		for _, it := range taken {
 			l.a.tapped(adapters.Outbound, it.octets)
-			l.a.m.stanzas.WithLabelValues(l.end().Name, "out").Add(float64(it.stanzas))
+			stanzas += it.stanzas
 		}
+		l.traffic().out.Add(float64(stanzas))
 		l.box.written(taken)
 		if cap(buf) > 4*maxBatch {
 			buf = nil
@@ -394,7 +399,7 @@ func (l *link) read(conn *stream.Conn) error {
 			}
 			return errUnsupported
 		}
-		l.a.m.stanzas.WithLabelValues(l.end().Name, "in").Inc()
+		l.traffic().in.Inc()
 		if s.Kind != stanza.IQ {
 			l.a.tapped(adapters.Inbound, raw)
 		}

@@ -22,7 +22,8 @@ type item struct {
 	id       string
 	from, to jid.JID
 	// done receives the outcome, once; nil for replies of our own, whose outcome nobody waits for.
-	done chan adapters.Status
+	done   chan adapters.Status
+	waiter *waiter // whose done that is; nil if it is of this item alone
 	// watch names whose presence it tells, if it does. If it is replaceable a newer one takes its place.
 	watch       adapters.WatchID
 	replaceable bool

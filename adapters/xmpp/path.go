@@ -3,6 +3,7 @@ package xmpp
 import (
 	"sync/atomic"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
@@ -18,6 +19,8 @@ type path struct {
 	self, pinged jid.JID
 	box          *outbox
 	log          zerolog.Logger
+
+	counted atomic.Pointer[traffic]
 
 	// unanswered is how many operations of the other side the core has not answered yet.
 	unanswered atomic.Int64
@@ -36,4 +39,20 @@ func (v *arrival) settle() {
 	if v.on != nil {
 		v.on.handled(v.seq)
 	}
+}
+
+// traffic counts the stanzas of a path: what its metrics are is looked up once for each of its names.
+type traffic struct {
+	name    string
+	in, out prometheus.Counter
+}
+
+func (l *path) traffic() *traffic {
+	name := l.name()
+	if t := l.counted.Load(); t != nil && t.name == name {
+		return t
+	}
+	t := &traffic{name: name, in: l.a.m.stanzas.WithLabelValues(name, "in"), out: l.a.m.stanzas.WithLabelValues(name, "out")}
+	l.counted.Store(t)
+	return t
 }

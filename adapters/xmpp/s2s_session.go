@@ -240,7 +240,7 @@ func (s *session) receive(st *stanza.Stanza) (err error) {
 	if g := s.management(); g != nil && g.gap() > maxUnanswered {
 		return errTooMany
 	}
-	v.a.m.stanzas.WithLabelValues(p.name(), "in").Inc()
+	p.traffic().in.Inc()
 	if foreign {
 		p.refused("not-our-domain")
 		p.fail(st, stanza.ItemNotFound, "")

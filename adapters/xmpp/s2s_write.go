@@ -1,6 +1,7 @@
 package xmpp
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -77,6 +78,8 @@ func (s *session) pump() {
 		}
 	}()
 	for {
+		// Whoever is ready to run may have something to write too: then it goes in the same write.
+		runtime.Gosched()
 		s.mu.Lock()
 		if s.over || len(s.control) == 0 && len(s.acks) == 0 && len(s.queue) == 0 {
 			s.writing = false
@@ -136,10 +139,12 @@ func (s *session) pump() {
 			return
 		}
 		for _, b := range batches {
+			stanzas := 0
 			for _, it := range b.items {
 				s.v.a.tapped(adapters.Outbound, it.octets)
-				s.v.a.m.stanzas.WithLabelValues(b.p.name(), "out").Add(float64(it.count()))
+				stanzas += it.count()
 			}
+			b.p.traffic().out.Add(float64(stanzas))
 			if g == nil {
 				b.p.box.written(b.items)
 			}

@@ -45,7 +45,7 @@ func (a *Adapter) carry(ctx context.Context, hops []resolver.Target, op *adapter
 	if err != nil {
 		return refusal(err)
 	}
-	it, err := newItem(octets, op.From.Address, op.To.Address)
+	it, err := a.newItem(octets, op.From.Address, op.To.Address)
 	if err != nil {
 		return refusal(err)
 	}
@@ -76,7 +76,7 @@ func (a *Adapter) Watch(ctx context.Context, hops []resolver.Target, op *adapter
 	if err != nil {
 		return adapters.WatchStatus{Status: refusal(err)}
 	}
-	it, err := newItem(octets, op.Watch.Watcher, op.Watch.Presentity)
+	it, err := a.newItem(octets, op.Watch.Watcher, op.Watch.Presentity)
 	if err != nil {
 		return adapters.WatchStatus{Status: refusal(err)}
 	}
@@ -117,7 +117,7 @@ func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapte
 	if n += events; n == 0 {
 		return adapters.Accepted() // nothing to tell in XMPP
 	}
-	it, err := newItem(octets, op.Watch.Presentity, op.Watch.Watcher)
+	it, err := a.newItem(octets, op.Watch.Presentity, op.Watch.Watcher)
 	if err != nil {
 		return refusal(err)
 	}
@@ -143,7 +143,7 @@ func (a *Adapter) Report(ctx context.Context, hops []resolver.Target, r *adapter
 	if err != nil {
 		return refusal(err)
 	}
-	it, err := newItem(octets, r.Recipient.Address, r.Sender.Address)
+	it, err := a.newItem(octets, r.Recipient.Address, r.Sender.Address)
 	if err != nil {
 		return refusal(err)
 	}
@@ -166,7 +166,7 @@ func refusal(err error) adapters.Status {
 }
 
 // newItem makes the item of an operation between two addresses.
-func newItem(octets []byte, from, to cpim.Address) (*item, error) {
+func (a *Adapter) newItem(octets []byte, from, to cpim.Address) (*item, error) {
 	f, err := jid.FromAddress(from, "")
 	if err != nil {
 		return nil, err
@@ -175,7 +175,28 @@ func newItem(octets []byte, from, to cpim.Address) (*item, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &item{octets: octets, stanzas: 1, from: f, to: t, done: make(chan adapters.Status, 1)}, nil
+	w, _ := a.waiters.Get().(*waiter)
+	if w == nil {
+		w = &waiter{done: make(chan adapters.Status, 1)}
+	}
+	return &item{octets: octets, stanzas: 1, from: f, to: t, done: w.done, waiter: w}, nil
+}
+
+// waiter is what an operation waits for its outcome with. It is used again by another one only after the outcome has come out of done: nothing
+// comes a second time.
+type waiter struct {
+	done  chan adapters.Status
+	timer *time.Timer // stopped while nobody waits
+}
+
+// within returns the channel of a timer.
+func (w *waiter) within(d time.Duration) <-chan time.Time {
+	if w.timer == nil {
+		w.timer = time.NewTimer(d)
+	} else {
+		w.timer.Reset(d)
+	}
+	return w.timer.C
 }
 
 // send queues it and waits for its outcome, until the deadline (zero: the default) or the end of ctx.
@@ -193,14 +214,20 @@ func (l *path) send(ctx context.Context, it *item, deadline time.Time) adapters.
 	if st, ok := l.box.add(it); !ok {
 		return st
 	}
-	t := time.NewTimer(wait)
-	defer t.Stop()
+	w := it.waiter
+	if w == nil {
+		w = &waiter{done: it.done}
+	}
+	expired := w.within(wait)
 	select {
-	case st := <-it.done:
+	case st := <-w.done:
+		w.timer.Stop()
+		l.a.waiters.Put(w)
 		return st
-	case <-t.C:
+	case <-expired:
 	case <-ctx.Done():
 	}
+	w.timer.Stop()
 	if l.box.cancel(it) {
 		return adapters.Failed(adapters.ReasonDomainTimeout, "")
 	}
