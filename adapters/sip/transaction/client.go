@@ -167,7 +167,7 @@ func (l *Layer) sendUDP(ctx context.Context, target resolver.Target, socket pack
 	tx.deadline = time.Now().Add(l.transactionLife())
 	tx.interval = l.cfg.T1
 	l.tap(Outbound, tx.octets)
-	if err := socket.send(tx.octets, tx.target, netip.Addr{}); err != nil {
+	if err := socket.send(tx.octets, tx.target, netip.Addr{}, tx); err != nil {
 		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTransport, err)})
 	} else {
 		tx.sends++
@@ -349,7 +349,7 @@ func (tx *clientTx) expire() {
 	}
 	l.wheel.set(&tx.timer, min(tx.interval, left))
 	l.tap(Outbound, tx.octets)
-	if err := tx.udp.send(tx.octets, tx.target, netip.Addr{}); err != nil {
+	if err := tx.udp.send(tx.octets, tx.target, netip.Addr{}, tx); err != nil {
 		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTransport, err)})
 		return
 	}

@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,8 +17,8 @@ func TestLedgerAgainstAMap(t *testing.T) {
 		stop := make(chan struct{})
 		w := newWheel(50 * time.Millisecond)
 		go w.run(stop)
-		kept := 0
-		l.expireBy(w, func(n int) { kept -= n })
+		var kept atomic.Int64
+		l.expireBy(w, func(n int) { kept.Add(int64(-n)) })
 		for i := range l.parts { // numbers begin again
 			l.parts[i].head, l.parts[i].next = numberMask-blockSize+1, numberMask-blockSize+1
 		}
@@ -46,7 +47,7 @@ func TestLedgerAgainstAMap(t *testing.T) {
 					beside = []byte{byte(i), 'x'}
 				}
 				l.put(k, uint32(i), beside)
-				kept++
+				kept.Add(1)
 				model[k] = known{uint32(i), string(beside), time.Now().Add(life + 2*time.Millisecond)}
 			case 3:
 				if rnd.IntN(20) == 0 {
@@ -62,12 +63,17 @@ func TestLedgerAgainstAMap(t *testing.T) {
 		time.Sleep(life + time.Second)
 		synctest.Wait()
 		for i := range l.parts {
-			if p := &l.parts[i]; p.len() != 0 || p.used != 0 || len(p.more) != 0 || len(p.blocks) > 1 || len(p.index) != minIndex {
+			p := &l.parts[i]
+			p.mu.Lock()
+			if p.len() != 0 || p.used != 0 || len(p.more) != 0 || len(p.blocks) > 1 || len(p.index) != minIndex {
 				t.Errorf("left: %d entries, %d slots, %d beside, %d blocks, index of %d", p.len(), p.used, len(p.more), len(p.blocks), len(p.index))
 			}
+			p.mu.Unlock()
 		}
-		if kept != 0 || w.armed != 0 {
-			t.Errorf("%d counted, %d timers", kept, w.armed)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if kept.Load() != 0 || w.armed != 0 {
+			t.Errorf("%d counted, %d timers", kept.Load(), w.armed)
 		}
 		close(stop)
 	})

@@ -20,8 +20,9 @@ type origin struct {
 
 // packetSender is what the transactions need of a UDP socket.
 type packetSender interface {
-	// send writes one datagram to an address, from an address of ours if the socket has several.
-	send(b []byte, to netip.AddrPort, from netip.Addr) error
+	// send writes one datagram to an address, from an address of ours if the socket has several. It takes a copy and does not wait: if it
+	// turns out later that the datagram cannot be written, tx is told, which may be nil. The caller may hold what tx is guarded by.
+	send(b []byte, to netip.AddrPort, from netip.Addr, tx *clientTx) error
 	// sentBy is host:port for Via.
 	sentBy() string
 }
@@ -62,7 +63,7 @@ func (o origin) back(via wire.Via) route {
 // send writes a response, over another connection if its own is gone.
 func (r *route) send(b []byte) error {
 	if r.conn == nil {
-		return r.udp.send(b, r.to, r.from)
+		return r.udp.send(b, r.to, r.from, nil)
 	}
 	err := r.conn.enqueue(b)
 	if err != nil && r.layer != nil && !errors.Is(err, ErrOverloaded) && r.again != nil && r.layer.resend(*r.again, r.conn.localName, b) {

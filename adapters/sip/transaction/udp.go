@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -19,8 +20,8 @@ import (
 const (
 	// receiveBuffer is asked of the system for each UDP socket, in octets. The system may give less.
 	receiveBuffer = 4 << 20
-	// datagrams is how many datagrams one system call may read.
-	datagrams = 16
+	// datagrams is how many datagrams one system call may read or write.
+	datagrams = 64
 	// maxDatagram is the largest UDP payload (RFC 3261 §18.1.1: "For UDP, this size is 65,535 bytes, including IP and UDP headers").
 	maxDatagram = 65535
 )
@@ -35,15 +36,15 @@ type udpSocket struct {
 	closed   atomic.Bool
 	errors   chan struct{} // a token when errors may wait to be read
 	gone     chan struct{} // closed when it is
+	out      outbox
+	// writing is of who writes from out.
+	writing sync.Mutex
+	batch   *packetBatch
+	free    outgoing
 
 	serving  atomic.Bool
 	mu       sync.Mutex
 	retiring chan struct{} // closed when it is wanted again; nil while it is not retired
-}
-
-// batchReader is what ipv4.PacketConn and ipv6.PacketConn have in common.
-type batchReader interface {
-	ReadBatch(ms []ipv4.Message, flags int) (int, error)
 }
 
 func (l *Layer) listenUDP(ctx context.Context, a netip.AddrPort) (*udpSocket, error) {
@@ -59,6 +60,11 @@ func (l *Layer) listenUDP(ctx context.Context, a netip.AddrPort) (*udpSocket, er
 	bound := pc.LocalAddr().(*net.UDPAddr).AddrPort()
 	local := netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())
 	s := &udpSocket{layer: l, pc: pc, local: local, via: l.cfg.sentBy(local), wildcard: local.Addr().IsUnspecified(), errors: make(chan struct{}, 1), gone: make(chan struct{})}
+	s.out.wake = make(chan struct{}, 1)
+	if s.batch, err = newPacketBatch(pc, local.Addr().Is4(), false); err != nil {
+		pc.Close() //nolint:errcheck // the first fault counts
+		return nil, err
+	}
 	if s.wildcard {
 		// RFC 3581 §4: the response "MUST be sent from the same address and port that the corresponding request was received on".
 		if local.Addr().Is4() {
@@ -97,6 +103,7 @@ func (s *udpSocket) serve() {
 		return // it was retired, and is wanted again
 	}
 	s.layer.tasks.Go(s.read)
+	s.layer.tasks.Go(s.write)
 	s.layer.tasks.Go(s.watchErrors)
 }
 
@@ -148,36 +155,137 @@ func (s *udpSocket) sentBy() string { return s.via }
 
 func (s *udpSocket) close() {
 	if !s.closed.Swap(true) {
+		s.out.close()
+		s.flush()
 		close(s.gone)
 		s.pc.Close() //nolint:errcheck // nothing to be done
 	}
 }
 
-// send writes one datagram. An ICMP error for an earlier one may be reported here by the system; then it is sent once more.
-func (s *udpSocket) send(b []byte, to netip.AddrPort, from netip.Addr) error {
-	var control []byte
-	if s.wildcard && from.IsValid() && !from.IsUnspecified() {
-		if from.Is4() {
-			control = (&ipv4.ControlMessage{Src: from.AsSlice()}).Marshal()
-		} else {
-			control = (&ipv6.ControlMessage{Src: from.WithZone("").AsSlice()}).Marshal()
+// send implements packetSender.
+func (s *udpSocket) send(b []byte, to netip.AddrPort, from netip.Addr, tx *clientTx) error {
+	if !s.wildcard || from.IsUnspecified() {
+		from = netip.Addr{}
+	}
+	if s.out.add(b, to, from, tx) {
+		return nil
+	}
+	return s.sendNow(b, to, from)
+}
+
+// write is the goroutine that writes what send has put into the outbox. Before it does it lets everybody else run who can: what they have to
+// send goes with the same system call.
+func (s *udpSocket) write() {
+	for {
+		select {
+		case <-s.out.wake:
+			runtime.Gosched()
+			s.flush()
+		case <-s.gone:
+			return
 		}
 	}
-	for try := 0; ; try++ {
+}
+
+// flush writes what waits in the outbox.
+func (s *udpSocket) flush() {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	for {
+		all := s.out.take(s.free)
+		s.free = outgoing{}
+		if len(all.list) == 0 {
+			s.free = all
+			return
+		}
+		at := 0
+		for i := 0; i < len(all.list); i += datagrams {
+			at = s.flushSome(all, i, min(i+datagrams, len(all.list)), at)
+		}
+		s.free = all.emptied()
+	}
+}
+
+// flushSome writes datagrams first to last-1, the octets of which begin at at, and returns where they end.
+func (s *udpSocket) flushSome(all outgoing, first, last, at int) int {
+	for i := first; i < last; i++ {
+		d := &all.list[i]
+		b := all.octets[at:d.end]
+		at = d.end
+		if !s.batch.put(i-first, b, d.to, d.from) {
+			// It must not come behind those that follow, nor before those that go before it.
+			s.flushBatch(all.list[first:i])
+			first = i + 1
+			s.lost(d, s.sendNow(b, d.to, d.from))
+		}
+	}
+	s.flushBatch(all.list[first:last])
+	return at
+}
+
+// flushBatch writes the datagrams that are in the batch.
+func (s *udpSocket) flushBatch(list []outDatagram) {
+	tries := 0
+	for done := 0; done < len(list); {
+		n, err := s.batch.write(done, len(list))
+		if done += n; err == nil {
+			tries = 0
+			continue
+		}
+		if isReported(err) {
+			// Of an earlier datagram, perhaps; then this one can be written.
+			s.lookForErrors()
+			if tries++; tries < sendTries {
+				continue
+			}
+		}
+		s.lost(&list[done], err)
+		done, tries = done+1, 0
+	}
+}
+
+// lost ends the transaction of a datagram that could not be written.
+func (s *udpSocket) lost(d *outDatagram, err error) {
+	switch {
+	case err == nil:
+	case d.tx != nil:
+		d.tx.fail(err, true)
+	default:
+		s.layer.metrics.drop(dropResponse)
+	}
+}
+
+// sendTries is how often a datagram is given to the system that reports an error which may be of an earlier one.
+const sendTries = 3
+
+// sendNow writes one datagram. An ICMP error for an earlier one may be reported here by the system; then it is sent once more.
+func (s *udpSocket) sendNow(b []byte, to netip.AddrPort, from netip.Addr) error {
+	for try := 1; ; try++ {
 		var err error
-		if control == nil {
-			_, err = s.pc.WriteToUDPAddrPort(b, to)
+		if from.IsValid() {
+			_, _, err = s.pc.WriteMsgUDPAddrPort(b, sourceControl(from), to)
 		} else {
-			_, _, err = s.pc.WriteMsgUDPAddrPort(b, control, to)
+			_, err = s.pc.WriteToUDPAddrPort(b, to)
 		}
 		if err == nil || !isReported(err) {
 			return err
 		}
 		s.lookForErrors()
-		if try == 2 {
+		if try == sendTries {
 			return err
 		}
 	}
+}
+
+// sourceControl is a control message with the address that a datagram shall come from; nil for none.
+func sourceControl(from netip.Addr) []byte {
+	switch {
+	case !from.IsValid():
+		return nil
+	case from.Is4():
+		return (&ipv4.ControlMessage{Src: from.AsSlice()}).Marshal()
+	}
+	return (&ipv6.ControlMessage{Src: from.WithZone("").AsSlice()}).Marshal()
 }
 
 // lookForErrors wakes watchErrors.
@@ -212,77 +320,50 @@ func isReported(err error) bool {
 
 // read is the socket's goroutine.
 func (s *udpSocket) read() {
-	var r batchReader
-	control := 0
-	if s.local.Addr().Is4() {
-		r, control = ipv4.NewPacketConn(s.pc), len(ipv4.NewControlMessage(ipv4.FlagDst))
-	} else {
-		r, control = ipv6.NewPacketConn(s.pc), len(ipv6.NewControlMessage(ipv6.FlagDst))
-	}
-	messages := make([]ipv4.Message, datagrams)
-	for i := range messages {
-		messages[i].Buffers = [][]byte{make([]byte, maxDatagram)}
-		if s.wildcard {
-			messages[i].OOB = make([]byte, control)
-		}
+	batch, err := newPacketBatch(s.pc, s.local.Addr().Is4(), true)
+	if err != nil {
+		s.stopped(err)
+		return
 	}
 	for {
-		n, err := r.ReadBatch(messages, 0)
-		for i := range max(n, 0) {
-			s.deliver(&messages[i])
+		n, err := batch.read()
+		for i := range n {
+			s.deliver(batch.datagram(i))
 		}
-		if err == nil {
-			continue
-		}
-		if s.closed.Load() || errors.Is(err, net.ErrClosed) {
-			return
-		}
-		s.lookForErrors()
-		if !isReported(err) && !errors.Is(err, syscall.EINTR) && !errors.Is(err, syscall.ENOBUFS) && !errors.Is(err, syscall.ENOMEM) {
-			s.layer.log.Error().Err(err).Stringer("listener", s.local).Msg("sip udp listener ended")
-			s.layer.fail(err)
+		if err != nil && s.stopped(err) {
 			return
 		}
 	}
 }
 
+// stopped decides whether the socket cannot be read any more, and reports it if that is a fault.
+func (s *udpSocket) stopped(err error) bool {
+	if s.closed.Load() || errors.Is(err, net.ErrClosed) {
+		return true
+	}
+	s.lookForErrors()
+	if isReported(err) || errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM) {
+		return false
+	}
+	s.layer.log.Error().Err(err).Stringer("listener", s.local).Msg("sip udp listener ended")
+	s.layer.fail(err)
+	return true
+}
+
 // deliver copies one datagram into a buffer of its own, which the message then keeps.
-func (s *udpSocket) deliver(m *ipv4.Message) {
-	data := m.Buffers[0][:m.N]
-	from, ok := m.Addr.(*net.UDPAddr)
-	if !ok {
+func (s *udpSocket) deliver(data []byte, remote netip.AddrPort, to netip.Addr) {
+	if !remote.IsValid() {
 		return
 	}
 	if keepAlive(data) {
 		s.layer.metrics.drop(dropKeepAlive)
 		return
 	}
-	remote := from.AddrPort()
-	o := origin{udp: s, remote: netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()), local: s.local}
-	if s.wildcard && m.NN > 0 {
-		if dst := s.destination(m.OOB[:m.NN]); dst.IsValid() {
-			o.local = netip.AddrPortFrom(dst, s.local.Port())
-		}
+	o := origin{udp: s, remote: remote, local: s.local}
+	if s.wildcard && to.IsValid() {
+		o.local = netip.AddrPortFrom(to, s.local.Port())
 	}
 	b := make([]byte, len(data))
 	copy(b, data)
 	s.layer.receive(b, o)
-}
-
-// destination reads the address that a datagram came to.
-func (s *udpSocket) destination(oob []byte) netip.Addr {
-	var ip net.IP
-	if s.local.Addr().Is4() {
-		var cm ipv4.ControlMessage
-		if cm.Parse(oob) == nil {
-			ip = cm.Dst
-		}
-	} else {
-		var cm ipv6.ControlMessage
-		if cm.Parse(oob) == nil {
-			ip = cm.Dst
-		}
-	}
-	a, _ := netip.AddrFromSlice(ip)
-	return a.Unmap()
 }

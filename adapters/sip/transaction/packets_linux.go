@@ -1,0 +1,211 @@
+package transaction
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// mmsghdr is struct mmsghdr of recvmmsg(2): a message and how many octets it has.
+type mmsghdr struct {
+	unix.Msghdr
+	n uint32
+}
+
+// controlRoom is room for the control message that says to or from which address of ours a datagram goes.
+const controlRoom = 64
+
+// packetBatch is what one system call reads or writes: up to datagrams messages, each with its addresses. It is used by one goroutine at a
+// time, and nothing in it is allocated once it is made.
+type packetBatch struct {
+	raw     syscall.RawConn
+	v4      bool
+	headers [datagrams]mmsghdr
+	vectors [datagrams]unix.Iovec
+	names   [datagrams]unix.RawSockaddrInet6 // or RawSockaddrInet4, which is shorter
+	control [datagrams][controlRoom]byte
+	buffers [][]byte // of a reader
+
+	// What the call of now does; call is made once, so that it costs no allocation.
+	call    func(fd uintptr) bool
+	number  uintptr // of the system call
+	first   int
+	last    int
+	done    int
+	failure syscall.Errno
+}
+
+// newPacketBatch is for a socket. A reader's has buffers.
+func newPacketBatch(pc *net.UDPConn, v4, reads bool) (*packetBatch, error) {
+	raw, err := pc.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	b := &packetBatch{raw: raw, v4: v4, number: unix.SYS_SENDMMSG}
+	b.call = b.system
+	if reads {
+		b.number = unix.SYS_RECVMMSG
+		b.buffers = make([][]byte, datagrams)
+		for i := range b.buffers {
+			b.buffers[i] = make([]byte, maxDatagram)
+		}
+	}
+	return b, nil
+}
+
+// system makes the system call. It reports false if the socket is not ready.
+func (b *packetBatch) system(fd uintptr) bool {
+	for {
+		n, _, errno := unix.Syscall6(b.number, fd, uintptr(unsafe.Pointer(&b.headers[b.first])), uintptr(b.last-b.first), unix.MSG_DONTWAIT, 0, 0)
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno == unix.EAGAIN {
+			return false
+		}
+		if b.failure = errno; errno == 0 {
+			b.done = int(n)
+		}
+		return true
+	}
+}
+
+// set points message i at octets.
+func (b *packetBatch) set(i int, octets []byte) {
+	h, v := &b.headers[i], &b.vectors[i]
+	v.Base = unsafe.SliceData(octets)
+	v.SetLen(len(octets))
+	h.Iov = v
+	h.SetIovlen(1)
+	h.Name = (*byte)(unsafe.Pointer(&b.names[i]))
+}
+
+// read waits for datagrams and returns how many there are.
+func (b *packetBatch) read() (int, error) {
+	for i := range b.buffers {
+		b.set(i, b.buffers[i])
+		h := &b.headers[i]
+		h.Namelen = unix.SizeofSockaddrInet6
+		h.Control = &b.control[i][0]
+		h.SetControllen(controlRoom)
+	}
+	b.first, b.last, b.done = 0, len(b.buffers), 0
+	if err := b.raw.Read(b.call); err != nil {
+		return 0, err
+	}
+	if b.failure != 0 {
+		return 0, b.failure
+	}
+	return b.done, nil
+}
+
+// datagram is message i that was read: its octets, who sent it, and the address of ours that it came to, if the socket tells that. The
+// octets are valid until the next read. from is not valid if the system did not say who that is.
+func (b *packetBatch) datagram(i int) (octets []byte, from netip.AddrPort, to netip.Addr) {
+	h := &b.headers[i]
+	return b.buffers[i][:min(int(h.n), maxDatagram)], b.sender(i), b.arrived(b.control[i][:min(uint64(h.Controllen), controlRoom)])
+}
+
+func (b *packetBatch) sender(i int) netip.AddrPort {
+	switch sa := &b.names[i]; sa.Family {
+	case unix.AF_INET:
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
+		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), port(&v4.Port))
+	case unix.AF_INET6:
+		a := netip.AddrFrom16(sa.Addr).Unmap()
+		if sa.Scope_id != 0 && a.Is6() {
+			zone := strconv.FormatUint(uint64(sa.Scope_id), 10)
+			if one, err := net.InterfaceByIndex(int(sa.Scope_id)); err == nil {
+				zone = one.Name
+			}
+			a = a.WithZone(zone)
+		}
+		return netip.AddrPortFrom(a, port(&sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// port reads a port, which is in network order.
+func port(p *uint16) uint16 {
+	b := (*[2]byte)(unsafe.Pointer(p))
+	return uint16(b[0])<<8 | uint16(b[1])
+}
+
+func setPort(p *uint16, n uint16) {
+	b := (*[2]byte)(unsafe.Pointer(p))
+	b[0], b[1] = byte(n>>8), byte(n)
+}
+
+// arrived finds the address in a control message of IP_PKTINFO or IPV6_PKTINFO.
+func (b *packetBatch) arrived(control []byte) netip.Addr {
+	const head = unix.SizeofCmsghdr
+	if len(control) < head {
+		return netip.Addr{}
+	}
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+	data := control[unix.CmsgLen(0):]
+	switch {
+	case b.v4 && h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+		return netip.AddrFrom4((*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0])).Addr)
+	case !b.v4 && h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+		return netip.AddrFrom16((*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0])).Addr).Unmap()
+	}
+	return netip.Addr{}
+}
+
+// put makes a datagram message i of those to write. It reports false for an address that it cannot write: one with a zone.
+func (b *packetBatch) put(i int, octets []byte, to netip.AddrPort, from netip.Addr) bool {
+	addr := to.Addr()
+	if addr.Zone() != "" || len(octets) == 0 {
+		return false
+	}
+	b.set(i, octets)
+	h := &b.headers[i]
+	if b.v4 {
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(&b.names[i]))
+		*sa = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: addr.Unmap().As4()}
+		setPort(&sa.Port, to.Port())
+		h.Namelen = unix.SizeofSockaddrInet4
+	} else {
+		b.names[i] = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: addr.As16()}
+		setPort(&b.names[i].Port, to.Port())
+		h.Namelen = unix.SizeofSockaddrInet6
+	}
+	h.Control = nil
+	h.SetControllen(0)
+	if !from.IsValid() {
+		return true
+	}
+	c := &b.control[i]
+	*c = [controlRoom]byte{}
+	cm := (*unix.Cmsghdr)(unsafe.Pointer(&c[0]))
+	h.Control = &c[0]
+	if b.v4 {
+		cm.Level, cm.Type = unix.IPPROTO_IP, unix.IP_PKTINFO
+		cm.SetLen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
+		(*unix.Inet4Pktinfo)(unsafe.Pointer(&c[unix.CmsgLen(0)])).Spec_dst = from.Unmap().As4()
+		h.SetControllen(unix.CmsgSpace(unix.SizeofInet4Pktinfo))
+	} else {
+		cm.Level, cm.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
+		cm.SetLen(unix.CmsgLen(unix.SizeofInet6Pktinfo))
+		(*unix.Inet6Pktinfo)(unsafe.Pointer(&c[unix.CmsgLen(0)])).Addr = from.WithZone("").As16()
+		h.SetControllen(unix.CmsgSpace(unix.SizeofInet6Pktinfo))
+	}
+	return true
+}
+
+// write gives messages first to last-1 to the system and returns how many it took. An error is of the first one, or of an earlier datagram.
+func (b *packetBatch) write(first, last int) (int, error) {
+	b.first, b.last, b.done = first, last, 0
+	if err := b.raw.Write(b.call); err != nil {
+		return 0, err
+	}
+	if b.failure != 0 {
+		return 0, b.failure
+	}
+	return b.done, nil
+}
