@@ -55,7 +55,7 @@ func (d slowDNS) Static(context.Context, resolver.Static, string) ([]resolver.Ta
 }
 
 // T-PR-05: one user has contacts in 300 domains, of which ten are dead: neither what she asks of the others nor what they hear of her waits for
-// those, and those are there as soon as they live (RFC 2779 §2.2.6).
+// those, and those are there as soon as they live (RFC 2779 §2.2, requirement 2.2.6).
 func TestT_PR_05_DeadDomainsDoNotDelayOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var alive atomic.Bool
