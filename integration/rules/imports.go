@@ -18,6 +18,7 @@ type layer struct {
 var layers = []layer{
 	// What a content is to a person speaks the words of the boundary, and both adapters ask it.
 	{"internal/mimebody", []string{"adapters", "cpim/…", "internal/…"}},
+	{"internal/smime", []string{"adapters", "cpim/…", "internal/…"}},
 	{"internal", []string{"internal/…"}},
 	{"cpim", []string{"cpim/…", "internal/…"}},
 	{"pidf", []string{"pidf/…", "cpim/…", "internal/…"}},
@@ -43,6 +44,7 @@ var foreign = []struct {
 	{"gosrc.io/xmpp", []string{"integration", "cmd/isthmus"}, []string{"adapters/xmpp"}, "gosrc.io/xmpp is an independent peer in demo and tests"},
 	{"github.com/nats-io", []string{"gateway/store"}, []string{"integration"}, "the engine is the store's alone"},
 	{"go.yaml.in/yaml", []string{"configs"}, []string{"integration", "cmd"}, "only the configuration is YAML"},
+	{"github.com/smallstep/pkcs7", []string{"internal/smime"}, nil, "CMS of strangers is read in one place, behind its bounds"},
 	{"github.com/alecthomas/kong", []string{"cmd"}, nil, "flags belong to the command line"},
 	{"log", []string{"internal/admin"}, nil, "a zerolog.Logger comes in the constructor"},
 	{"log/slog", []string{"integration", "cmd"}, []string{"adapters/sip"}, "a zerolog.Logger comes in the constructor"},

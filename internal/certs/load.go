@@ -132,6 +132,11 @@ func ReadChain(name, key, file string) ([]*x509.Certificate, error) {
 	return readCertificates(FileFault{Name: name, Key: key, File: file}, maxChain)
 }
 
+// ReadRoots reads a file of trust anchors in PEM that are none of TLS. It fails with a *FileFault whose Name and Key are name and key.
+func ReadRoots(name, key, file string) ([]*x509.Certificate, error) {
+	return readCertificates(FileFault{Name: name, Key: key, File: file}, maxRoots)
+}
+
 // readKey reads the one private key of a file.
 func readKey(f FileFault) (crypto.Signer, error) {
 	octets, err := readFile(f, true)

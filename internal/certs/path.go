@@ -43,6 +43,11 @@ func ServerAuth() Usage { return Usage{asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7
 // ClientAuth is the usage of TLS clients.
 func ClientAuth() Usage { return Usage{asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 2}, "clientAuth"} }
 
+// EmailProtection is the usage of S/MIME.
+func EmailProtection() Usage {
+	return Usage{asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 4}, "emailProtection"}
+}
+
 // SIPDomain is the usage of SIP domains, id-kp-sipDomain (RFC 5924).
 func SIPDomain() Usage {
 	return Usage{asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 20}, "sipDomain"}
@@ -180,10 +185,13 @@ func allows(c *x509.Certificate, usages []Usage) bool {
 		switch u {
 		case x509.ExtKeyUsageAny:
 			return true
-		case x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth:
+		case x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageEmailProtection:
 			want := ServerAuth()
-			if u == x509.ExtKeyUsageClientAuth {
+			switch u {
+			case x509.ExtKeyUsageClientAuth:
 				want = ClientAuth()
+			case x509.ExtKeyUsageEmailProtection:
+				want = EmailProtection()
 			}
 			if hasUsage(usages, want.OID) {
 				return true

@@ -1,0 +1,227 @@
+package smime_test
+
+import (
+	"bytes"
+	"encoding/asn1"
+	"encoding/base64"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smallstep/pkcs7"
+
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/internal/certs"
+	"github.com/isthmus-gateway/isthmus/internal/certs/certstest"
+	"github.com/isthmus-gateway/isthmus/internal/smime"
+)
+
+const multipart = `multipart/signed; protocol="application/pkcs7-signature"; micalg=sha-256; boundary=b`
+
+var (
+	romeo, juliet = cpim.MustParseAddress("im:romeo@example.net"), cpim.MustParseAddress("im:juliet@example.com")
+	entity        = cpimOf("romeo@example.net", "juliet@example.com")
+)
+
+func cpimOf(from, to string) string {
+	return "Content-Type: Message/CPIM\r\n\r\nFrom: <im:" + from + ">\r\nTo: <im:" + to + ">\r\n\r\nContent-Type: text/plain\r\n\r\nBut soft!\r\n"
+}
+
+// signature is CMS SignedData over content by a leaf; digest nil is SHA-256.
+func signature(t testing.TB, l *certstest.Leaf, content string, digest asn1.ObjectIdentifier, detached bool) []byte {
+	t.Helper()
+	s, err := pkcs7.NewSignedData([]byte(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if digest == nil {
+		digest = pkcs7.OIDDigestAlgorithmSHA256
+	}
+	s.SetDigestAlgorithm(digest)
+	if err := s.AddSigner(l.Certificate, l.Key, pkcs7.SignerInfoConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, above := range l.Chain[1:] {
+		s.AddCertificate(above)
+	}
+	if detached {
+		s.Detach()
+	}
+	der, err := s.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func clear(content string, cms []byte) string {
+	return "--b\r\n" + content + "\r\n--b\r\nContent-Type: application/pkcs7-signature\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.StdEncoding.EncodeToString(cms) + "\r\n--b--\r\n"
+}
+
+func operation(kind, body string) *adapters.MessageOp {
+	return &adapters.MessageOp{
+		From: adapters.Party{Address: romeo}, To: adapters.Party{Address: juliet}, Content: adapters.Content{Type: kind, Octets: []byte(body)},
+	}
+}
+
+var email = []asn1.ObjectIdentifier{certs.EmailProtection().OID}
+
+// A signature counts that is of this message, by the sender's own certificate, below an authority that the operator names, and by an algorithm that
+// nobody can forge.
+func TestCheck(t *testing.T) {
+	ca := certstest.NewCA(t)
+	signer := ca.Issue(certstest.Spec{URI: []string{"im:romeo@example.net", "pres:romeo@example.net"}, Usages: email})
+	by := func(s certstest.Spec) string { return clear(entity, signature(t, ca.Issue(s), entity, nil, true)) }
+	good := clear(entity, signature(t, signer, entity, nil, true))
+	const opaque = "application/pkcs7-mime; smime-type=signed-data"
+	uri := []string{"im:romeo@example.net"}
+	below := ca.Intermediate(certstest.Authority{})
+	for _, c := range []struct {
+		name, kind, body string
+		want             error
+	}{
+		{"signed", multipart, good, nil},
+		{"SignedData", opaque, string(signature(t, signer, entity, nil, false)), nil},
+		{"by SHA-512", multipart, clear(entity, signature(t, signer, entity, pkcs7.OIDDigestAlgorithmSHA512, true)), nil},
+		{"below another CA", multipart, clear(entity, signature(t, below.Issue(certstest.Spec{URI: uri, Usages: email}), entity, nil, true)), nil},
+		{"an XMPP address", multipart, by(certstest.Spec{XMPPAddr: []string{"romeo@example.net/orchard"}, Usages: email}), nil},
+		{"a pres: address, in capitals", multipart, by(certstest.Spec{URI: []string{"PRES:Romeo@EXAMPLE.net"}, Usages: email}), nil},
+		{"without usages", multipart, by(certstest.Spec{URI: uri, Usages: []asn1.ObjectIdentifier{}}), nil},
+
+		{"plain text", "text/plain", "But soft!", smime.Unsigned},
+		{"a type that is none", "x", "", smime.Unsigned},
+		{"encrypted", "application/pkcs7-mime; smime-type=enveloped-data", "\x30\x0b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03", smime.Unseen},
+		{"changed", multipart, strings.Replace(good, "But soft!", "But hard!", 1), smime.Bad},
+		{"another's signature of another text", multipart, clear(entity, signature(t, signer, entity+" ", nil, true)), smime.Bad},
+		{"somebody else's", multipart, by(certstest.Spec{URI: []string{"im:tybalt@example.net"}, Usages: email}), smime.Other},
+		{"a domain's", multipart, by(certstest.Spec{DNS: []string{"example.net"}, URI: []string{"sip:example.net"}, Usages: email}), smime.Other},
+		{"a name in the subject", multipart, by(certstest.Spec{CommonName: "im:romeo@example.net", Usages: email}), smime.Other},
+		{"a name of another scheme", multipart, by(certstest.Spec{URI: []string{"sip:romeo@example.net"}, Usages: email}), smime.Other},
+		{"a server's certificate", multipart, by(certstest.Spec{URI: uri}), smime.Untrusted},
+		{"of yesterday", multipart, by(certstest.Spec{URI: uri, Usages: email, NotAfter: time.Now().Add(-time.Hour)}), smime.Bad},
+		{"of tomorrow", multipart, by(certstest.Spec{URI: uri, Usages: email, NotBefore: time.Now().Add(time.Hour)}), smime.Bad},
+		{"a stranger's authority", multipart, clear(entity, signature(t, certstest.NewCA(t).Issue(certstest.Spec{URI: uri, Usages: email}), entity, nil, true)), smime.Untrusted},
+		{"his own authority", multipart, clear(entity, signature(t, certstest.SelfSigned(t, certstest.Spec{URI: uri, Usages: email}), entity, nil, true)), smime.Untrusted},
+		{"a CA for other domains", multipart, clear(entity, signature(t, ca.Intermediate(certstest.Authority{PermittedDNS: []string{"example.com"}}).Issue(certstest.Spec{URI: uri, Usages: email}), entity, nil, true)), smime.Untrusted},
+		{"by SHA-1", multipart, clear(entity, signature(t, signer, entity, pkcs7.OIDDigestAlgorithmSHA1, true)), smime.Weak},
+		{"SignedData from somebody else", opaque, string(signature(t, signer, cpimOf("tybalt@example.net", "juliet@example.com"), nil, false)), smime.OtherInner},
+		{"SignedData to somebody else", opaque, string(signature(t, signer, cpimOf("romeo@example.net", "nurse@example.com"), nil, false)), smime.OtherInner},
+		{"SignedData of no entity", opaque, string(signature(t, signer, "Content-Type: message/cpim\r\n\r\nx", nil, false)), smime.Malformed},
+		{"a signature that has a content of its own", multipart, clear(entity, signature(t, signer, entity, nil, false)), smime.Malformed},
+		{"no signature in it", opaque, "\x30\x00", smime.Malformed},
+		{"nothing", opaque, "", smime.Malformed},
+		{"something behind it", opaque, string(append(signature(t, signer, entity, nil, false), 0)), smime.Malformed},
+		{"a part that is no signature", multipart, strings.Replace(good, "pkcs7-signature\r\n", "octet-stream\r\n", 1), smime.Malformed},
+		{"deep", opaque, strings.Repeat("\x30\x80", 40000), smime.Malformed},
+		{"many", opaque, "\x30\x83\x02\x00\x00" + strings.Repeat("\x05\x00", 1<<16), smime.Malformed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := smime.New(ca.Pool()).Check(operation(c.kind, c.body), time.Now())
+			if err != c.want {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+		})
+	}
+	active := operation(multipart, good)
+	active.Activity = adapters.ActivityComposing
+	if err := smime.New(ca.Pool()).Check(active, time.Now()); err != smime.Unsigned {
+		t.Errorf("composing: %v", err)
+	}
+	if err := smime.New(ca.Pool()).Check(operation(multipart, good), time.Now().AddDate(100, 0, 0)); err != smime.Untrusted {
+		t.Errorf("in a hundred years: %v", err)
+	}
+}
+
+// The attributes that a signature is over are DER like any other: without attributes of its own, a SignedData whose content are those of an earlier
+// signature would have that one's signature. So one without attributes does not count (RFC 5652 §5.3).
+func TestAttributesAreNoContent(t *testing.T) {
+	ca := certstest.NewCA(t)
+	signer := ca.Issue(certstest.Spec{URI: []string{"im:romeo@example.net"}, Usages: email})
+	s, err := pkcs7.NewSignedData([]byte(entity))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetDigestAlgorithm(pkcs7.OIDDigestAlgorithmSHA256)
+	if err := s.SignWithoutAttr(signer.Certificate, signer.Key, pkcs7.SignerInfoConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	der, err := s.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := pkcs7.Parse(der)
+	if err != nil || p.Verify() != nil {
+		t.Fatalf("the library has it for good otherwise: %v", err)
+	}
+	if err := smime.New(ca.Pool()).Check(operation("application/pkcs7-mime", string(der)), time.Now()); err != smime.Malformed {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	ca, dir := certstest.NewCA(t), t.TempDir()
+	file := ca.WriteRoot(dir)
+	v, err := smime.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer := ca.Issue(certstest.Spec{URI: []string{"im:romeo@example.net"}, Usages: email})
+	if err := v.Check(operation(multipart, clear(entity, signature(t, signer, entity, nil, true))), time.Now()); err != nil {
+		t.Error(err)
+	}
+	empty := filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{filepath.Join(dir, "none"), empty, dir} {
+		if _, err := smime.Open(bad); err == nil || strings.HasPrefix(err.Error(), "tls") || !strings.Contains(err.Error(), "; ") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+// FuzzCheck_TFZ12: no CMS of a stranger does anything but fail, unless it is the signature of this message.
+func FuzzCheck_TFZ12(f *testing.F) {
+	ca := certstest.NewCA(f)
+	signer := ca.Issue(certstest.Spec{URI: []string{"im:romeo@example.net"}, Usages: email})
+	good := signature(f, signer, entity, nil, true)
+	f.Add(good, entity)
+	f.Add(signature(f, signer, entity, nil, false), entity)
+	f.Add([]byte("\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0\x80\x30\x80\x02\x01\x01\x00\x00\x00\x00\x00\x00"), "")
+	f.Add([]byte{}, "x")
+	v, now := smime.New(ca.Pool()), time.Now()
+	f.Fuzz(func(t *testing.T, cms []byte, content string) {
+		err := v.Check(operation(multipart, clear(content, cms)), now)
+		var fault smime.Fault
+		switch {
+		case err != nil && !errors.As(err, &fault):
+			t.Errorf("%T %v", err, err)
+		case err == nil && content != entity:
+			t.Errorf("%q is signed by %x", content, cms)
+		case bytes.Equal(cms, good) && content == entity && err != nil:
+			t.Error(err)
+		}
+		if err := v.Check(operation("application/pkcs7-mime", string(cms)), now); err == nil {
+			// Its own content was signed: by the one who can.
+			if p, bad := pkcs7.Parse(cms); bad != nil || string(p.Content) != entity {
+				t.Errorf("%x: %v", cms, bad)
+			}
+		}
+	})
+}
+
+func BenchmarkCheck(b *testing.B) {
+	ca := certstest.NewCA(b)
+	signer := ca.Issue(certstest.Spec{URI: []string{"im:romeo@example.net"}, Usages: email})
+	op, v, now := operation(multipart, clear(entity, signature(b, signer, entity, nil, true))), smime.New(ca.Pool()), time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := v.Check(op, now); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
