@@ -147,6 +147,12 @@ type MessageOp struct {
 	NoStore bool
 	// Object holds the octets of a relayed message/cpim when that is what came, else nil. It is immutable: RFC 3862 §6.
 	Object []byte
+	// Fallback tells that the content is only what stands beside an encrypted one, for programs that cannot decrypt (XMPP OMEMO and
+	// OpenPGP). The encrypted one is not carried.
+	Fallback bool
+	// Signature is what the gateway found of the content's signature, where its policy asks for a mark. An adapter writes it out beside the
+	// content, and never reads it in: nobody else's word for it counts.
+	Signature Signature
 	// Sent is when the sender wrote it, as far as it said (SIP Date, CPIM DateTime, XEP-0203 delay); zero if not.
 	Sent time.Time
 	// Hops is MaxForwards (RFC 3860 §3.4.2). The source adapter sets what it received, or DefaultHops where its protocol
@@ -162,6 +168,28 @@ type MessageOp struct {
 	Expires time.Time
 	// Deadline is when the sender's side stops waiting for an answer. The gateway sets it on the way out.
 	Deadline time.Time
+}
+
+// Signature is what was found of a message's signature.
+type Signature uint8
+
+// The findings. SignatureUnchecked is the zero value: nobody asked, or there is none.
+const (
+	SignatureUnchecked Signature = iota
+	SignatureValid               // it is the sender's, of this content
+	SignatureInvalid             // it is not, or nobody can tell
+)
+
+// String is the finding's name on the wire, "" for SignatureUnchecked.
+func (s Signature) String() string {
+	switch s {
+	case SignatureValid:
+		return "valid"
+	case SignatureInvalid:
+		return "invalid"
+	default:
+		return ""
+	}
 }
 
 // DefaultHops is the hop count of a message whose protocol carries none: SIP's own initial value (RFC 3261 §8.1.1.6). RFC

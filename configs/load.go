@@ -37,6 +37,7 @@ func Load(path string, env Environment) (*Config, error) {
 	}
 	c.TLS.from(filepath.Dir(path))
 	c.SIP.from(filepath.Dir(path))
+	c.Policy.from(filepath.Dir(path))
 	c.Store.Cluster.from(filepath.Dir(path))
 	return c, nil
 }

@@ -293,6 +293,12 @@ func TestParseFaults(t *testing.T) {
 			`f:19:237: policy.tenants[1].domains[0]: the same domain again; the first is policy.tenants[0].domains[0] on line 19; a domain belongs to one tenant`,
 			`f:19:272: policy.blocked_files[1]: the same file again; the first is policy.blocked_files[0] on line 19; remove one of them`,
 		}},
+		{"rules for signatures", "admin:", "policy: {signature_roots_file: people.pem, rules: [{name: a, signature: require, encrypted: refuse}, {name: b, signature: mark}]}\nadmin:", nil},
+		{"rules for signatures that cannot be", "admin:", "policy: {rules: [{name: a, signature: require}, {name: b, action: refuse, encrypted: refuse}, {name: c, signature: demand}]}\nadmin:", []string{
+			`f:19:39: policy.rules[0].signature: nobody is known whose certificates count; write policy.signature_roots_file`,
+			`f:19:49: policy.rules[1]: what becomes of messages that are refused; remove signature and encrypted, or write action: allow`,
+			`f:19:116: policy.rules[2].signature: "demand" is not known here; write one of: ignore, mark, require`,
+		}},
 		{"two at once", "level: warn}\nlimits:", "lvl: warn}\nlimit:", []string{
 			`f:20:7: log: unknown key "lvl"; did you mean level?`,
 			`f:21:1: unknown key "limit"; did you mean limits?`,

@@ -17,6 +17,9 @@ type Policy struct {
 	// Files that list who is blocked, one to a line: "bad.example", "*.bad.example" or "im:tybalt@example.com", with comments after a #.
 	// Nothing is taken from them and nothing is given to them, whatever the rules say. SIGHUP reads the files anew.
 	BlockedFiles []Path `yaml:"blocked_files" example:"/etc/isthmus/blocked"`
+	// The certificates of the authorities that the certificates of signed messages must lead to, in PEM, for rules with signature. Whoever is named
+	// here can vouch for any sender, so it is seldom that of tls. A relative path starts at the folder of this file.
+	SignatureRootsFile Path `yaml:"signature_roots_file" example:"/etc/isthmus/people.pem"`
 }
 
 // PolicyRule is one rule of a policy.
@@ -45,6 +48,13 @@ type PolicyRule struct {
 	// The recipients an hour that each sender may write to without having written to them or heard from them before; 0: no bound. The
 	// next is refused (SIP 403, XMPP policy-violation). What is known of conversations is in memory, for a week or more, and ends with the process.
 	NewContacts Count `yaml:"new_contacts" default:"0" min:"0" max:"1000000"`
+	// What becomes of signatures (S/MIME) in messages that fit. ignore: nothing is looked at. mark: what is found is told beside the message,
+	// valid or invalid (SIP Isthmus-Signature, XMPP <signature/>), for programs that believe this gateway. require: what is not signed by its
+	// sender, by a certificate below signature_roots_file, is refused (SIP 403, XMPP policy-violation). The message itself is never changed.
+	Signature string `yaml:"signature" default:"ignore" oneof:"ignore mark require"`
+	// What becomes of messages that an XMPP client has encrypted by OMEMO or OpenPGP, and that have a text beside it for programs that cannot
+	// decrypt. body: that text crosses alone. refuse: the sender is told that it cannot be carried. What has no text is always refused.
+	Encrypted string `yaml:"encrypted" default:"body" oneof:"body refuse"`
 }
 
 // Tenant is a customer among others.
@@ -97,7 +107,14 @@ func (p *Policy) Compiled(blocked []policy.Party) (*policy.Policy, error) {
 			Name: string(r.Name), From: parties(r.From), To: parties(r.To), Refuse: r.Action == "refuse",
 			Bounds: policy.Bounds{
 				MaxContent: r.MaxContent.Octets(), SenderRate: r.SenderRate.Int(), SenderBurst: r.SenderBurst.Int(), NewContacts: r.NewContacts.Int(),
+				NoFallback: r.Encrypted == "refuse",
 			},
+		}
+		switch r.Signature {
+		case "mark":
+			x.Signature = policy.SignaturesMarked
+		case "require":
+			x.Signature = policy.SignaturesRequired
 		}
 		for _, n := range r.Peers {
 			x.Peers = append(x.Peers, string(n))
@@ -159,6 +176,12 @@ func (k *checker) policy() {
 		}
 		if r.Action == "refuse" && (r.MaxContent != 0 || r.SenderRate != 0 || r.SenderBurst != 0 || r.NewContacts != 0) {
 			k.fault(at, "bounds of what is refused", "remove them, or write action: allow")
+		}
+		if r.Action == "refuse" && (r.Signature == "mark" || r.Signature == "require" || r.Encrypted == "refuse") {
+			k.fault(at, "what becomes of messages that are refused", "remove signature and encrypted, or write action: allow")
+		}
+		if (r.Signature == "mark" || r.Signature == "require") && k.Policy.SignatureRootsFile == "" {
+			k.fault(at+".signature", "nobody is known whose certificates count", "write policy.signature_roots_file")
 		}
 		if r.SenderBurst != 0 && r.SenderRate == 0 {
 			k.fault(at+".sender_burst", "a burst without a rate", "write sender_rate")

@@ -47,6 +47,13 @@ func (t *TLS) from(folder string) {
 }
 
 // from makes relative paths start at folder.
+func (p *Policy) from(folder string) {
+	if f := &p.SignatureRootsFile; *f != "" && !filepath.IsAbs(string(*f)) {
+		*f = Path(filepath.Join(folder, string(*f)))
+	}
+}
+
+// from makes relative paths start at folder.
 func (s *SIP) from(folder string) {
 	for i := range s.Signers {
 		if p := &s.Signers[i].CertificateFile; *p != "" && !filepath.IsAbs(string(*p)) {

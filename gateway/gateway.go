@@ -18,6 +18,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/gateway/cluster"
 	"github.com/isthmus-gateway/isthmus/gateway/policy"
 	"github.com/isthmus-gateway/isthmus/gateway/store"
+	"github.com/isthmus-gateway/isthmus/internal/smime"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -39,6 +40,8 @@ type Config struct {
 	Limits   Limits
 	NoTrace  bool
 	Policy   *policy.Policy
+	// Signatures is as in Settings.
+	Signatures *smime.Verifier
 	// Logger gets one line at the end of each operation.
 	Logger zerolog.Logger
 	// OpenStore opens what holds the messages that the gateway has answered for and not handed over; Start calls it, once. Who opened
@@ -259,7 +262,7 @@ func New(cfg Config) (*Gateway, error) {
 		g.sides[s.name] = s
 		g.order = append(g.order, s)
 	}
-	now, err := g.newSettings(Settings{Routes: cfg.Routes, Resolver: cfg.Resolver, Limits: cfg.Limits, NoTrace: cfg.NoTrace, Policy: cfg.Policy})
+	now, err := g.newSettings(Settings{Routes: cfg.Routes, Resolver: cfg.Resolver, Limits: cfg.Limits, NoTrace: cfg.NoTrace, Policy: cfg.Policy, Signatures: cfg.Signatures})
 	if err != nil {
 		return nil, err
 	}

@@ -63,6 +63,7 @@ type storedMessage struct {
 	Wants        uint8        `json:"wants,omitempty"`
 	Expires      time.Time    `json:"exp,omitzero"`
 	Trace        []string     `json:"trace,omitempty"`
+	Signature    uint8        `json:"sig,omitempty"`
 	// Copy is what its copies share, octets as they are.
 	Copy []byte `json:"copy,omitempty"`
 }
@@ -123,7 +124,7 @@ func encodeMessage(op *adapters.MessageOp, side, given string) ([]byte, error) {
 		Thread: op.Thread, ParentThread: op.ParentThread, TransID: op.TransID, Given: given, Subjects: storeTexts(op.Subjects),
 		Alternatives: storeTexts(op.Alternatives), Type: op.Content.Type, Language: op.Content.Language, Octets: op.Content.Octets,
 		SenderName: op.SenderName, OriginID: op.OriginID, Object: op.Object, Sent: op.Sent, Hops: op.Hops,
-		Wants: uint8(op.Wants), Expires: op.Expires, Copy: []byte(op.Copy), Trace: op.Trace,
+		Wants: uint8(op.Wants), Expires: op.Expires, Copy: []byte(op.Copy), Trace: op.Trace, Signature: uint8(op.Signature),
 	}
 	for _, l := range op.Links {
 		m.Links = append(m.Links, storedLink{l.URL, l.Name, l.Description, l.Type, l.Size, l.Expires})
@@ -160,7 +161,7 @@ func decodeMessage(octets []byte) (*storedMessage, *adapters.MessageOp, error) {
 		TransID: m.TransID, Subjects: texts(m.Subjects), Alternatives: texts(m.Alternatives),
 		Content: adapters.Content{Type: m.Type, Language: m.Language, Octets: m.Octets}, SenderName: m.SenderName, OriginID: m.OriginID,
 		Object: m.Object, Sent: m.Sent, Hops: m.Hops, Wants: adapters.Dispositions(m.Wants), Expires: m.Expires,
-		Copy: string(m.Copy), Trace: m.Trace,
+		Copy: string(m.Copy), Trace: m.Trace, Signature: adapters.Signature(m.Signature),
 	}
 	if len(m.Object) == 0 {
 		op.Object = nil

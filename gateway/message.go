@@ -112,7 +112,7 @@ func (g *Gateway) admitMessage(d *delivery) adapters.Status {
 	if !op.Expires.IsZero() && !op.Expires.After(d.began) {
 		return adapters.Failed(adapters.ReasonExpired, "")
 	}
-	return adapters.Status{}
+	return g.secured(d)
 }
 
 // often refuses a message that comes too often, or whose sender sends too many; copies of one that is known have been answered before.

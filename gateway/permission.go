@@ -4,6 +4,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/gateway/policy"
+	"github.com/isthmus-gateway/isthmus/internal/smime"
 )
 
 // TenantMessages returns how many messages of a tenant are under way.
@@ -18,6 +19,40 @@ func (g *Gateway) permit(d *delivery) adapters.Status {
 	d.meter, d.verdict = now.meter, verdict
 	if !d.verdict.Allowed {
 		return g.forbidden(d.verdict)
+	}
+	return adapters.Status{}
+}
+
+// secured looks at what of a message is signed or encrypted, as the rule that allows it says.
+func (g *Gateway) secured(d *delivery) adapters.Status {
+	now := g.settings()
+	if d.meter != now.meter { // a change was taken on in this moment
+		if _, d.verdict = g.decide(policy.Ask{
+			Peer: d.op.Peer.Name, Operation: policy.Messages, From: d.op.From.Address, To: d.op.To.Address,
+		}); !d.verdict.Allowed {
+			return g.forbidden(d.verdict)
+		}
+		d.meter = now.meter
+	}
+	b := now.policy.Bounds(d.verdict)
+	if d.op.Fallback && b.NoFallback {
+		d.verdict.Cause = policy.CauseEncrypted
+		g.metrics.refusedByPolicy(d.verdict)
+		return adapters.Failed(adapters.ReasonUnsupportedContent, "An encrypted message cannot be carried to the other network. Send it without encryption")
+	}
+	if b.Signature == policy.SignaturesIgnored || now.verifier == nil || d.op.Activity != adapters.ActivityNone {
+		return adapters.Status{}
+	}
+	err := now.verifier.Check(d.op, d.began)
+	switch {
+	case err == nil:
+		d.op.Signature = adapters.SignatureValid
+	case b.Signature == policy.SignaturesRequired:
+		d.verdict.Cause = policy.CauseSignature
+		g.metrics.refusedByPolicy(d.verdict)
+		return adapters.Failed(adapters.ReasonPolicyViolation, "A signature is required here. "+err.Error())
+	case err != smime.Unsigned:
+		d.op.Signature = adapters.SignatureInvalid
 	}
 	return adapters.Status{}
 }

@@ -1,8 +1,11 @@
 package gateway
 
 import (
+	"errors"
+
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/gateway/policy"
+	"github.com/isthmus-gateway/isthmus/internal/smime"
 )
 
 // Settings are what may be replaced while the gateway runs, all at once; see Gateway.Prepare.
@@ -19,6 +22,8 @@ type Settings struct {
 	// and so do watches that are open; those are asked about when their watchers ask again. Of who is blocked from then on, and between tenants,
 	// nothing but ends and failures passes any more.
 	Policy *policy.Policy
+	// Signatures verifies signatures where the Policy asks for it; it must be there if the Policy does.
+	Signatures *smime.Verifier
 }
 
 // settings are Settings that were checked. Immutable but for what the brake and the meter count: an operation reads what holds now with one atomic load,
@@ -30,6 +35,7 @@ type settings struct {
 	traceless bool
 	policy    *policy.Policy
 	meter     *policy.Meter
+	verifier  *smime.Verifier
 }
 
 // settings are those that hold now.
@@ -56,6 +62,10 @@ func (g *Gateway) newSettings(s Settings) (*settings, error) {
 	if old := g.now.Load(); old != nil {
 		counted = old.meter
 	}
+	if s.Policy.Signatures() && s.Signatures == nil {
+		return nil, errors.New("gateway: a policy that asks for signatures, and nobody to verify them")
+	}
+	n.verifier = s.Signatures
 	n.policy, n.meter = s.Policy, policy.NewMeter(s.Policy, counted)
 	return n, nil
 }

@@ -98,6 +98,9 @@ func ReadMessage(req *wire.Message, opts ReadOptions) (Incoming, *Refusal) {
 // UAS does not understand a header field in a request ..., the server MUST ignore that header field", RFC 3261 §8.2.2).
 const traceField = "Isthmus-Trace"
 
+// signatureField is our own header field, MessageOp.Signature, for user agents that believe their gateway. It is never read.
+const signatureField = "Isthmus-Signature"
+
 // maxSenderName bounds what a sender calls itself, in octets. A longer name is cut.
 const maxSenderName = 256
 

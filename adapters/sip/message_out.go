@@ -68,6 +68,9 @@ func WriteMessage(op *adapters.MessageOp, o WriteOptions) (*wire.Request, error)
 	if len(op.Trace) > 0 && !o.OmitTrace {
 		req.Headers = append(req.Headers, wire.Header{Name: traceField, Value: string(adapters.AppendTrace(nil, op.Trace))})
 	}
+	if s := op.Signature.String(); s != "" {
+		req.Headers = append(req.Headers, wire.Header{Name: signatureField, Value: s})
+	}
 	if op.Activity != adapters.ActivityNone {
 		req.ContentType = iscomposing.MediaType
 		req.Body, err = composingDocument(op)

@@ -114,7 +114,7 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 		sides = append(sides, a.xmpp)
 	}
 	g := gateway.Config{
-		Adapters: sides, Routes: core.Routes, Limits: core.Limits, NoTrace: core.NoTrace, Policy: core.Policy, Logger: with.part("gateway"), Registerer: with.registry, Observe: with.observe,
+		Adapters: sides, Routes: core.Routes, Limits: core.Limits, NoTrace: core.NoTrace, Policy: core.Policy, Signatures: core.Signatures, Logger: with.part("gateway"), Registerer: with.registry, Observe: with.observe,
 	}
 	if byName {
 		names, err := newResolver(cfg, a.guard, with.part("resolver"))
@@ -269,7 +269,10 @@ func settingsOf(cfg *configs.Config) (s gateway.Settings, byName bool, err error
 	if s.Routes, byName, err = routesOf(cfg); err != nil {
 		return s, false, err
 	}
-	s.Policy, err = openPolicy(cfg)
+	if s.Policy, err = openPolicy(cfg); err != nil {
+		return s, false, err
+	}
+	s.Signatures, err = openSignatures(cfg)
 	return s, byName || cfg.XMPP.Server.Used(), err // a dialback key may be of any domain
 }
 

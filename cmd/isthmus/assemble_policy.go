@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/isthmus-gateway/isthmus/configs"
 	"github.com/isthmus-gateway/isthmus/gateway/policy"
+	"github.com/isthmus-gateway/isthmus/internal/smime"
 )
 
 // openPolicy makes the policy of a configuration, with those who are blocked read from their files. A file that cannot be read, or has a
@@ -24,6 +26,18 @@ func openPolicy(cfg *configs.Config) (*policy.Policy, error) {
 		return nil, errors.Join(faults...)
 	}
 	return cfg.Policy.Compiled(blocked)
+}
+
+// openSignatures reads the authorities whose certificates count in signed messages; nil if no rule asks.
+func openSignatures(cfg *configs.Config) (*smime.Verifier, error) {
+	if cfg.Policy.SignatureRootsFile == "" {
+		return nil, nil
+	}
+	v, err := smime.Open(string(cfg.Policy.SignatureRootsFile))
+	if err != nil {
+		return nil, fmt.Errorf("policy.signature_roots_file: %w", err)
+	}
+	return v, nil
 }
 
 func readBlocked(name string) ([]policy.Party, error) {

@@ -76,6 +76,15 @@ func boundsText(b policy.Bounds) string {
 	if b.NewContacts > 0 {
 		s += fmt.Sprintf("; each sender %d new recipients an hour", b.NewContacts)
 	}
+	switch b.Signature {
+	case policy.SignaturesMarked:
+		s += "; signatures are verified and marked"
+	case policy.SignaturesRequired:
+		s += "; messages must be signed"
+	}
+	if b.NoFallback {
+		s += "; no text beside an encrypted message"
+	}
 	return s
 }
 

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/isthmus-gateway/isthmus/internal/certs/certstest"
 )
 
 const policyExample = `
@@ -26,10 +28,12 @@ policy:
     - {name: quiet-prince, to: ["im:prince@example.net"], operations: [messages], action: refuse}
     - {name: partners, peers: [prosody], from: [example.com], to: [example.net, "*.example"], max_content: 1KiB, sender_rate: 60, sender_burst: 5, new_contacts: 20}
     - {name: home, from: [example.net], to: [example.com, a.spam.example]}
+    - {name: signed, from: ["im:mercutio@other.example"], signature: require, encrypted: refuse}
   tenants:
     - {name: capulet, domains: [example.com], messages: 100, rate: 50}
     - {name: montague, domains: ["*.example", verona.example]}
   blocked_files: [BLOCKED]
+  signature_roots_file: ROOTS
 `
 
 // T-AD-01 of the operator's own: who may do what is shown whole, and asked for one pair of addresses with the same answer as the gateway's.
@@ -39,7 +43,7 @@ func TestCheckPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "isthmus.yaml")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(policyExample, "BLOCKED", blocked)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.NewReplacer("BLOCKED", blocked, "ROOTS", certstest.NewCA(t).WriteRoot(t.TempDir())).Replace(policyExample)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	secret := map[string]string{"SECRET": "x"}
@@ -47,6 +51,7 @@ func TestCheckPolicy(t *testing.T) {
 	for _, want := range []string{
 		"rule         quiet-prince: by anyone's peer: anyone may not send messages to im:prince@example.net\n",
 		"rule         partners: by prosody: example.com may send messages and presence to example.net, *.example; at most 1024 octets a message; each sender 60 messages a minute, 5 at once; each sender 20 new recipients an hour\n",
+		"rule         signed: by anyone's peer: im:mercutio@other.example may send messages and presence to anyone; messages must be signed; no text beside an encrypted message\n",
 		"rule         -: everything else is refused\n",
 		"tenant       capulet, of example.com: nothing passes to other tenants; at most 100 messages under way; at most 50 messages a second\n",
 		"blocked      2 entries in " + blocked + "\n",

@@ -61,6 +61,7 @@ func another(files map[string]string) map[string][2]string {
 		"routes":                           {"5070", "5071"},
 		"policy.rules":                     {"log:", "policy: {rules: [{name: r, from: [example.com]}]}\nlog:"},
 		"policy.tenants":                   {"log:", "policy: {tenants: [{name: t, domains: [example.com]}]}\nlog:"},
+		"policy.signature_roots_file":      {"log:", "policy: {signature_roots_file: ROOTS}\nlog:"},
 		"policy.blocked_files":             {"log:", "policy: {blocked_files: [BLOCKED]}\nlog:"},
 		"store.directory":                  {"log:", "store: {directory: /nowhere}\nlog:"},
 		"store.cluster.node":               {"log:", nodes},

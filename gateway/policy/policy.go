@@ -48,7 +48,21 @@ type Bounds struct {
 	SenderRate, SenderBurst int
 	// NewContacts is how many recipients that it did not write to or hear from before one sender may write to in an hour.
 	NewContacts int
+	// Signature is what becomes of signatures of messages (S/MIME).
+	Signature SignaturePolicy
+	// NoFallback refuses what is only the text beside an encrypted message that cannot be carried (OMEMO, OpenPGP).
+	NoFallback bool
 }
+
+// SignaturePolicy is what a rule asks of signatures.
+type SignaturePolicy uint8
+
+// The policies.
+const (
+	SignaturesIgnored  SignaturePolicy = iota // nothing is looked at
+	SignaturesMarked                          // what is found goes along with the message
+	SignaturesRequired                        // a message without a good signature of its sender is refused
+)
 
 // Rule is one line of a policy.
 type Rule struct {
@@ -94,6 +108,8 @@ type Policy struct {
 	owners  parties // the index of a tenant by its domains
 	blocked parties
 	open    bool // there are no rules
+	// signatures tells whether any rule asks for signatures.
+	signatures bool
 	// contacts tells whether any rule asks who knows whom: otherwise nobody is remembered.
 	contacts bool
 }
@@ -138,6 +154,7 @@ func New(c Config) (*Policy, error) {
 		}
 		p.rules = append(p.rules, x)
 		p.contacts = p.contacts || r.NewContacts > 0
+		p.signatures = p.signatures || r.Signature != SignaturesIgnored
 		p.first.add(i, r.From)
 	}
 	p.owners, p.blocked = newParties(nil), newParties(c.Blocked)
@@ -209,6 +226,8 @@ const (
 	CauseNewContacts Cause = "new-contacts"
 	CauseTenantRate  Cause = "tenant-rate"
 	CauseTenantRoom  Cause = "tenant-room"
+	CauseSignature   Cause = "signature"
+	CauseEncrypted   Cause = "encrypted"
 )
 
 // Bounds returns what the rule that allowed it bounds.
@@ -218,6 +237,9 @@ func (p *Policy) Bounds(v Verdict) Bounds {
 	}
 	return p.rules[v.rule].Bounds
 }
+
+// Signatures tells whether any rule looks at signatures.
+func (p *Policy) Signatures() bool { return p != nil && p.signatures }
 
 // Decide says whether an operation may be done at all. It looks at nothing but its arguments, allocates nothing, and its cost does not
 // grow with the number of rules that are for other domains.

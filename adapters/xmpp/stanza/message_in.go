@@ -58,7 +58,8 @@ func ToMessage(s *Stanza) (*adapters.MessageOp, *Error) {
 	}
 	content := s.HasBody || len(s.Subjects) > 0 || s.Reacts || len(s.Links) > 0 || s.E2E != nil
 	switch {
-	case s.Encrypted && !s.HasBody && s.E2E == nil:
+	case s.Encrypted && len(bytes.TrimSpace(s.Body)) == 0 && s.E2E == nil:
+		// Also with an empty body: nothing would be left of it.
 		return nil, fault(NotAcceptable, "An encrypted message cannot be carried to the other network. Send it without encryption")
 	case s.Speechless && !content:
 		// XEP-0071 has its words in a body too. What has none would be lost in silence.
@@ -77,6 +78,7 @@ func ToMessage(s *Stanza) (*adapters.MessageOp, *Error) {
 	if s.Way {
 		op.Hops, op.Trace = s.Hops, s.Trace
 	}
+	op.Fallback = s.Encrypted && s.E2E == nil
 	op.SenderName, op.OriginID, op.NoStore = s.Nick, s.OriginID, s.NoStore
 	if !content {
 		op.Activity = s.State

@@ -165,6 +165,11 @@ func appendExtensions(dst []byte, op *adapters.MessageOp, links []adapters.Link,
 		dst = append(dst, "' by='"...)
 		dst = append(adapters.AppendTrace(dst, op.Trace), "'/>"...)
 	}
+	if s := op.Signature.String(); s != "" {
+		dst = append(dst, "<signature xmlns='"+SpaceSignature+"'"...)
+		dst = appendAttr(dst, "state", s)
+		dst = append(dst, '/', '>')
+	}
 	if env.Nick {
 		dst = appendNick(dst, op.SenderName)
 	}

@@ -32,7 +32,9 @@ const (
 	SpaceActivity   = "http://jabber.org/protocol/activity"     // XEP-0108
 	// SpaceWay is our own: <way hops='69' by='...'/> in a message has its hop count and the gateways that it has passed.
 	SpaceWay = "https://github.com/isthmus-gateway/ns/way"
-	spaceXML = "http://www.w3.org/XML/1998/namespace"
+	// SpaceSignature is our own: <signature state='valid'/> in a message is what this gateway found. It is never read.
+	SpaceSignature = "https://github.com/isthmus-gateway/ns/signature"
+	spaceXML       = "http://www.w3.org/XML/1998/namespace"
 )
 
 // The namespaces that tell that a message is signed or encrypted.
