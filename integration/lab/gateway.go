@@ -240,3 +240,6 @@ func (g *Gateway) Memory(t testing.TB) int {
 	t.Fatal("the kernel tells no resident set")
 	return 0
 }
+
+// PID is its process.
+func (g *Gateway) PID() int { return g.process.cmd.Process.Pid }
