@@ -13,6 +13,7 @@ type metrics struct {
 	refused  *prometheus.CounterVec
 	attempts *prometheus.CounterVec
 	dropped  *prometheus.CounterVec
+	spam     *prometheus.CounterVec
 
 	// Of server-to-server streams.
 	streams       *prometheus.GaugeVec
@@ -43,12 +44,15 @@ func newMetrics(reg prometheus.Registerer, a *Adapter) (*metrics, error) {
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "isthmus_xmpp_replies_dropped_total", Help: "Replies of our own that found the queue full.",
 		}, []string{"component"}),
+		spam: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_xmpp_spam_reports_total", Help: "Reports of our users by servers of the other network, by reason (XEP-0377).",
+		}, []string{"component", "reason"}),
 	}
 	m.addServers()
 	if reg == nil {
 		return m, nil
 	}
-	all := []prometheus.Collector{m.up, m.stanzas, m.refused, m.attempts, m.dropped}
+	all := []prometheus.Collector{m.up, m.stanzas, m.refused, m.attempts, m.dropped, m.spam}
 	if a.servers != nil {
 		all = append(all, m.streams, m.opened, m.turnedAway, m.authenticated, m.dialback, m.streamErrors, m.acks, m.resumes, m.piggybacks)
 		all = append(all, a.servers.gauges()...)

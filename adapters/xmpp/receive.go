@@ -86,7 +86,9 @@ func (l *path) dispatch(s *stanza.Stanza, via *arrival) {
 	switch s.Kind {
 	case stanza.IQ:
 		octets, ok := l.a.answer(s)
-		if !ok {
+		if ok {
+			l.spam(s)
+		} else {
 			l.refused("iq-rate")
 		}
 		l.enqueueReply(&item{octets: octets, stanzas: 1})
