@@ -105,6 +105,8 @@ func undoTransfer(op *adapters.MessageOp, t cpim.ContentType, req *wire.Message)
 // checkReadable compares who a part is from, to or about with the request, and gives when it was written if it says so.
 func checkReadable(t cpim.ContentType, octets []byte, op *adapters.MessageOp, req *wire.Message, opts ReadOptions) (sent time.Time, _ *Refusal) {
 	switch {
+	case mimebody.Letter(t):
+		return sent, refuse(WhyIdentity, 403, "Forbidden: what is signed names a sender of its own")
 	case t.Is("message/cpim"):
 		m, err := cpim.ParseMessage(octets, cpim.Limits{})
 		if err != nil {

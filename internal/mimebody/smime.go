@@ -27,6 +27,16 @@ func Signature(t cpim.ContentType) bool {
 	return t.Media() == "application/pkcs7-signature" || t.Media() == "application/x-pkcs7-signature"
 }
 
+// Letter tells whether a content of this type says itself who it is from, in a form that is compared with nothing here: a mail, a SIP message (RFC 3261
+// §23.4), a stanza (RFC 3923 §5). What is signed in clear and is one would let its signer speak as somebody else inside of it (T-ID-02).
+func Letter(t cpim.ContentType) bool {
+	switch t.Media() {
+	case "message/rfc822", "message/global", "message/sip", "message/sipfrag", "application/xmpp+xml":
+		return true
+	}
+	return false
+}
+
 // SMIMESigned tells whether an S/MIME object of this type says of itself that it is signed. An encrypted one may be signed inside, which
 // nobody on the way can know.
 func SMIMESigned(t cpim.ContentType) bool {

@@ -66,6 +66,10 @@ func unwrap(op *adapters.MessageOp, s *Stanza) *Error {
 	}
 	var bad *Error
 	err := mimebody.Readable(op.Content, mimebody.Limits{}, func(t cpim.ContentType, octets []byte) error {
+		if mimebody.Letter(t) {
+			bad = fault(NotAcceptable, "What is signed names a sender of its own, and cannot be carried to the other network")
+			return errRefused
+		}
 		if t.Is("application/pidf+xml") {
 			doc, err := pidf.Parse(octets)
 			if err != nil {
