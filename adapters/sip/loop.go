@@ -79,7 +79,7 @@ func (a *Adapter) looped(req *wire.Message) bool {
 
 // viaOurs tells whether a Via was written by this adapter, as far as its sent-by tells: it is that of any of its listeners.
 func (a *Adapter) viaOurs(via wire.Via) bool {
-	for _, b := range a.Addrs() {
+	for b := range a.layer.Bound() {
 		host := a.sentBy
 		if host == "" {
 			host = bracketed(b.Address.Addr())

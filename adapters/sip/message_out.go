@@ -218,18 +218,19 @@ const maxPager = 1300
 
 // Message implements adapters.Adapter.
 func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapters.MessageOp) adapters.Status {
-	ctx, cancel := withDeadline(ctx, op.Deadline)
-	defer cancel()
 	if op.Activity == adapters.ActivityNone {
 		defer a.composers.ended(conversation{op.From.Address, op.To.Address})
 	}
 	if !op.Expires.IsZero() && !op.Expires.After(time.Now()) {
 		return adapters.Failed(adapters.ReasonExpired, "")
 	}
-	if !a.pending.enter(ctx, op.To.Address) {
+	if !a.pending.enter(ctx, op.Deadline, op.To.Address) {
 		return adapters.Failed(adapters.ReasonDomainTimeout, "")
 	}
 	defer a.pending.leave(op.To.Address)
+	if !op.Deadline.IsZero() {
+		ctx = transaction.WithUntil(ctx, op.Deadline)
+	}
 	if op.Activity != adapters.ActivityNone {
 		return a.sendActivity(ctx, hops, op)
 	}
@@ -239,7 +240,7 @@ func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapt
 			continue
 		}
 		var another bool
-		if s, another = a.messageTo(ctx, hop, op); !another || ctx.Err() != nil {
+		if s, another = a.messageTo(ctx, hop, op); !another || transaction.Err(ctx) != nil {
 			break
 		}
 	}
@@ -318,7 +319,12 @@ func (a *Adapter) sendMessage(ctx context.Context, hop resolver.Target, op *adap
 	if op.Wants&adapters.WantDelivered != 0 {
 		ctx = transaction.WithLate(ctx, a.lateOf(op))
 	}
-	return outcome(a.do(ctx, hop, req))
+	r := a.do(ctx, hop, req)
+	s, another := outcome(r)
+	if s.Outcome == adapters.Success {
+		r.Release() // of a success nothing is kept but its code
+	}
+	return s, another
 }
 
 // lateOf hears of an answer that came after the core stopped waiting for it and called the outcome unknown: a 200 says that the message

@@ -2,7 +2,9 @@ package sip
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/isthmus-gateway/isthmus/cpim"
 )
@@ -13,49 +15,52 @@ import (
 // something is under way to, so it is bounded by the calls that the core makes. Safe for use from many goroutines.
 type onePending struct {
 	mu   sync.Mutex
-	busy map[cpim.Address]*pending
+	busy map[cpim.Address][]chan struct{} // who waits for an address that something is under way to, in order; mostly nobody
 }
 
-// pending is one address: a token, and how many hold it or wait for it.
-type pending struct {
-	token chan struct{}
-	users int
-}
+func newOnePending() *onePending { return &onePending{busy: make(map[cpim.Address][]chan struct{})} }
 
-func newOnePending() *onePending { return &onePending{busy: make(map[cpim.Address]*pending)} }
-
-// enter waits until nothing is pending to a, and tells whether it came to that before ctx ended. Each true is paid with a leave.
-func (o *onePending) enter(ctx context.Context, a cpim.Address) bool {
+// enter waits until nothing is pending to a, and tells whether it came to that before ctx ended, or before until, if that is no zero time.
+// Each true is paid with a leave.
+func (o *onePending) enter(ctx context.Context, until time.Time, a cpim.Address) bool {
 	o.mu.Lock()
-	p := o.busy[a]
-	if p == nil {
-		p = &pending{token: make(chan struct{}, 1)}
-		o.busy[a] = p
+	waiting, busy := o.busy[a]
+	if !busy {
+		o.busy[a] = nil
+		o.mu.Unlock()
+		return true
 	}
-	p.users++
+	turn := make(chan struct{})
+	o.busy[a] = append(waiting, turn)
 	o.mu.Unlock()
+	ctx, cancel := withDeadline(ctx, until)
+	defer cancel()
 	select {
-	case p.token <- struct{}{}:
+	case <-turn:
 		return true
 	case <-ctx.Done():
-		o.forget(a, p)
-		return false
 	}
+	o.mu.Lock()
+	i := slices.Index(o.busy[a], turn)
+	if i >= 0 {
+		o.busy[a] = slices.Delete(o.busy[a], i, i+1)
+	}
+	o.mu.Unlock()
+	if i < 0 {
+		o.leave(a) // its turn came meanwhile
+	}
+	return false
 }
 
-// leave ends what enter began.
+// leave ends what enter began: it is the turn of who has waited longest.
 func (o *onePending) leave(a cpim.Address) {
 	o.mu.Lock()
-	p := o.busy[a]
-	o.mu.Unlock()
-	<-p.token
-	o.forget(a, p)
-}
-
-func (o *onePending) forget(a cpim.Address, p *pending) {
-	o.mu.Lock()
 	defer o.mu.Unlock()
-	if p.users--; p.users == 0 {
+	waiting := o.busy[a]
+	if len(waiting) == 0 {
 		delete(o.busy, a)
+		return
 	}
+	close(waiting[0])
+	o.busy[a] = slices.Delete(waiting, 0, 1)
 }

@@ -36,5 +36,5 @@ func (a *Adapter) do(ctx context.Context, hop resolver.Target, req *wire.Request
 
 // patient tells whether silence since then is the target's fault: Timer F has ended, or a caller waited at least half as long.
 func (a *Adapter) patient(ctx context.Context, began time.Time) bool {
-	return ctx.Err() == nil || time.Since(began) >= a.timerN/2
+	return transaction.Err(ctx) == nil || time.Since(began) >= a.timerN/2
 }

@@ -188,7 +188,7 @@ func (a *Adapter) Report(ctx context.Context, hops []resolver.Target, r *adapter
 	if !large && a.overPager(req) {
 		return adapters.Failed(adapters.ReasonTooLarge, "")
 	}
-	if !a.pending.enter(ctx, r.Sender.Address) {
+	if !a.pending.enter(ctx, time.Time{}, r.Sender.Address) {
 		return adapters.Failed(adapters.ReasonDomainTimeout, "")
 	}
 	defer a.pending.leave(r.Sender.Address)

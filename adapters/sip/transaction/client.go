@@ -1,7 +1,6 @@
 package transaction
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +29,17 @@ type Result struct {
 	Branch string
 	// Target is where it went in the end: over TCP where it was too large for UDP.
 	Target resolver.Target
+
+	pooled *received // holds Response
+}
+
+// Release says that the caller has done with Response, and with all that its methods returned: its memory may then be of another. It is not
+// needed, and saves an allocation for each response. Not more than once.
+func (r *Result) Release() {
+	if r.pooled != nil {
+		r.pooled.free()
+		r.pooled, r.Response = nil, nil
+	}
 }
 
 // clientTx is a client transaction (RFC 3261 §17.1.2, Figure 6). Timer K is left out: it only absorbs responses that come again, and a
@@ -50,13 +60,48 @@ type clientTx struct {
 	proceeding bool
 	interval   time.Duration // Timer E
 	deadline   time.Time     // Timer F
-	octets     []byte        // of the request, for UDP
+	until      time.Time     // when the caller goes; zero: never. See WithUntil
+	octets     *[]byte       // of the request, for UDP; nil when it is not sent again
 	udp        packetSender
 	sends      int // datagrams that left
 	conn       *conn
 	queuedTo   uint64 // the request is complete on conn when so many octets were written
-	// late is set once the caller has gone; see WithLate.
+	// late is called for a response that comes once the caller has gone; see WithLate.
 	late func(*wire.Message)
+	gone bool // the caller has its Result, and the transaction goes on
+}
+
+// resultChannel is a channel for the Result of one transaction. It has room for it.
+func (l *Layer) resultChannel() chan Result {
+	if c, ok := l.results.Get().(chan Result); ok {
+		return c
+	}
+	return make(chan Result, 1)
+}
+
+type untilKey struct{}
+
+// WithUntil is context.WithDeadline for Do alone, without a timer for each call: Do returns at that time as if ctx had ended then, or up to
+// a tenth of T1 later.
+func WithUntil(ctx context.Context, t time.Time) context.Context {
+	return context.WithValue(ctx, untilKey{}, t)
+}
+
+// until is the time of WithUntil, zero if there is none.
+func until(ctx context.Context) time.Time {
+	t, _ := ctx.Value(untilKey{}).(time.Time)
+	return t
+}
+
+// Err is ctx.Err for a context of WithUntil: context.DeadlineExceeded once its time has come.
+func Err(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if t := until(ctx); !t.IsZero() && !time.Now().Before(t) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 type lateKey struct{}
@@ -115,7 +160,7 @@ func (l *Layer) Do(ctx context.Context, target resolver.Target, req *wire.Reques
 // start makes the transaction and its octets.
 func (l *Layer) start(req *wire.Request, target netip.AddrPort, transport, sentBy string, hop wire.HopParams, scratch *[]byte) (*clientTx, error) {
 	tx := &clientTx{
-		layer: l, branch: wire.NewBranch(req.BranchHint), method: req.Method, sentBy: sentBy, target: target, result: make(chan Result, 1),
+		layer: l, branch: wire.NewBranch(req.BranchHint), method: req.Method, sentBy: sentBy, target: target, result: l.resultChannel(),
 		obeys: hop.Overload,
 	}
 	tx.timer.owner = tx
@@ -157,27 +202,36 @@ func (l *Layer) sendUDP(ctx context.Context, target resolver.Target, socket pack
 		return r, true
 	}
 	r.Branch = tx.branch
-	tx.udp, tx.octets = socket, bytes.Clone(*scratch)
+	tx.udp, tx.octets = socket, getBuffer()
+	*tx.octets = append((*tx.octets)[:0], *scratch...)
+	tx.late, _ = ctx.Value(lateKey{}).(func(*wire.Message))
+	tx.until = until(ctx)
 	if !l.clients.add(tx, l.bounds().ClientTransactions) {
 		r.Err = ErrOverloaded
 		return r, false
 	}
 	l.metrics.requests[1][methodIndex(tx.method)].Inc()
 	tx.mu.Lock()
-	tx.deadline = time.Now().Add(l.transactionLife())
+	now := time.Now()
+	tx.deadline = now.Add(l.transactionLife())
 	tx.interval = l.cfg.T1
-	l.tap(Outbound, tx.octets)
-	if err := socket.send(tx.octets, tx.target, netip.Addr{}, tx); err != nil {
+	l.tap(Outbound, *tx.octets)
+	if err := socket.send(*tx.octets, tx.target, netip.Addr{}, tx); err != nil {
 		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTransport, err)})
 	} else {
 		tx.sends++
-		l.wheel.set(&tx.timer, tx.interval)
+		tx.wakeIn(now, tx.interval)
 	}
 	tx.mu.Unlock()
 	return tx.wait(ctx, target), false
 }
 
 func (l *Layer) doStream(ctx context.Context, target resolver.Target, req *wire.Request, scratch *[]byte) Result {
+	if t := until(ctx); !t.IsZero() {
+		bounded, cancel := context.WithDeadline(ctx, t)
+		defer cancel()
+		ctx = bounded
+	}
 	local := ""
 	if target.Transport() == resolver.TLS {
 		local = domainOf(req.From)
@@ -213,6 +267,7 @@ func (l *Layer) doStream(ctx context.Context, target resolver.Target, req *wire.
 	}
 	tx.mu.Lock()
 	tx.deadline = time.Now().Add(l.transactionLife())
+	tx.late, _ = ctx.Value(lateKey{}).(func(*wire.Message))
 	tx.conn = c
 	l.wheel.set(&tx.timer, l.transactionLife())
 	tx.mu.Unlock()
@@ -260,29 +315,50 @@ func (tx *clientTx) wait(ctx context.Context, target resolver.Target) Result {
 	select {
 	case r = <-tx.result:
 	case <-ctx.Done():
-		r = tx.leave(ctx)
+		tx.mu.Lock()
+		tx.abandon(ctx.Err())
+		tx.mu.Unlock()
+		r = <-tx.result
 	case <-tx.layer.life.Done():
 		tx.fail(ErrClosed, false)
 		r = <-tx.result
 	}
+	tx.layer.results.Put(tx.result) // there is only one: see finish and abandon
 	r.Branch, r.Target = tx.branch, target
 	return r
 }
 
-// leave ends the wait for the result: with it ends the transaction, unless somebody wants to hear of a late response.
-func (tx *clientTx) leave(ctx context.Context) Result {
-	late, _ := ctx.Value(lateKey{}).(func(*wire.Message))
-	gone := Result{Err: fmt.Errorf("%w: %w", ErrTimeout, ctx.Err())}
-	tx.mu.Lock()
-	if late == nil || tx.done || tx.sends == 0 && (tx.conn == nil || !tx.conn.forget(tx)) {
-		tx.finish(gone)
-		tx.mu.Unlock()
-		return <-tx.result
+// abandon gives the caller, who does not wait any longer, the Result of that. The transaction ends, unless somebody wants to hear of a late
+// response. tx.mu is held.
+func (tx *clientTx) abandon(cause error) {
+	if tx.done || tx.gone {
+		return
 	}
-	defer tx.mu.Unlock()
-	tx.late, tx.octets = late, nil
-	gone.Sent, gone.Heard = true, tx.proceeding
-	return gone
+	r := Result{Err: fmt.Errorf("%w: %w", ErrTimeout, cause)}
+	if tx.late == nil || tx.sends == 0 && (tx.conn == nil || !tx.conn.forget(tx)) {
+		tx.finish(r)
+		return
+	}
+	tx.gone = true
+	tx.drop()
+	r.Sent, r.Heard = true, tx.proceeding
+	tx.result <- r
+}
+
+// drop forgets the octets of the request. tx.mu is held.
+func (tx *clientTx) drop() {
+	if tx.octets != nil {
+		putBuffer(tx.octets)
+		tx.octets = nil
+	}
+}
+
+// wakeIn sets the timer for d from now, or for when the caller goes, if that is sooner. tx.mu is held.
+func (tx *clientTx) wakeIn(now time.Time, d time.Duration) {
+	if !tx.until.IsZero() && !tx.gone {
+		d = min(d, max(0, tx.until.Sub(now)))
+	}
+	tx.layer.wheel.set(&tx.timer, d)
 }
 
 // finish ends the transaction with r, whose Sent it sets. tx.mu is held.
@@ -301,9 +377,10 @@ func (tx *clientTx) finish(r Result) {
 	if r.Response != nil {
 		r.Sent = true
 	}
-	tx.octets = nil
-	tx.result <- r
-	if tx.late != nil && r.Response != nil {
+	tx.drop()
+	if !tx.gone {
+		tx.result <- r
+	} else if r.Response != nil {
 		tx.late(r.Response)
 	}
 }
@@ -333,13 +410,18 @@ func (tx *clientTx) expire() {
 	if tx.done {
 		return
 	}
-	l := tx.layer
-	left := time.Until(tx.deadline)
+	l, now := tx.layer, time.Now()
+	left := tx.deadline.Sub(now)
 	if left <= 0 {
 		tx.finish(Result{Err: ErrTimeout})
 		return
 	}
-	if tx.conn != nil || tx.late != nil {
+	if !tx.until.IsZero() && !tx.gone && !now.Before(tx.until) {
+		if tx.abandon(context.DeadlineExceeded); tx.done {
+			return
+		}
+	}
+	if tx.conn != nil || tx.gone {
 		l.wheel.set(&tx.timer, left)
 		return
 	}
@@ -347,9 +429,9 @@ func (tx *clientTx) expire() {
 	if tx.proceeding {
 		tx.interval = l.cfg.T2
 	}
-	l.wheel.set(&tx.timer, min(tx.interval, left))
-	l.tap(Outbound, tx.octets)
-	if err := tx.udp.send(tx.octets, tx.target, netip.Addr{}, tx); err != nil {
+	tx.wakeIn(now, min(tx.interval, left))
+	l.tap(Outbound, *tx.octets)
+	if err := tx.udp.send(*tx.octets, tx.target, netip.Addr{}, tx); err != nil {
 		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTransport, err)})
 		return
 	}
@@ -427,30 +509,32 @@ func (t *clientTable) failAll(err error) {
 // §18.1.2: "If the value of the "sent-by" parameter ... does not correspond to a value that the client transport is configured to insert
 // into requests, the response MUST be silently discarded"; §8.1.3.3: with more than one Via "the UAC SHOULD discard the message". It must
 // also come from the address that the request went to, which a forger off the path cannot fake on a connection.
-func (t *clientTable) response(l *Layer, m *wire.Message, o origin) {
+//
+// It reports whether somebody has the message now; pooled is what holds it, if that can be used again.
+func (t *clientTable) response(l *Layer, m *wire.Message, o origin, pooled *received) (kept bool) {
 	if m.ViaCount() != 1 {
 		l.metrics.drop(dropVias)
-		return
+		return false
 	}
 	via := m.TopVia()
 	tx := t.find(via.Branch())
 	if tx == nil {
 		l.metrics.drop(dropStray)
-		return
+		return false
 	}
 	if m.Method() != tx.method || !strings.EqualFold(via.SentBy(), tx.sentBy) || o.remote.Addr().WithZone("") != tx.target.Addr().WithZone("") {
 		l.metrics.drop(dropForeign)
-		return
+		return false
 	}
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	if tx.done {
-		return
+		return false
 	}
 	if tx.conn != o.conn && (tx.conn == nil || o.conn == nil || tx.conn.transport != o.conn.transport || tx.name != "" && !o.conn.proves(tx.name)) {
 		// Another transport than that of the request, or somebody who has not proven what its receiver had to.
 		l.metrics.drop(dropForeign)
-		return
+		return false
 	}
 	// RFC 7339 §11: behind a server that does not know overload control anybody could write a value into our Via, so it is taken only
 	// from one that was offered to obey.
@@ -461,11 +545,13 @@ func (t *clientTable) response(l *Layer, m *wire.Message, o origin) {
 		if every, ok := via.KeepInterval(); ok && tx.conn != nil && !tx.conn.inbound && m.StatusCode() < 300 {
 			tx.conn.ping.start(every, keepLife)
 		}
-		tx.finish(Result{Response: m})
-		return
+		tx.finish(Result{Response: m, pooled: pooled})
+		return true
 	}
 	if !tx.proceeding && tx.conn == nil {
-		l.wheel.set(&tx.timer, min(l.cfg.T2, max(0, time.Until(tx.deadline))))
+		now := time.Now()
+		tx.wakeIn(now, min(l.cfg.T2, max(0, tx.deadline.Sub(now))))
 	}
 	tx.proceeding = true
+	return false
 }

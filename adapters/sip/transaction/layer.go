@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"iter"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -55,7 +56,8 @@ type Layer struct {
 	// handshakes and reopened bound what is under way at once: TLS handshakes of connections to us, and connections that are opened for
 	// a response whose own is gone.
 	handshakes, reopened chan struct{}
-	tagKey               [32]byte // of the tags that are made without state
+	tagKey               [32]byte  // of the tags that are made without state
+	results              sync.Pool // channels of clientTx that nobody uses; they are empty
 	handler              Handler
 
 	closing  atomic.Bool
@@ -136,6 +138,17 @@ func (l *Layer) Addrs() []BoundListener {
 		addrs = append(addrs, s.at())
 	}
 	return addrs
+}
+
+// Bound is Addrs without a copy.
+func (l *Layer) Bound() iter.Seq[BoundListener] {
+	return func(yield func(BoundListener) bool) {
+		for _, s := range l.open.Load().list {
+			if !yield(s.at()) {
+				return
+			}
+		}
+	}
 }
 
 // Wait returns when the layer has stopped: nil after Shutdown, else the fault of a listener that stopped it.

@@ -1,9 +1,11 @@
 package transaction
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
@@ -95,20 +97,56 @@ func (l *Layer) hop(m *wire.Message, o *route, code int) (h wire.HopAnswer) {
 	return h
 }
 
-// receive takes the octets of one message over. It is called in order for each socket and never blocks. A panic is caught here: one
-// message must not end the service for all (THREATS S13).
-func (l *Layer) receive(b []byte, o origin) {
+// received is a response and its octets, to be used again once nobody has it.
+type received struct {
+	message wire.Message
+	octets  []byte
+}
+
+// pooledResponses are those that nobody has. A sync.Pool is a cache, not state.
+var pooledResponses = sync.Pool{New: func() any { return new(received) }}
+
+func (r *received) free() {
+	if cap(r.octets) <= maxPooled {
+		pooledResponses.Put(r)
+	}
+}
+
+// take takes one datagram, which it copies first. It is called like receive.
+func (l *Layer) take(data []byte, o origin) {
+	if !bytes.HasPrefix(data, []byte("SIP/2.0 ")) {
+		b := make([]byte, len(data))
+		copy(b, data)
+		l.receive(b, o)
+		return
+	}
+	r := pooledResponses.Get().(*received)
+	r.octets = append(r.octets[:0], data...)
+	if !l.receiveInto(&r.message, r.octets, o, r) {
+		r.free()
+	}
+}
+
+// receive takes the octets of one message over. It is called in order for each socket and never blocks.
+func (l *Layer) receive(b []byte, o origin) { l.receiveInto(new(wire.Message), b, o, nil) }
+
+// receiveInto reads the message into m. It reports whether somebody may have m, or b, when it returns. A panic is caught here: one message
+// must not end the service for all (THREATS S13).
+func (l *Layer) receiveInto(m *wire.Message, b []byte, o origin, pooled *received) (kept bool) {
 	defer func() {
 		if r := recover(); r != nil {
+			kept = true
 			l.metrics.panics.Inc()
 			l.log.Error().Interface("panic", r).Stringer("peer", o.remote).Bytes("stack", debug.Stack()).Msg("sip message dropped after a panic")
 		}
 	}()
 	l.tap(Inbound, b)
-	m, err := wire.Parse(b, l.limits())
-	if err != nil {
+	if answerable, err := wire.ParseInto(m, b, l.limits()); err != nil {
+		if !answerable {
+			m = nil
+		}
 		l.refuseSyntax(m, err, len(b), o)
-		return
+		return true
 	}
 	m.SetSource(o.remote)
 	if o.conn != nil && isWebSocket(o.conn.transport) && len(m.Raw()) != len(b) {
@@ -117,14 +155,14 @@ func (l *Layer) receive(b []byte, o origin) {
 		if m.IsRequest() && m.Method() != "ACK" {
 			l.refuse(m, len(b), o, 400, "Bad Request: octets behind the message")
 		}
-		return
+		return true
 	}
 	if m.IsRequest() {
 		l.request(m, o)
-		return
+		return true
 	}
 	l.metrics.responses[0][m.StatusCode()/100].Inc()
-	l.clients.response(l, m, o)
+	return l.clients.response(l, m, o, pooled)
 }
 
 // keepAlive reports whether a datagram is no message but keeps a NAT binding: CRLFs or zeros.

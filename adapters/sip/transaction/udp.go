@@ -350,7 +350,7 @@ func (s *udpSocket) stopped(err error) bool {
 	return true
 }
 
-// deliver copies one datagram into a buffer of its own, which the message then keeps.
+// deliver gives one datagram to the layer, which copies it.
 func (s *udpSocket) deliver(data []byte, remote netip.AddrPort, to netip.Addr) {
 	if !remote.IsValid() {
 		return
@@ -363,7 +363,5 @@ func (s *udpSocket) deliver(data []byte, remote netip.AddrPort, to netip.Addr) {
 	if s.wildcard && to.IsValid() {
 		o.local = netip.AddrPortFrom(to, s.local.Port())
 	}
-	b := make([]byte, len(data))
-	copy(b, data)
-	s.layer.receive(b, o)
+	s.layer.take(data, o)
 }

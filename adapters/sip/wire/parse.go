@@ -12,15 +12,24 @@ package wire
 // What is stricter than the letter of the ABNF, and on purpose: quoted-pairs of control characters are refused (a NUL in a display
 // name helps nobody but an attacker), header fields must be UTF-8 as a whole, and a continuation line must not be blank.
 func Parse(b []byte, lim Limits) (*Message, error) {
-	p := parser{m: &Message{hops: -1, length: -1}, lim: lim.orDefault()}
+	m := new(Message)
+	answerable, err := ParseInto(m, b, lim)
+	if err != nil && !answerable {
+		return nil, err
+	}
+	return m, err
+}
+
+// ParseInto is Parse into a Message that nobody has, or that nobody has any more: what its methods returned before may change. answerable
+// tells, with an error, whether m can be answered.
+func ParseInto(m *Message, b []byte, lim Limits) (answerable bool, err error) {
+	*m = Message{hops: -1, length: -1, more: m.more[:0]}
+	p := parser{m: m, lim: lim.orDefault()}
 	p.read(b)
 	if p.err == nil {
-		return p.m, nil
+		return true, nil
 	}
-	if p.m.request && p.m.known(hVia) != nil {
-		return p.m, p.err
-	}
-	return nil, p.err
+	return m.request && m.known(hVia) != nil, p.err
 }
 
 func (p *parser) read(b []byte) {
