@@ -146,8 +146,8 @@ func TestXMPPUserWatchesRegistrations(t *testing.T) {
 	d.juliet.Expect(t, takenBack, "that he has gone", isPresence("unavailable"))
 }
 
-// notifyTaken counts the answers 2xx to the gateway's requests, which are all NOTIFY where only a SIP user watches.
-const notifyTaken = `isthmus_sip_responses_total{class="2xx",direction="in"}`
+// requestsTaken counts the answers 2xx to the gateway's requests.
+const requestsTaken = `isthmus_sip_responses_total{class="2xx",direction="in"}`
 
 // list is what a SIP user has been told of the members of a list.
 type list struct {
@@ -201,9 +201,9 @@ func TestKamailioDomainWatchesXMPPUser(t *testing.T) {
 	// list anew.
 	d.kamailio.Stop(t)
 	d.kamailio.Start(t)
-	taken := metric(t, d.gateway, notifyTaken)
+	taken := metric(t, d.gateway, requestsTaken)
 	d.juliet.Send(t, lab.Stanza{Stanza: "presence", Show: p("dnd"), Status: p("after a restart")})
-	lab.Eventually(t, 2*patience, "pua knows the dialog", func() bool { return metric(t, d.gateway, notifyTaken) > taken })
+	lab.Eventually(t, 2*patience, "pua knows the dialog", func() bool { return metric(t, d.gateway, requestsTaken) > taken })
 	if n := metric(t, d.gateway, "isthmus_sip_dialogs_notifier"); n != 1 {
 		t.Errorf("%v dialogs", n)
 	}
@@ -227,5 +227,35 @@ func TestKamailioDomainWatchesXMPPUser(t *testing.T) {
 	d.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("unsubscribed")})
 	if last := l.expect(t, "the list says that the watch is over", " reason="); strings.Contains(last, "<basic>open") {
 		t.Errorf("the list still shows her: %s", last)
+	}
+}
+
+// The SIP domain is away: what Juliet asked meanwhile is asked when it is back, what she saw there is not shown for longer than its watch lasted, and she is
+// shown it again without doing anything. No authorization ends by it (RFC 8048 §5.2.2).
+func TestSIPDomainIsAway(t *testing.T) {
+	t.Parallel()
+	d := startDomain(t, 16)
+	d.kamailio.Rules(t, lab.Rule{User: "romeo", Watcher: "sip:juliet@example.com", Action: "allow"})
+	d.kamailio.Stop(t)
+	d.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("subscribe")})
+	lab.Eventually(t, 2*patience, "nobody was there to be asked", func() bool {
+		return strings.Contains(d.gateway.RawLog(), `"verb":"open","outcome":"failure"`)
+	})
+	d.kamailio.Start(t)
+	d.juliet.Expect(t, takenBack, "the approval", isPresence("subscribed"))
+	publish(t, d.kamailio.Port, publication{who: "romeo@example.net", expires: "600", body: romeoIs("open", "in the orchard")})
+	d.juliet.Expect(t, patience, "his presence", says("in the orchard"))
+
+	d.kamailio.Stop(t)
+	d.juliet.Expect(t, takenBack, "that he is not known to be there", isPresence("unavailable"))
+	d.kamailio.Start(t)
+	taken := metric(t, d.gateway, requestsTaken)
+	lab.Eventually(t, takenBack, "the watch is opened again", func() bool { return metric(t, d.gateway, requestsTaken) > taken })
+	publish(t, d.kamailio.Port, publication{who: "romeo@example.net", expires: "600", body: romeoIs("open", "back again")})
+	d.juliet.Expect(t, takenBack, "his presence again", says("back again"))
+	for _, m := range d.juliet.Received() {
+		if k := lab.Text(m.Type); m.Event == "presence" && (k == "unsubscribed" || k == "error" || k == "subscribed") {
+			t.Errorf("she received %v", m)
+		}
 	}
 }
