@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"strings"
@@ -256,6 +257,9 @@ func (g *agent) send(text string) {
 	transport := "UDP"
 	if g.udp == nil {
 		transport = "TCP"
+	}
+	if _, ok := g.conn.(*tls.Conn); ok {
+		transport = "TLS"
 	}
 	host := g.addr().String()
 	start, rest, _ := strings.Cut(strings.TrimPrefix(text, "\n"), "\n")

@@ -21,7 +21,9 @@ func signedPart(kind, body string) string {
 	return crlf("--b\nContent-Type: " + kind + "\n\n" + body + "\n--b\nContent-Type: application/pkcs7-signature\nContent-Transfer-Encoding: base64\n\nMIIB\n--b--\n")
 }
 
-func crlf(text string) string { return strings.ReplaceAll(text, "\n", "\r\n") }
+func crlf(text string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", "\r\n")
+}
 
 func signedPresence(who string) string {
 	return signedPart("application/pidf+xml", documentText(who, "open"))
