@@ -3,6 +3,7 @@ package lab
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -243,3 +244,14 @@ func (g *Gateway) Memory(t testing.TB) int {
 
 // PID is its process.
 func (g *Gateway) PID() int { return g.process.cmd.Process.Pid }
+
+// Run runs the command with arguments to its end and returns what it says on both outputs, whatever its exit code.
+func Run(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), Binary(t), args...).CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return string(out)
+}
