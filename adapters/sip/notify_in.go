@@ -45,6 +45,10 @@ func (t *subscribers) take(in *inbound) *Refusal {
 	case ref2 != nil:
 		return ref2
 	case ref != nil:
+		if op := s.unread(req); op != nil {
+			op.Peer = in.peerOf()
+			t.a.handler.Notify(t.a.base, op)
+		}
 		return ref
 	}
 	taken := func() { t.a.respond(in, answer{code: 200, phrase: phraseOf(200)}, "") }
@@ -61,6 +65,19 @@ func (t *subscribers) take(in *inbound) *Refusal {
 	}
 	t.a.handler.Notify(t.a.base, op)
 	return nil
+}
+
+// unread is what the core is told of a NOTIFY whose content was refused, nil for nothing: an active watch goes on, something is another than it was, and
+// nobody knows what. What was told before must not be believed for ever.
+func (s *subscribing) unread(req *wire.Message) *adapters.NotifyOp {
+	value, _ := req.Header("Subscription-State")
+	state, ok := parseWatchState(value)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !ok || state.state != adapters.WatchActive || s.d.State != adapters.WatchActive || s.ended || s.closing || s.left || s.fetch {
+		return nil
+	}
+	return &adapters.NotifyOp{Watch: s.watch, Whole: true, State: adapters.WatchActive}
 }
 
 // notified brings a NOTIFY to the dialog; op is nil for one whose content was refused, part is a partial document in it. tell says that

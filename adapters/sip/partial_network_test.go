@@ -200,6 +200,9 @@ func TestSubscriberPartial(t *testing.T) {
 	if r := g.ask(strings.Replace(notifyText(sub, "agent", fmt.Sprint(cseq), "active", make("open")), "pidf+xml", "pidf-diff+xml", 1)); r.StatusCode() != 415 {
 		t.Errorf("%d to what was not asked for", r.StatusCode())
 	}
+	if op := next(t, c.notices, "that something was said and not understood"); op.Presence != nil || !op.Whole || op.State != adapters.WatchActive {
+		t.Errorf("%+v", op)
+	}
 	// A document about somebody else in a partial one (T-ID-07).
 	c.quiet(t)
 }
