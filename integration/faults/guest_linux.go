@@ -1,15 +1,14 @@
 package faults
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,12 +28,12 @@ func Guest() {
 
 // guest returns when the gateway has ended, or could not begin: an error in any case.
 func guest() error {
-	octets, err := os.ReadFile(guestSpecFile)
+	octets, err := os.ReadFile(guestModules)
 	if err != nil {
 		return err
 	}
-	var spec guestSpec
-	if err := json.Unmarshal(octets, &spec); err != nil {
+	var drivers guestDrivers
+	if err := json.Unmarshal(octets, &drivers); err != nil {
 		return err
 	}
 	for _, m := range [...]struct{ kind, at string }{{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/tmp"}} {
@@ -45,25 +44,8 @@ func guest() error {
 			return fmt.Errorf("mount %s: %w", m.at, err)
 		}
 	}
-	for _, m := range spec.Modules {
-		if err := load(m); err != nil {
-			return fmt.Errorf("module %s: %w", m, err)
-		}
-	}
-	disk := "/dev/vda"
-	if err := appears(disk); err != nil {
+	if err := load(drivers.First); err != nil {
 		return err
-	}
-	if spec.ErrorsAfter > 0 {
-		if disk, err = flakey(disk, spec.ErrorsAfter); err != nil {
-			return err
-		}
-	}
-	if err := os.MkdirAll("/data", 0o755); err != nil {
-		return err
-	}
-	if err := unix.Mount(disk, "/data", "ext4", 0, ""); err != nil {
-		return fmt.Errorf("mount the disk: %w", err)
 	}
 	if err := appears("/sys/class/net/" + guestInterface); err != nil {
 		return err
@@ -73,6 +55,26 @@ func guest() error {
 	}
 	if err := interfaceUp(guestInterface, guestAddress, "255.255.255.0"); err != nil {
 		return err
+	}
+	order, err := waitForOrder()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(guestConfig, []byte(order.Configuration), 0o600); err != nil {
+		return err
+	}
+	if err := load(drivers.Disk); err != nil {
+		return err
+	}
+	const disk = "/dev/vda"
+	if err := appears(disk); err != nil {
+		return err
+	}
+	if err := os.MkdirAll("/data", 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount(disk, "/data", "ext4", 0, ""); err != nil {
+		return fmt.Errorf("mount the disk: %w", err)
 	}
 	go func() {
 		client := http.Client{Timeout: time.Second}
@@ -90,7 +92,7 @@ func guest() error {
 		c := exec.Command("/proc/self/exe", "serve", "-c", guestConfig)
 		c.Stdout, c.Stderr = os.Stdout, os.Stderr
 		c.Env = []string{"HOME=/tmp", "PATH=/"}
-		if spec.Unsynced {
+		if order.Unsynced {
 			c.Env = append(c.Env, "ISTHMUS_UNSYNCED=1")
 		}
 		fmt.Println("GUEST: the gateway ended:", c.Run())
@@ -99,15 +101,67 @@ func guest() error {
 	return errors.New("the gateway ends by itself")
 }
 
-// load loads a module of the kernel.
-func load(file string) error {
-	f, err := os.Open(file)
+// waitForOrder says that the machine waits, again and again: it is saved here, and goes on as another one. Then it takes over the clock and
+// the chance that it is given.
+func waitForOrder() (o guestOrder, err error) {
+	got := make(chan struct{})
+	go func() {
+		for {
+			fmt.Println(guestWaits)
+			select {
+			case <-got:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}()
+	line, err := bufio.NewReaderSize(os.Stdin, 2*maxOrder).ReadBytes('\n')
+	close(got)
+	if err != nil {
+		return o, fmt.Errorf("the console: %w", err)
+	}
+	if err := json.Unmarshal(line, &o); err != nil {
+		return o, fmt.Errorf("the order: %w", err)
+	}
+	now, err := unix.TimeToTimespec(o.Now)
+	if err != nil {
+		return o, err
+	}
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
+		return o, fmt.Errorf("the clock: %w", err)
+	}
+	return o, reseed(o.Chance)
+}
+
+// reseed has the kernel make its random numbers from something that no other machine has.
+func reseed(chance []byte) error {
+	f, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && !errors.Is(err, unix.EEXIST) {
+	if _, err := f.Write(chance); err != nil {
 		return err
+	}
+	const reseedNow = 0x5207 // RNDRESEEDCRNG
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), reseedNow, 0); errno != 0 {
+		return fmt.Errorf("random numbers: %w", errno)
+	}
+	return nil
+}
+
+// load loads modules of the kernel.
+func load(files []string) error {
+	for _, file := range files {
+		f, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		err = unix.FinitModule(int(f.Fd()), "", 0)
+		f.Close()
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("module %s: %w", file, err)
+		}
 	}
 	return nil
 }
@@ -156,77 +210,4 @@ func interfaceUp(name, address, mask string) error {
 	}
 	r.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
 	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, r)
-}
-
-// The device mapper's interface (linux/dm-ioctl.h).
-type mapperHead struct {
-	Version     [3]uint32
-	Size        uint32
-	Start       uint32
-	TargetCount uint32
-	OpenCount   int32
-	Flags       uint32
-	EventNr     uint32
-	_           uint32
-	Dev         uint64
-	Name        [128]byte
-	UUID        [129]byte
-	_           [7]byte
-}
-
-type mapperTarget struct {
-	Start, Length uint64
-	Status        int32
-	Next          uint32
-	Type          [16]byte
-}
-
-type mapperCall struct {
-	head   mapperHead
-	target mapperTarget
-	params [256]byte
-}
-
-const (
-	mapperCreate  = 0xc138fd03
-	mapperSuspend = 0xc138fd06 // resumes, without the flag
-	mapperLoad    = 0xc138fd09
-)
-
-// flakey puts a device before the disk that works for some seconds, and then fails each write. It returns its name.
-func flakey(disk string, after int) (string, error) {
-	sizes, err := os.ReadFile(filepath.Join("/sys/class/block", filepath.Base(disk), "size"))
-	if err != nil {
-		return "", err
-	}
-	var sectors uint64
-	if _, err := fmt.Sscan(string(sizes), &sectors); err != nil {
-		return "", err
-	}
-	numbers, err := os.ReadFile(filepath.Join("/sys/class/block", filepath.Base(disk), "dev"))
-	if err != nil {
-		return "", err
-	}
-	control, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
-	if err != nil {
-		return "", err
-	}
-	defer control.Close()
-	for _, request := range [...]uintptr{mapperCreate, mapperLoad, mapperSuspend} {
-		call := &mapperCall{head: mapperHead{Version: [3]uint32{4, 0, 0}, Size: uint32(unsafe.Sizeof(mapperCall{})), Start: uint32(unsafe.Offsetof(mapperCall{}.target))}}
-		copy(call.head.Name[:], "flakey")
-		if request == mapperLoad {
-			call.head.TargetCount, call.target.Length = 1, sectors
-			copy(call.target.Type[:], "flakey")
-			var major, minor int
-			if _, err := fmt.Sscanf(string(numbers), "%d:%d", &major, &minor); err != nil {
-				return "", err
-			}
-			copy(call.params[:], fmt.Sprintf("%d:%d 0 %d 100000 1 error_writes", major, minor, after))
-		}
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, control.Fd(), request, uintptr(unsafe.Pointer(call))); errno != 0 {
-			return "", fmt.Errorf("the device mapper: call %#x: %w", request, errno)
-		}
-	}
-	return "/dev/dm-0", appears("/dev/dm-0")
 }

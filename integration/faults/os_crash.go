@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strings"
 	"sync"
 	"time"
 )
@@ -16,7 +14,7 @@ type osFault struct {
 	kind string
 	up   time.Duration // when the XMPP side comes, after the first message has been acknowledged; 0: not before the crash
 	at   time.Duration // when the machine is ended, likewise
-	bad  int           // seconds after which the disk fails; 0: it does not
+	bad  time.Duration // when the disk begins to refuse writes, likewise; 0: it does not
 }
 
 func (f osFault) String() string {
@@ -33,11 +31,16 @@ func chooseOS(r *rand.Rand) osFault {
 		f.at = f.up + time.Duration(r.IntN(8000))*time.Millisecond // the first retry is after 5 s
 	case 2:
 		f.kind = "disk errors, os crash"
-		f.bad = 15 + r.IntN(8) // from when the disk is there, some seconds before the load
-		f.at = time.Duration(f.bad)*time.Second + time.Duration(r.IntN(5000))*time.Millisecond
+		f.bad = time.Duration(500+r.IntN(4000)) * time.Millisecond
+		f.at = f.bad + time.Duration(1000+r.IntN(5000))*time.Millisecond
 	}
 	return f
 }
+
+// What the gateway says of a disk that refuses a write, and how long it may take to find that out on a host that does much else.
+var refusedWrite = []string{"the disk refused a write", "the store fails"}
+
+const noticeWait = 2 * time.Minute
 
 // osRound plays one round: the gateway in a virtual machine, both sides outside of it. The machine is ended at a random time, and what it had
 // acknowledged must be delivered, or told, after it has started again with the same disk.
@@ -47,11 +50,11 @@ func (c *Config) osRound(ctx context.Context, number int, dir string) (counts Co
 	if c.Unsynced {
 		f = osFault{kind: "os crash, not synced", at: time.Duration(2000+random.IntN(3000)) * time.Millisecond}
 	}
-	m, err := newMachine(c.Binary, dir)
+	m, err := newMachine(c.moment, dir)
 	if err != nil {
 		return counts, f.kind, nil, f.String(), err
 	}
-	defer m.crash()
+	defer m.close()
 	xmpp, err := newXMPPSide()
 	if err != nil {
 		return counts, f.kind, nil, f.String(), err
@@ -66,9 +69,11 @@ func (c *Config) osRound(ctx context.Context, number int, dir string) (counts Co
 	xmpp.begin(l)
 	sip.begin(l)
 	xmpp.down(true)
-	if err := m.boot(guestSpec{Unsynced: c.Unsynced, ErrorsAfter: f.bad}, xmpp.port, sip.port()); err != nil {
+	l.note("the machine starts; the XMPP side is away")
+	if err := m.boot(guestOrder{Unsynced: c.Unsynced}, xmpp.port, sip.port()); err != nil {
 		return counts, f.kind, nil, f.String(), err
 	}
+	l.note("the gateway serves")
 	var load sync.WaitGroup
 	ending := make(chan struct{})
 	var end sync.Once
@@ -82,39 +87,59 @@ func (c *Config) osRound(ctx context.Context, number int, dir string) (counts Co
 				select {
 				case <-ending:
 					return
-				case <-time.After(time.Duration(r.IntN(30)) * time.Millisecond):
+				case <-time.After(time.Duration(r.IntN(200)) * time.Millisecond):
 				}
 				sip.say(fmt.Sprintf("romeo%d@sip.test", i), fmt.Sprintf("juliet%d@xmpp.test", i), fmt.Sprintf("r%dp%dn%d", number, i, n))
 			}
 		})
 	}
-	for limit := time.Now().Add(2 * time.Minute); l.counts().Acknowledged == 0 && time.Now().Before(limit); {
+	// A host that does much else takes its time.
+	for limit := time.Now().Add(bootWait); l.counts().Acknowledged == 0 && time.Now().Before(limit); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	began := time.Now()
 	if f.up > 0 {
 		time.Sleep(f.up)
+		l.note("the XMPP side is there")
 		if err := xmpp.up(); err != nil {
 			return counts, f.kind, nil, f.String(), err
 		}
 	}
-	time.Sleep(f.at - time.Since(began))
-	console := m.crash()
-	stop()
-	before := l.counts()
-	if f.bad > 0 && !strings.Contains(console, "the disk refused a write") {
-		bad = append(bad, "the disk failed, and the gateway did not say so")
+	if f.bad > 0 {
+		time.Sleep(f.bad - time.Since(began))
+		l.note("the disk refuses writes")
+		m.disk.refuse(true)
+		limit := time.Now().Add(noticeWait)
+		for !m.console.has(refusedWrite...) && time.Now().Before(limit) {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if !m.console.has(refusedWrite...) {
+			bad = append(bad, "the disk failed, and the gateway did not say so")
+		}
 	}
+	time.Sleep(f.at - time.Since(began))
+	m.crash()
+	m.disk.refuse(false)
+	stop()
+	had, lost, err := m.disk.powerFails(random)
+	if err != nil {
+		return counts, f.kind, nil, f.String(), err
+	}
+	l.note("the power fails: the disk was flushed %d times, had %d octets in its cache, and has lost %d", m.disk.flushes, had, lost)
+	before := l.counts()
 	if before.Acknowledged == 0 {
 		bad = append(bad, "nothing was acknowledged before the crash: the round shows nothing")
 	}
 	if err := xmpp.up(); err != nil {
 		return counts, f.kind, nil, f.String(), err
 	}
-	if err := m.boot(guestSpec{}, xmpp.port, sip.port()); err != nil {
+	l.note("the machine starts; the XMPP side is there")
+	if err := m.boot(guestOrder{}, xmpp.port, sip.port()); err != nil {
 		return counts, f.kind, nil, f.String(), errors.Join(err, ctx.Err())
 	}
+	l.note("the gateway serves")
 	load.Wait()
+	l.note("the load is over")
 	// Until everything has its outcome. What is still stored is not lost: as long as something comes, more is waited for, and a retry is at most
 	// 54 s after the one before it, for as long as this takes.
 	patience := 150 * time.Second
@@ -127,8 +152,9 @@ func (c *Config) osRound(ctx context.Context, number int, dir string) (counts Co
 			break
 		}
 	}
+	l.note("the round is over")
 	m.crash()
 	counts = l.counts()
 	counts.Crashes = 1
-	return counts, f.kind, append(bad, l.check(1)...), f.String(), os.Remove(m.disk())
+	return counts, f.kind, append(bad, l.check(1)...), f.String(), nil
 }

@@ -40,7 +40,8 @@ type Config struct {
 	// Log gets a line for each round with a violation. nil: none.
 	Log io.Writer
 
-	mounts bool // this machine lets a small disk be mounted
+	mounts bool    // this machine lets a small disk be mounted
+	moment *moment // of OSCrash
 }
 
 // Counts are what the ledger saw.
@@ -123,6 +124,14 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 		c.Ready = 5 * time.Second
 	}
 	c.mounts = !c.OSCrash && canMount(c.Directory)
+	if c.OSCrash {
+		at := filepath.Join(c.Directory, "machine")
+		var err error
+		if c.moment, err = newMoment(ctx, c.Binary, at); err != nil {
+			return Summary{}, err
+		}
+		defer os.RemoveAll(at)
+	}
 	began := time.Now()
 	sum := Summary{Seed: c.Seed, Kinds: map[string]KindSummary{}}
 	var mu sync.Mutex
