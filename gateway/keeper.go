@@ -60,8 +60,9 @@ func (f factName) part() int {
 var errNotOwner = errors.New("gateway: the part is not this gateway's")
 
 // keeper writes facts behind the backs of those who want them written: nobody waits, of several values of one fact only the newest is
-// written, and what failed is tried again until it is written or replaced. The store syncs each fact (about 1 ms on a good disk), so that
-// more of them than a thousand a second wait here, and who waits for one waits longer; it holds what is not written yet, which is bounded by how many facts there are: a fact for each watch, and the adapters' for each dialog.
+// written, and what failed is tried again until it is written or replaced. What the writers write at the same time the store of one node syncs
+// together; on a cluster each fact is a write of its own, so that more of them than a few hundred a second wait here, and who waits for one waits
+// longer. It holds what is not written yet, which is bounded by how many facts there are: a fact for each watch, and the adapters' for each dialog.
 type keeper struct {
 	facts store.Facts
 	// trouble is told of the first failure after a success.

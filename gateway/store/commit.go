@@ -17,6 +17,7 @@ import (
 // (THREATS.md 0.4). It adds no delay: what comes while one commit is under way waits for it, and goes with the next.
 type committer struct {
 	js   jetstream.JetStream
+	pack string // prefix of the packs' subjects
 	in   chan *commit
 	end  chan struct{}
 	once sync.Once
@@ -36,6 +37,15 @@ type commit struct {
 	size     int
 	ctx      context.Context // its caller waits no longer than this
 	result   chan error      // has room for one
+	after    func()          // see write
+}
+
+// end answers.
+func (w *commit) end(err error) {
+	if w.after != nil {
+		w.after()
+	}
+	w.result <- err
 }
 
 // The bounds of one batch; the engine takes at most a thousand messages in one.
@@ -46,8 +56,8 @@ const (
 	commitWait = 10 * time.Second
 )
 
-func newCommitter(js jetstream.JetStream, failed <-chan struct{}, stored func(uint64, []*nats.Msg)) *committer {
-	c := &committer{js: js, failed: failed, stored: stored, in: make(chan *commit, maxBatch), end: make(chan struct{})}
+func newCommitter(js jetstream.JetStream, pack string, failed <-chan struct{}, stored func(uint64, []*nats.Msg)) *committer {
+	c := &committer{js: js, pack: pack, failed: failed, stored: stored, in: make(chan *commit, maxBatch), end: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.done.Go(c.run)
 	return c
@@ -62,9 +72,10 @@ func (c *committer) close() {
 	c.done.Wait()
 }
 
-// write writes messages and returns when they are synced. ErrUnknown: they may be, or come to be.
-func (c *committer) write(ctx context.Context, messages ...*nats.Msg) error {
-	w := &commit{messages: messages, ctx: ctx, result: make(chan error, 1)}
+// write writes messages and returns when they are synced. ErrUnknown: they may be, or come to be. after, if it is there, is called when it is
+// decided what becomes of them, however soon the caller gives up; it is not when the committer ends before.
+func (c *committer) write(ctx context.Context, after func(), messages ...*nats.Msg) error {
+	w := &commit{messages: messages, ctx: ctx, result: make(chan error, 1), after: after}
 	for _, m := range messages {
 		w.size += len(m.Data) + 256
 	}
@@ -73,6 +84,9 @@ func (c *committer) write(ctx context.Context, messages ...*nats.Msg) error {
 	case <-c.end:
 		return ErrUnavailable
 	case <-ctx.Done():
+		if after != nil {
+			after()
+		}
 		return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
 	select {
@@ -114,7 +128,13 @@ func (c *committer) run() {
 			}
 		}
 		// Nobody waits for these any more: they have been told that it is not known, and nothing of them is written.
-		batch = slices.DeleteFunc(batch, func(w *commit) bool { return w.ctx.Err() != nil })
+		batch = slices.DeleteFunc(batch, func(w *commit) bool {
+			if w.ctx.Err() == nil {
+				return false
+			}
+			w.end(ErrUnavailable)
+			return true
+		})
 		if len(batch) == 0 {
 			continue
 		}
@@ -157,12 +177,12 @@ func (c *committer) commit(batch []*commit) {
 				if err == nil {
 					err = c.wait(ctx, ack, w.messages)
 				}
-				w.result <- err
+				w.end(err)
 			}
 			continue
 		}
 		for _, w := range p.commits {
-			w.result <- p.err
+			w.end(p.err)
 		}
 	}
 }
@@ -173,7 +193,7 @@ func (c *committer) publish(messages []*nats.Msg) (jetstream.PubAckFuture, error
 	for _, m := range messages {
 		size += len(m.Data) + 256
 	}
-	m := &nats.Msg{Subject: packPrefix + nuid.Next(), Data: make([]byte, 0, size)}
+	m := &nats.Msg{Subject: c.pack + nuid.Next(), Data: make([]byte, 0, size)}
 	for _, given := range messages {
 		m.Data = appendRecord(m.Data, given)
 	}

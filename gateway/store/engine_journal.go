@@ -70,7 +70,7 @@ func (s *Store) write(ctx context.Context, messages ...*nats.Msg) error {
 	if s.broken.Load() {
 		return errBroken
 	}
-	err = e.commits.write(ctx, messages...)
+	err = e.commits.write(ctx, nil, messages...)
 	s.suspect(err)
 	return err
 }

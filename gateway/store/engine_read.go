@@ -167,7 +167,7 @@ func (s *Store) Replay(ctx context.Context, parts []int, f func(Entry, Progress)
 // scan calls f for each record that the log holds now of some parts, nil: of all, in order. Those of other parts may be among them.
 // corrupt is told of what cannot be read.
 func scan(ctx context.Context, stream jetstream.Stream, parts []int, f func(loc, record) error, corrupt func(error)) error {
-	subjects := append(append(filters(entrySubject, parts), filters(progressPrefix, parts)...), packPrefix+"*")
+	filter := append(append(filters(entrySubject, parts), filters(progressPrefix, parts)...), packPrefix+"*")
 	wanted := func(subject string) bool {
 		if parts == nil {
 			return true
@@ -180,6 +180,13 @@ func scan(ctx context.Context, stream jetstream.Stream, parts []int, f func(loc,
 		}
 		return false
 	}
+	return messages(ctx, stream, filter, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		return records(m, meta.Sequence.Stream, wanted, f, corrupt)
+	})
+}
+
+// messages calls f for each message that a stream holds now of some subjects, nil: of all, in order.
+func messages(ctx context.Context, stream jetstream.Stream, subjects []string, f func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
 	// Where nothing comes the engine's library says after a second that there is nothing, also when the machine is only slow; what the
 	// engine sent meanwhile is lost then, and counts as delivered. So the end is what the last message says of itself, or what a reader
 	// that begins behind it finds.
@@ -211,7 +218,7 @@ func scan(ctx context.Context, stream jetstream.Stream, parts []int, f func(loc,
 				if err != nil {
 					return unread(err)
 				}
-				if err := records(m, meta.Sequence.Stream, wanted, f, corrupt); err != nil {
+				if err := f(m, meta); err != nil {
 					return err
 				}
 				got, idle = got+1, 0

@@ -29,7 +29,7 @@ const (
 func (s *Store) tidy() {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
-	cut, since := uint64(0), time.Now()
+	journal, facts := tidyAt{at: time.Now()}, tidyAt{at: time.Now()}
 	for {
 		select {
 		case <-s.ending.Done():
@@ -45,16 +45,22 @@ func (s *Store) tidy() {
 			continue
 		}
 		s.takeBallast()
-		_, last := s.room.first()
-		if last-min(last, cut) < tidyFrom && time.Since(since) < tidyAlways || last == cut {
+		e, err := s.engine()
+		if err != nil {
 			continue
 		}
+		e.known.expire(time.Now())
 		ctx, cancel := context.WithTimeout(s.ending, commitWait)
-		if err := s.clear(ctx, moveFrom); err != nil && s.ending.Err() == nil {
-			s.cfg.Logger.Warn().Str("fault", clip(err.Error())).Msg("the journal cannot be tidied now")
+		if _, last := s.room.first(); journal.due(last) {
+			err = s.clear(ctx, moveFrom)
+		}
+		if err == nil && facts.due(e.known.known()) {
+			err = s.tidyFacts(ctx, factsFrom)
 		}
 		cancel()
-		cut, since = last, time.Now()
+		if err != nil && s.ending.Err() == nil {
+			s.cfg.Logger.Warn().Str("fault", clip(err.Error())).Msg("the store cannot be tidied now")
+		}
 	}
 }
 

@@ -110,7 +110,7 @@ func (s *Store) works() bool {
 		return false
 	}
 	// Removing what is not there is the least that can be written.
-	err = e.commits.write(ctx, gone(0, "probe"))
+	err = e.commits.write(ctx, nil, gone(0, "probe"))
 	if errors.Is(err, errWrite) {
 		s.broken.Store(true)
 	}

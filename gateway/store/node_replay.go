@@ -69,7 +69,7 @@ func (n *node) scan(ctx context.Context, e *engine, prefix string, parts []int, 
 		_, err := n.store.barrier(ctx, e, prefix+n.at.barrier)
 		return err
 	}
-	err = r.run(ctx, e, func(m *nats.Msg, seq, _ uint64) error {
+	err = r.run(ctx, e, func(m *nats.Msg, seq uint64) error {
 		if seq >= until {
 			return errEnough
 		}

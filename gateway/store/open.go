@@ -71,10 +71,13 @@ type engine struct {
 	js     jetstream.JetStream
 
 	journal  jetstream.Stream
-	factsLog jetstream.Stream // the stream below facts
-	facts    jetstream.KeyValue
+	factsLog jetstream.Stream   // of the facts
+	facts    jetstream.KeyValue // on a cluster
 	commits  *committer
 	copies   *replicator // on a cluster, instead of commits
+	// known is what the facts are without a cluster, and factCommits writes them.
+	known       *factLog
+	factCommits *committer
 	// twice tells that the engine has met another node of this one's name, fatal that it cannot run.
 	twice, fatal atomic.Bool
 	ended        chan struct{} // closed when it ends
@@ -106,7 +109,8 @@ const (
 	journalStream  = "JOURNAL"
 	entrySubject   = "e."
 	progressPrefix = "p."
-	factsBucket    = "facts"
+	factsBucket    = "facts" // on a cluster, and of earlier versions
+	factsStream    = "FACTS"
 )
 
 // subject is the subject of an entry or of its progress: the prefix, the part and the ID. Part 0 is not written: all entries were of it
@@ -242,7 +246,10 @@ func (s *Store) run(ctx context.Context) (err error) {
 		if err := s.learn(ctx, e); err != nil {
 			return err
 		}
-		e.commits = newCommitter(e.js, e.failed.Done(), func(seq uint64, written []*nats.Msg) {
+		if err := s.openFacts(ctx, e); err != nil {
+			return err
+		}
+		e.commits = newCommitter(e.js, packPrefix, e.failed.Done(), func(seq uint64, written []*nats.Msg) {
 			s.room.stored(seq, written)
 			e.high.note(highState{seq, e.holes})
 		})
@@ -293,8 +300,10 @@ func newEngine() *engine {
 
 // endWrites ends what writes.
 func (e *engine) endWrites() {
-	if e.commits != nil {
-		e.commits.close()
+	for _, c := range [...]*committer{e.commits, e.factCommits} {
+		if c != nil {
+			c.close()
+		}
 	}
 	if e.copies != nil {
 		e.copies.close()
@@ -334,11 +343,21 @@ func (s *Store) openStreams(ctx context.Context, e *engine) (err error) {
 	if err != nil {
 		return fmt.Errorf("store: the journal: %w", err)
 	}
+	if !s.clustered() {
+		e.factsLog, err = ensureStream(ctx, e.js, jetstream.StreamConfig{
+			Name: factsStream, Subjects: []string{factPrefix + "*"}, Storage: jetstream.FileStorage, Replicas: 1, Retention: jetstream.LimitsPolicy,
+			MaxMsgsPerSubject: 1, MaxMsgSize: int32(s.cfg.MaxEntry + 64<<10), AllowDirect: true,
+		})
+		if err != nil {
+			return fmt.Errorf("store: the facts: %w", err)
+		}
+		return nil
+	}
 	// A bucket as the engine's own key-value calls make it, but for AllowDirect.
 	e.factsLog, err = ensureStream(ctx, e.js, jetstream.StreamConfig{
 		Name: "KV_" + s.at.facts, Subjects: []string{"$KV." + s.at.facts + ".>"}, Storage: jetstream.FileStorage, Replicas: replicas,
 		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, Discard: jetstream.DiscardNew, Duplicates: 2 * time.Minute,
-		AllowRollup: true, DenyDelete: true, AllowDirect: !s.clustered(), AllowMsgTTL: true, SubjectDeleteMarkerTTL: time.Second,
+		AllowRollup: true, DenyDelete: true, AllowMsgTTL: true, SubjectDeleteMarkerTTL: time.Second,
 	})
 	if err != nil {
 		return fmt.Errorf("store: the facts: %w", err)

@@ -16,8 +16,6 @@ type reader struct {
 	config jetstream.ConsumerConfig // policy and filters
 	// idle is called when nothing has come for a while.
 	idle func(context.Context) error
-	// none is called, if it is there, when the engine's copy holds nothing of what is to be read.
-	none func() error
 }
 
 const (
@@ -31,8 +29,8 @@ const (
 	readerPause    = 300 * time.Millisecond
 )
 
-// run calls f for each message with its sequence and how many more the engine had when it sent it, until f fails, ctx ends or the engine does.
-func (r *reader) run(ctx context.Context, e *engine, f func(m *nats.Msg, seq, left uint64) error) error {
+// run calls f for each message with its sequence, until f fails, ctx ends or the engine does.
+func (r *reader) run(ctx context.Context, e *engine, f func(m *nats.Msg, seq uint64) error) error {
 	var failed error
 	last := uint64(0)
 	for attempt := 0; attempt < readerAttempts; attempt++ {
@@ -61,7 +59,7 @@ func (r *reader) run(ctx context.Context, e *engine, f func(m *nats.Msg, seq, le
 var errSilent = errors.New("store: the engine says nothing")
 
 // once reads until something fails; ours tells that it is f or idle, else another attempt may help.
-func (r *reader) once(ctx context.Context, e *engine, last *uint64, f func(m *nats.Msg, seq, left uint64) error) (_ error, ours bool) {
+func (r *reader) once(ctx context.Context, e *engine, last *uint64, f func(m *nats.Msg, seq uint64) error) (_ error, ours bool) {
 	inbox := e.conn.NewInbox()
 	sub, err := e.conn.SubscribeSync(inbox)
 	if err != nil {
@@ -76,15 +74,10 @@ func (r *reader) once(ctx context.Context, e *engine, last *uint64, f func(m *na
 		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, *last+1
 	}
 	making, cancel := context.WithTimeout(ctx, joinOnce)
-	made, err := r.stream.CreatePushConsumer(making, c)
+	_, err = r.stream.CreatePushConsumer(making, c)
 	cancel()
 	if err != nil {
 		return err, false
-	}
-	if info := made.CachedInfo(); r.none != nil && info.NumPending+info.Delivered.Consumer == 0 {
-		if err := r.none(); err != nil {
-			return err, true
-		}
 	}
 	heard, came := time.Now(), time.Now()
 	for next := uint64(1); ; {
@@ -121,7 +114,7 @@ func (r *reader) once(ctx context.Context, e *engine, last *uint64, f func(m *na
 			next++
 			heard, came = time.Now(), time.Now()
 			*last = at.Sequence.Stream
-			if err := f(m, at.Sequence.Stream, at.NumPending); err != nil {
+			if err := f(m, at.Sequence.Stream); err != nil {
 				return err, true
 			}
 			continue

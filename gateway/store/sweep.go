@@ -96,7 +96,7 @@ func (n *node) cut(ctx context.Context, from uint64) error {
 			return err
 		},
 	}
-	err = r.run(ctx, e, func(m *nats.Msg, seq, _ uint64) error {
+	err = r.run(ctx, e, func(m *nats.Msg, seq uint64) error {
 		if read++; read > sweepMost || seq >= until {
 			if first == 0 {
 				first = seq

@@ -16,7 +16,7 @@ const codeWrongSequence = 10164
 // factKey is the key of a fact on the engine.
 func factKey(bucket, key string) (string, error) { return bucket + "." + key, CheckFact(bucket, key) }
 
-// put writes a value over the engine's publish, because its key-value calls know no life of a single value.
+// put writes a value on a cluster, over the engine's publish, because its key-value calls know no life of a single value.
 func (s *Store) put(ctx context.Context, bucket, key string, value []byte, life time.Duration, opts ...jetstream.PublishOpt) error {
 	k, err := factKey(bucket, key)
 	if err != nil {
@@ -30,9 +30,6 @@ func (s *Store) put(ctx context.Context, bucket, key string, value []byte, life 
 	e, err := s.engine()
 	if err != nil {
 		return err
-	}
-	if s.broken.Load() {
-		return errBroken
 	}
 	// It does not answer when the disk refuses a write.
 	ctx, cancel := context.WithCancel(ctx)
@@ -56,36 +53,39 @@ func (s *Store) put(ctx context.Context, bucket, key string, value []byte, life 
 	return err
 }
 
-// Put implements Facts.
-func (s *Store) Put(ctx context.Context, bucket, key string, value []byte, life time.Duration) error {
-	return s.put(ctx, bucket, key, value, life)
+// createShared is Create on a cluster.
+func (s *Store) createShared(ctx context.Context, bucket, key string, value []byte, life time.Duration) error {
+	k, err := factKey(bucket, key)
+	if err != nil {
+		return err
+	}
+	// A marker that a value has been forgotten counts as the last message of its key, as long as it is there: it may go between two steps.
+	marker := uint64(0)
+	for range createTries {
+		err = s.put(ctx, bucket, key, value, life, jetstream.WithExpectLastSequencePerSubject(marker))
+		if !errors.Is(err, ErrExists) {
+			return err
+		}
+		e, lerr := s.engine()
+		if lerr != nil {
+			return err
+		}
+		last, lerr := e.facts.Get(ctx, k)
+		if lerr == nil || !errors.Is(lerr, jetstream.ErrKeyNotFound) || last != nil {
+			return err
+		}
+		switch marker, lerr = e.lastOf(ctx, s.at.fact(k)); {
+		case errors.Is(lerr, jetstream.ErrMsgNotFound):
+			marker = 0
+		case lerr != nil:
+			return err
+		}
+	}
+	return err
 }
 
-// Create implements Facts.
-func (s *Store) Create(ctx context.Context, bucket, key string, value []byte, life time.Duration) error {
-	err := s.put(ctx, bucket, key, value, life, jetstream.WithExpectLastSequencePerSubject(0))
-	if !errors.Is(err, ErrExists) {
-		return err
-	}
-	// A marker that a value has been forgotten counts as the last message of its key.
-	k, kerr := factKey(bucket, key)
-	if kerr != nil {
-		return kerr
-	}
-	e, lerr := s.engine()
-	if lerr != nil {
-		return err
-	}
-	last, lerr := e.facts.Get(ctx, k)
-	if lerr == nil || !errors.Is(lerr, jetstream.ErrKeyNotFound) || last != nil {
-		return err
-	}
-	m, lerr := e.lastOf(ctx, s.at.fact(k))
-	if lerr != nil {
-		return err
-	}
-	return s.put(ctx, bucket, key, value, life, jetstream.WithExpectLastSequencePerSubject(m))
-}
+// createTries is how often a fact is created where a marker comes and goes.
+const createTries = 4
 
 // lastOf is the sequence of the last message of a subject of the facts, marker or not.
 func (e *engine) lastOf(ctx context.Context, subject string) (uint64, error) {
@@ -96,13 +96,8 @@ func (e *engine) lastOf(ctx context.Context, subject string) (uint64, error) {
 	return m.Sequence, nil
 }
 
-// Replace implements Facts.
-func (s *Store) Replace(ctx context.Context, bucket, key string, value []byte, revision uint64, life time.Duration) error {
-	return s.put(ctx, bucket, key, value, life, jetstream.WithExpectLastSequencePerSubject(revision))
-}
-
-// Get implements Facts.
-func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, uint64, error) {
+// getShared is Get on a cluster.
+func (s *Store) getShared(ctx context.Context, bucket, key string) ([]byte, uint64, error) {
 	k, err := factKey(bucket, key)
 	if err != nil {
 		return nil, 0, err
@@ -125,8 +120,8 @@ func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, uint64, er
 	return v.Value(), v.Revision(), nil
 }
 
-// Delete implements Facts.
-func (s *Store) Delete(ctx context.Context, bucket, key string) error {
+// deleteShared is Delete on a cluster.
+func (s *Store) deleteShared(ctx context.Context, bucket, key string) error {
 	k, err := factKey(bucket, key)
 	if err != nil {
 		return err

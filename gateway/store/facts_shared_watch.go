@@ -12,10 +12,10 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// Each implements Facts. On a cluster it comes behind everything that was acknowledged before.
-func (s *Store) Each(ctx context.Context, bucket string, f func(key string, value []byte, revision uint64) error) error {
+// eachShared is Each on a cluster.
+func (s *Store) eachShared(ctx context.Context, bucket string, f func(key string, value []byte, revision uint64) error) error {
 	all := map[string]Change{}
-	err := s.each(ctx, []string{bucket}, func(_ string, c Change) error {
+	err := s.eachChange(ctx, []string{bucket}, func(_ string, c Change) error {
 		if all[c.Key] = c; c.Gone {
 			delete(all, c.Key)
 		}
@@ -32,12 +32,9 @@ func (s *Store) Each(ctx context.Context, bucket string, f func(key string, valu
 	return nil
 }
 
-// EachOf implements Facts. On a cluster it comes behind everything that was acknowledged before.
-func (s *Store) EachOf(ctx context.Context, buckets []string, f func(bucket, key string, value []byte, revision uint64) error) error {
-	if len(buckets) == 0 {
-		return nil
-	}
-	return s.each(ctx, buckets, func(bucket string, c Change) error {
+// eachOfShared is EachOf on a cluster.
+func (s *Store) eachOfShared(ctx context.Context, buckets []string, f func(bucket, key string, value []byte, revision uint64) error) error {
+	return s.eachChange(ctx, buckets, func(bucket string, c Change) error {
 		if c.Gone {
 			return nil
 		}
@@ -45,40 +42,21 @@ func (s *Store) EachOf(ctx context.Context, buckets []string, f func(bucket, key
 	})
 }
 
-// each calls f for each value of some buckets, and for those that go meanwhile, until f fails.
-func (s *Store) each(ctx context.Context, buckets []string, f func(bucket string, c Change) error) (err error) {
-	if s.clustered() {
-		var done bool
-		if buckets, done, err = s.few(ctx, buckets, f); done || err != nil {
-			return err
-		}
-	}
-	through := errors.New("through")
-	to := func(bucket string, c Change) error {
-		if c.Through {
-			return through
-		}
-		return f(bucket, c)
-	}
-	if !s.clustered() && len(buckets) > 1 {
-		// The engine takes far longer to look for several buckets than to read them all: what is not wanted is left out here.
-		wanted := map[string]bool{"": true}
-		for _, b := range buckets {
-			wanted[b] = true
-		}
-		err := s.follow(ctx, "", func(bucket string, c Change) error {
-			if !wanted[bucket] {
-				return nil
-			}
-			return to(bucket, c)
-		})
-		if errors.Is(err, through) {
-			return nil
-		}
+// eachChange calls f for each value of some buckets, and for those that go meanwhile, until f fails.
+func (s *Store) eachChange(ctx context.Context, buckets []string, f func(bucket string, c Change) error) error {
+	some, done, err := s.few(ctx, buckets, f)
+	if done || err != nil {
 		return err
 	}
-	for _, b := range buckets {
-		if err := s.follow(ctx, b, to); !errors.Is(err, through) {
+	through := errors.New("through")
+	for _, b := range some {
+		err := s.follow(ctx, b, func(bucket string, c Change) error {
+			if c.Through {
+				return through
+			}
+			return f(bucket, c)
+		})
+		if !errors.Is(err, through) {
 			return err
 		}
 	}
@@ -92,7 +70,7 @@ const (
 	eachAsked = 8
 )
 
-// few is each for few values on a cluster; not done: there are more, in the buckets that it returns.
+// few is eachChange for few values; not done: there are more, in the buckets that it returns.
 func (s *Store) few(ctx context.Context, buckets []string, f func(bucket string, c Change) error) (some []string, done bool, err error) {
 	for _, b := range buckets {
 		if _, err := factKey(b, "x"); err != nil {
@@ -165,8 +143,8 @@ func (s *Store) keys(ctx context.Context, e *engine, bucket string) (list []stri
 	return list, nil
 }
 
-// Watch implements Facts. When the engine's node that told of changes goes away, another one is asked.
-func (s *Store) Watch(ctx context.Context, bucket string, f func(Change)) error {
+// watchShared is Watch on a cluster.
+func (s *Store) watchShared(ctx context.Context, bucket string, f func(Change)) error {
 	told := map[string]uint64{}
 	for once := false; ; once = true {
 		listed, through := map[string]bool{}, false
@@ -205,7 +183,7 @@ func (s *Store) Watch(ctx context.Context, bucket string, f func(Change)) error 
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if !s.clustered() || !through || s.ending.Err() != nil {
+		if !through || s.ending.Err() != nil {
 			return err
 		}
 	}
@@ -218,15 +196,10 @@ const (
 	barrierLife = 10 * time.Second
 )
 
-// follow calls f for each last message of a bucket, "" for all where there is no cluster, that is there, with Through, and for each that comes,
-// until f fails. Keys that are gone are among them.
+// follow calls f for each last message of a bucket that is there, with Through, and for each that comes, until f fails. Keys that are gone are among them.
 func (s *Store) follow(ctx context.Context, bucket string, f func(bucket string, c Change) error) error {
-	below := ""
-	if bucket != "" {
-		if _, err := factKey(bucket, "x"); err != nil {
-			return err
-		}
-		below = bucket + "."
+	if _, err := factKey(bucket, "x"); err != nil {
+		return err
 	}
 	e, err := s.engine()
 	if err != nil {
@@ -234,48 +207,31 @@ func (s *Store) follow(ctx context.Context, bucket string, f func(bucket string,
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var until uint64
-	barred := s.at.fact(below + barrierKey)
-	if s.clustered() {
-		if until, err = s.barrier(ctx, e, barred); err != nil {
-			return err
-		}
+	prefix := s.at.fact(bucket + ".")
+	until, err := s.barrier(ctx, e, prefix+barrierKey)
+	if err != nil {
+		return err
 	}
 	r := reader{
-		stream: e.factsLog, config: jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: s.at.fact(below + ">")},
+		stream: e.factsLog, config: jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: prefix + ">"},
 	}
-	prefix := s.at.fact("")
-	through, counted := false, until == 0
-	if counted {
-		r.none = func() error {
-			if through {
-				return nil
-			}
-			through = true
-			return f("", Change{Through: true})
-		}
-	}
-	// Nothing may come although something was to: there is nothing, it ended meanwhile, or somebody has cleared the barrier away.
+	through := false
+	// Nothing may come although something was to: somebody has cleared the barrier away.
 	r.idle = func(ctx context.Context) error {
-		switch {
-		case through:
-		case counted:
-			through = true
-			return f("", Change{Through: true})
-		default:
-			_, err := s.barrier(ctx, e, barred)
-			return err
+		if through {
+			return nil
 		}
-		return nil
+		_, err := s.barrier(ctx, e, prefix+barrierKey)
+		return err
 	}
-	return r.run(ctx, e, func(m *nats.Msg, seq, left uint64) error {
-		bucket, key, _ := strings.Cut(m.Subject[len(prefix):], ".")
+	return r.run(ctx, e, func(m *nats.Msg, seq uint64) error {
+		key := strings.TrimPrefix(m.Subject, prefix)
 		if !strings.HasPrefix(key, barrierKey) {
 			if err := f(bucket, change(key, seq, m)); err != nil {
 				return err
 			}
 		}
-		if !through && (counted && left == 0 || !counted && seq >= until) {
+		if !through && seq >= until {
 			through = true
 			return f("", Change{Through: true})
 		}
