@@ -160,33 +160,43 @@ func (m *machine) bootOnce(o guestOrder) error {
 		return err
 	}
 	defer state.Close()
-	near, far, err := pair()
+	near, far, err := pair("disk")
 	if err != nil {
 		log.Close()
 		return err
 	}
 	defer far.Close()
-	// The numbers of the files are those of ExtraFiles, from 3.
-	cmd := m.moment.command(`"driver":"nbd","server":{"type":"fd","str":"4"}`, fmt.Sprintf(",hostfwd=udp:127.0.0.1:%d-%s:5060", m.sip, guestAddress), "-serial", "stdio", "-incoming", "fd:3")
-	cmd.ExtraFiles = []*os.File{state, far}
-	cmd.Stderr = log
-	out, err := cmd.StdoutPipe()
+	serial, farSerial, err := pair("serial")
 	if err != nil {
 		near.Close()
 		log.Close()
+		return err
+	}
+	defer farSerial.Close()
+	started := false
+	defer func() {
+		if !started {
+			serial.Close()
+			near.Close()
+			log.Close()
+		}
+	}()
+	// The numbers of the files are those of ExtraFiles, from 3.
+	cmd := m.moment.command("false", `"driver":"nbd","server":{"type":"fd","str":"4"}`, fmt.Sprintf(",hostfwd=udp:127.0.0.1:%d-%s:5060", m.sip, guestAddress), "-chardev", "socket,id=serial,fd=5", "-serial", "chardev:serial", "-incoming", "defer")
+	cmd.ExtraFiles = []*os.File{state, far, farSerial}
+	cmd.Stderr = log
+	out, err := cmd.StdoutPipe()
+	if err != nil {
 		return err
 	}
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		near.Close()
-		log.Close()
 		return err
 	}
 	if err := cmd.Start(); err != nil {
-		near.Close()
-		log.Close()
 		return fmt.Errorf("%w: %w", ErrNoMachine, err)
 	}
+	started = true
 	done, waits, ready, failed := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	m.cmd, m.done, m.console = cmd, done, &transcript{}
 	console := m.console
@@ -196,11 +206,19 @@ func (m *machine) bootOnce(o guestOrder) error {
 		defer near.Close()
 		_ = m.disk.serve(near) // it ends when the machine is killed
 	}()
+	resumed := make(chan struct{})
+	go func() {
+		defer close(resumed)
+		if err := resume(in, out); err != nil {
+			console.add("QEMU: " + err.Error())
+		}
+	}()
 	go func() {
 		defer close(done)
 		defer func() { <-served }()
 		defer log.Close()
-		lines := bufio.NewScanner(out)
+		defer serial.Close()
+		lines := bufio.NewScanner(serial)
 		lines.Buffer(nil, 1<<20)
 		waiting, serving := false, false
 		for lines.Scan() {
@@ -222,6 +240,7 @@ func (m *machine) bootOnce(o guestOrder) error {
 				}
 			}
 		}
+		<-resumed
 		_ = cmd.Wait() // it is killed
 	}()
 	limit := time.After(bootWait)
@@ -229,7 +248,7 @@ func (m *machine) bootOnce(o guestOrder) error {
 		select {
 		case <-waits:
 			waits = nil
-			if err := o.give(in); err != nil {
+			if err := o.give(serial); err != nil {
 				return err
 			}
 		case <-ready:

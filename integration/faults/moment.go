@@ -19,7 +19,7 @@ import (
 
 // moment is a virtual machine's memory, saved when its kernel has started and nothing of its disk has been looked at: the driver of the disk
 // is not loaded yet. Every machine of a run begins from there, with its own disk and its own order, so that a power failure costs the
-// start of the gateway and not that of a kernel.
+// start of the gateway and not that of a kernel. The memory is a file, of which each machine changes its own copy.
 type moment struct {
 	binary, dir string
 	kernel      string
@@ -55,11 +55,12 @@ func newMoment(ctx context.Context, binary, dir string) (*moment, error) {
 
 func (m *moment) state() string { return filepath.Join(m.dir, "state") }
 
-// command is QEMU's, the same for the machine that is saved and for those that begin from there. disk is what is behind the machine's, as members
-// of a JSON object.
-func (m *moment) command(disk, forward string, more ...string) *exec.Cmd {
+// command is QEMU's, the same for the machine that is saved and for those that begin from there. share tells whether its memory is the file's, on or
+// off; disk is what is behind the machine's, as members of a JSON object.
+func (m *moment) command(share, disk, forward string, more ...string) *exec.Cmd {
 	return exec.Command("qemu-system-x86_64", append([]string{
-		"-accel", "tcg", "-cpu", "max", "-m", "512", "-display", "none", "-no-reboot", "-nodefaults",
+		"-accel", "tcg", "-cpu", "max", "-m", "512", "-machine", "pc,memory-backend=ram", "-object", fmt.Sprintf(`{"qom-type":"memory-backend-file","id":"ram","size":%d,"mem-path":%q,"share":%s}`, 512<<20, filepath.Join(m.dir, "memory"), share),
+		"-qmp", "stdio", "-display", "none", "-no-reboot", "-nodefaults",
 		"-kernel", m.kernel, "-initrd", filepath.Join(m.dir, "initrd"), "-append", "console=ttyS0 quiet panic=-1 no_timer_check mitigations=off rdinit=/isthmus -- faults --guest",
 		"-blockdev", `{"node-name":"disk",` + disk + `}`, "-device", "virtio-blk-pci,drive=disk,write-cache=on",
 		"-netdev", "user,id=n,restrict=off" + forward, "-device", "virtio-net-pci,netdev=n,romfile=",
@@ -71,7 +72,7 @@ func (m *moment) save(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, bootWait)
 	defer cancel()
 	console := filepath.Join(m.dir, "console")
-	cmd := m.command(fmt.Sprintf(`"driver":"null-co","read-zeroes":true,"size":%d`, diskSize), "", "-serial", "file:"+console, "-qmp", "stdio")
+	cmd := m.command("true", fmt.Sprintf(`"driver":"null-co","read-zeroes":true,"size":%d`, diskSize), "", "-serial", "file:"+console)
 	// The file's name is nothing that a shell would read.
 	cmd.Env = append(os.Environ(), "ISTHMUS_STATE="+m.state())
 	in, err := cmd.StdinPipe()
@@ -111,7 +112,7 @@ func (m *moment) save(ctx context.Context) error {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	if err := ask(in, answers, `{"execute":"migrate-set-parameters","arguments":{"max-bandwidth":10000000000}}`, nil); err != nil {
+	if err := ask(in, answers, memoryStays, nil); err != nil {
 		return err
 	}
 	// It is not stopped before: what is saved while it stands stands when it is read.
@@ -131,6 +132,21 @@ func (m *moment) save(ctx context.Context) error {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// memoryStays tells QEMU that the memory is where it is, in its file.
+const memoryStays = `{"execute":"migrate-set-capabilities","arguments":{"capabilities":[{"capability":"x-ignore-shared","state":true}]}}`
+
+// resume has a machine that was started for that go on from a moment, whose state is its file 3.
+func resume(in io.Writer, out io.Reader) error {
+	answers := json.NewDecoder(out)
+	for _, command := range [...]string{`{"execute":"qmp_capabilities"}`, memoryStays, `{"execute":"migrate-incoming","arguments":{"uri":"fd:3"}}`} {
+		if err := ask(in, answers, command, nil); err != nil {
+			return err
+		}
+	}
+	_, err := io.Copy(io.Discard, out) // events, until it ends
+	return err
 }
 
 // ask gives QEMU a command, and reads what it answers into a value, nil: nothing. QEMU tells of events meanwhile, which are left out.

@@ -140,6 +140,7 @@ func (c *Config) osRound(ctx context.Context, number int, dir string) (counts Co
 	l.note("the gateway serves")
 	load.Wait()
 	l.note("the load is over")
+	since := time.Now() // before, nothing could come
 	// Until everything has its outcome. What is still stored is not lost: as long as something comes, more is waited for, and a retry is at most
 	// 54 s after the one before it, for as long as this takes.
 	patience := 150 * time.Second
@@ -148,6 +149,7 @@ func (c *Config) osRound(ctx context.Context, number int, dir string) (counts Co
 	}
 	for limit := time.Now().Add(10 * time.Minute); time.Now().Before(limit); time.Sleep(50 * time.Millisecond) {
 		open, quiet := l.open()
+		quiet = min(quiet, time.Since(since))
 		if open == 0 && quiet > 1500*time.Millisecond || quiet > patience {
 			break
 		}
