@@ -13,9 +13,9 @@ type Keeper interface {
 	// replaced. What must not be said twice, or not be taken back, is said after done.
 	Save(of WatchID, name string, octets []byte, done func(error))
 
-	// Forget drops what is kept under the pair and the name. A crash soon afterwards may bring it back, so what is given to Resume may
-	// be over.
-	Forget(of WatchID, name string)
+	// Forget drops what is kept under the pair and the name. A crash before done, which is called as Save's is, may bring it back, so what
+	// is given to Resume may be over.
+	Forget(of WatchID, name string, done func(error))
 }
 
 // MaxRecord bounds a record of a Keeper, in octets.
@@ -27,6 +27,9 @@ type Record struct {
 	Of     WatchID
 	Name   string
 	Octets []byte
+	// Sessions are the watches of the pair that the gateway knows of: those that are open, and those of whose end the watcher's side must
+	// still be told. A record of another one is of a watch that is over, or that nobody was answered for.
+	Sessions []string
 }
 
 // Keeping is an Adapter with a state of its own that must outlive the process. The gateway calls Keep before Start, when it has a store;

@@ -16,6 +16,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/gateway/store"
+	"github.com/isthmus-gateway/isthmus/internal/failpoint"
 )
 
 // What presence keeps over a restart is facts: the watches of the core (bucketWatches) and what adapters keep beside them
@@ -190,6 +191,8 @@ func (k *keeper) write() {
 }
 
 func (k *keeper) one(ctx context.Context, name factName, value []byte) error {
+	failpoint.Hit("fact-before")
+	defer failpoint.Hit("fact-after")
 	if value == nil {
 		return k.facts.Delete(ctx, name.bucket, name.key)
 	}
@@ -342,9 +345,13 @@ func (r records) Save(of adapters.WatchID, name string, octets []byte, done func
 }
 
 // Forget implements adapters.Keeper.
-func (r records) Forget(of adapters.WatchID, name string) {
-	if at, ok := r.name(of, name); ok {
-		r.keeper.put(at, nil, nil)
+func (r records) Forget(of adapters.WatchID, name string, done func(error)) {
+	at, ok := r.name(of, name)
+	switch {
+	case ok:
+		r.keeper.put(at, nil, done)
+	case done != nil:
+		done(errRecord)
 	}
 }
 
@@ -363,9 +370,9 @@ func (g *Gateway) keepFor() {
 // recordsAtOnce is up to how many records an adapter is given in one go: so many are held twice.
 const recordsAtOnce = 4096
 
-// resumeRecords gives the adapters what was kept for them in some parts, in one reading. What is of an adapter that is not there, or keeps nothing,
+// resumeRecords gives the adapters what was kept for them in some parts, in one reading, with the sessions that there are of each pair. What is of an adapter that is not there, or keeps nothing,
 // is left alone.
-func (g *Gateway) resumeRecords(ctx context.Context, parts []int) error {
+func (g *Gateway) resumeRecords(ctx context.Context, parts []int, sessions func(pair) []string) error {
 	all := map[adapters.Keeping][]adapters.Record{}
 	err := g.keeper.facts.EachOf(ctx, bucketParts(bucketRecords, parts), func(_, key string, value []byte, _ uint64) error {
 		var r storedRecord
@@ -388,7 +395,7 @@ func (g *Gateway) resumeRecords(ctx context.Context, parts []int) error {
 			return nil
 		}
 		of := adapters.WatchID{Watcher: watcher, Presentity: presentity}
-		list := append(all[a], adapters.Record{Of: of, Name: r.Name, Octets: r.Octets})
+		list := append(all[a], adapters.Record{Of: of, Name: r.Name, Octets: r.Octets, Sessions: sessions(pairOf(of))})
 		if len(list) >= recordsAtOnce {
 			a.Resume(list)
 			list = nil

@@ -71,14 +71,14 @@ func TestKeeperWritesTheNewest(t *testing.T) {
 		part, _ := pairHash(pairOf(julietOf("romeo")))
 		for p := range store.Parts {
 			back.resumed = nil
-			if err := g.resumeRecords(t.Context(), []int{p}); err != nil {
+			if err := g.resumeRecords(t.Context(), []int{p}, func(pair) []string { return []string{"d"} }); err != nil {
 				t.Fatal(err)
 			}
 			list := back.resumed
 			switch {
 			case p != part && len(list) != 0:
 				t.Errorf("part %d has what belongs to part %d", p, part)
-			case p == part && (len(list) != 1 || string(list[0].Octets) != "99" || list[0].Name != "tag" || list[0].Of.Watcher != julietOf("romeo").Watcher):
+			case p == part && (len(list) != 1 || string(list[0].Octets) != "99" || list[0].Name != "tag" || list[0].Sessions[0] != "d" || list[0].Of.Watcher != julietOf("romeo").Watcher):
 				t.Errorf("kept: %+v", list)
 			}
 		}
@@ -100,7 +100,7 @@ func TestKeeperTriesAgain(t *testing.T) {
 		if len(told) != 1 || !errors.Is(told[0], store.ErrUnavailable) || troubles != 1 || k.waiting() != 1 {
 			t.Errorf("told %v, %d troubles, %d wait", told, troubles, k.waiting())
 		}
-		r.Forget(julietOf("mercutio"), "tag")
+		r.Forget(julietOf("mercutio"), "tag", nil)
 		disk.FailWith(nil)
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -178,7 +178,7 @@ func TestAdapterGetsItsRecordsBack(t *testing.T) {
 		for i := range 200 {
 			sip.keeper.Save(julietOf(fmt.Sprintf("user%d", i)), "dialog", []byte{byte(i)}, nil)
 		}
-		sip.keeper.Forget(julietOf("user7"), "dialog")
+		sip.keeper.Forget(julietOf("user7"), "dialog", nil)
 		if err := g.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -53,12 +53,11 @@ type watchShard struct {
 type job struct {
 	effects []watch.Effect
 	respond func(adapters.WatchStatus) // set if the step's event asked, called exactly once
-	// write is what must be on the disk before the effects are done; nil: nothing.
+	// write is what must be on the disk before the effects are done; nil: nothing. erase: what is there must be gone.
 	write []byte
+	erase bool
 	// kept is called when it is.
 	kept func()
-	// forget tells that nothing is left to keep: the record goes when the watcher has been told what there is to tell.
-	forget bool
 }
 
 // watched is one state, and when it wants to be woken.
@@ -375,7 +374,7 @@ func (w *watches) forget(s *watchShard, x *watched) {
 
 // enqueue puts j behind what p still wants done. It returns true if the caller is to do it, with work. The shard's lock is held.
 func (s *watchShard) enqueue(p pair, j job) (mine bool) {
-	if len(j.effects) == 0 && j.respond == nil && j.write == nil && j.kept == nil && !j.forget {
+	if len(j.effects) == 0 && j.respond == nil && j.write == nil && j.kept == nil && !j.erase {
 		return false
 	}
 	waiting, taken := s.todo[p]
@@ -396,7 +395,7 @@ func (w *watches) work(s *watchShard, p pair) {
 		s.todo[p] = nil // p stays in the map: it has its goroutine
 		s.mu.Unlock()
 		for i, j := range waiting {
-			if j.write == nil {
+			if j.write == nil && !j.erase {
 				w.do(p, j)
 				continue
 			}
@@ -408,11 +407,9 @@ func (w *watches) work(s *watchShard, p pair) {
 				case errors.Is(err, errNotOwner):
 					// Another gateway goes on with the pair, from what was kept before.
 					j.effects = []watch.Effect{{Respond: &adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonDomainTimeout, "")}}}
-					j.forget = false
 				case err != nil:
 					w.gateway.metrics.watchesUnstored.Inc()
 				}
-				j.write = nil
 				go func() {
 					w.do(p, j)
 					s.mu.Lock()
@@ -516,9 +513,6 @@ func (w *watches) do(p pair, j job) {
 	if j.kept != nil {
 		w.nowKept(j.kept)
 	}
-	if j.forget {
-		w.forgetRecord(p)
-	}
 }
 
 // nowKept calls kept; a panic of the adapter in it must not keep the pair from what else is to be done.
@@ -540,7 +534,7 @@ func (w *watches) effect(p pair, e watch.Effect) {
 		g.metrics.dropped.WithLabelValues(string(e.Dropped)).Inc()
 	case e.Request != nil:
 		t := &watchRequest{watches: w, pair: p, request: e.Request, began: time.Now(), id: g.ids.operation()}
-		if e.Request.Verb == adapters.WatchOpen {
+		if e.Request.Verb == adapters.WatchOpen || e.Request.Again {
 			w.pacer.add(t) // many that want to open at once wait for each other; whoever asks for something else does not
 			return
 		}

@@ -19,8 +19,8 @@ import (
 // that, as nearly all notifications, writes nothing. Where there is no store, or while it fails, presence goes on in memory: it is
 // worth more than its memory, and what could not be written is written when the disk is back.
 //
-// Only what ends leaves the disk after the sides have heard it: if it comes back after a crash, the presentity's side is asked again,
-// and says again that it is over.
+// What ends leaves the disk before the sides hear it too, or a crash would bring back a request that its user has refused, and she would be
+// asked again. What a side must be told of the end is kept instead until it has taken it.
 
 // storedWatch is a watch on the disk.
 type storedWatch struct {
@@ -47,7 +47,7 @@ func (w *watches) note(x *watched, j *job) {
 	}
 	r := x.state.Record()
 	if r.Empty() {
-		j.forget, x.mark = x.mark != 0, 0
+		j.erase, x.mark = x.mark != 0, 0
 		return
 	}
 	octets, err := json.Marshal(&storedWatch{
@@ -59,34 +59,15 @@ func (w *watches) note(x *watched, j *job) {
 	x.mark, j.write = mark, octets
 }
 
-// forgetRecord takes p off the disk when what was told last has been said.
-func (w *watches) forgetRecord(p pair) {
-	t := &forgetting{watches: w, pair: p}
-	if !w.lanes.add(laneKey{kind: laneNotify, from: p.presentity, to: p.watcher}, t) {
-		t.run(context.Background())
-	}
-}
-
-// forgetting is the end of a record.
-type forgetting struct {
-	watches *watches
-	pair    pair
-}
-
-// run implements task.
-func (t *forgetting) run(context.Context) {
-	leave, mine := t.watches.gateway.stay(t.pair)
-	if !mine {
-		return // whose the pair is now finds out by itself that it is over
-	}
-	defer leave()
-	s := t.watches.shard(t.pair)
+// sessionsOf are the open watches of p, and those whose end the watcher's side has not taken.
+func (w *watches) sessionsOf(p pair) []string {
+	s := w.shard(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if x := s.states[t.pair]; x == nil || x.mark == 0 {
-		// Under the lock, so that what begins anew is written after it.
-		t.watches.gateway.keeper.put(watchFact(t.pair), nil, nil)
+	if x := s.states[p]; x != nil {
+		return x.state.Known()
 	}
+	return nil
 }
 
 // takeUp takes in the watches of these parts that are on the disk, nil for all, and gives the adapters what they kept for them. It is
@@ -101,7 +82,7 @@ func (w *watches) takeUp(ctx context.Context, parts []int) error {
 	if err := w.restore(ctx, parts); err != nil {
 		return err
 	}
-	if err := w.gateway.resumeRecords(ctx, parts); err != nil {
+	if err := w.gateway.resumeRecords(ctx, parts, w.sessionsOf); err != nil {
 		return err
 	}
 	if n := w.held.Load() - before; n > 0 {

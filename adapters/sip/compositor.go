@@ -262,7 +262,7 @@ func (c *compositor) resume(s uploaded, record string) error {
 // forget drops a record, if there is a store.
 func (a *Adapter) forget(of adapters.WatchID, record string) {
 	if a.keeper != nil {
-		a.keeper.Forget(of, record)
+		a.keeper.Forget(of, record, nil)
 	}
 }
 

@@ -3,6 +3,7 @@ package sip
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -38,6 +39,39 @@ func (a *Adapter) onceOrLate(f func()) func() {
 	return func() {
 		late.Stop()
 		once.Do(f)
+	}
+}
+
+// joined calls a function, once, when all that it waits for has come, or else keptWait after it is known what that is.
+type joined struct {
+	left atomic.Int32
+	once sync.Once
+	f    func()
+}
+
+// afterAll begins one, which calls f in no case before begun.
+func afterAll(f func()) *joined {
+	j := &joined{f: f}
+	j.left.Store(1)
+	return j
+}
+
+// one is one more thing to wait for, before begun: it has come when the func is called, once.
+func (j *joined) one() func() {
+	j.left.Add(1)
+	return j.came
+}
+
+func (j *joined) came() {
+	if j.left.Add(-1) == 0 {
+		j.once.Do(j.f)
+	}
+}
+
+// begun tells that there is nothing else to wait for.
+func (j *joined) begun() {
+	if j.came(); j.left.Load() > 0 {
+		time.AfterFunc(keptWait, func() { j.once.Do(j.f) })
 	}
 }
 
@@ -82,7 +116,7 @@ func (n *notifying) save() {
 	case n.gone || n.last:
 		// Over, or the watcher's own wish or its silence: nothing would be told after a restart that it does not expect.
 		n.kept = false
-		k.Forget(n.d.watchID(), n.name())
+		k.Forget(n.d.watchID(), n.name(), nil)
 	default:
 		if b := n.record(); b != nil {
 			k.Save(n.d.watchID(), n.name(), b, nil)
@@ -98,16 +132,21 @@ func (n *notifying) spend() {
 }
 
 // save brings what is kept of s up to date. A dialog that is to end is kept until the far side has been told. s.mu is held.
-func (s *subscribing) save() {
+func (s *subscribing) save() { s.saveThen(nil) }
+
+// saveThen is save, which calls done, unless it is nil, when that survives a crash: at once where there is nothing to write. s.mu is held; done
+// must not take it.
+func (s *subscribing) saveThen(done func(error)) {
 	k := s.table.a.keeper
+	nothing := k == nil || s.fetch || s.ended && !s.kept || !s.ended && s.d.RemoteTag == ""
 	switch {
-	case k == nil || s.fetch:
-	case s.ended:
-		if s.kept {
-			s.kept = false
-			k.Forget(s.watch, s.record)
+	case nothing:
+		if done != nil {
+			done(nil)
 		}
-	case s.d.RemoteTag == "": // none yet
+	case s.ended:
+		s.kept = false
+		k.Forget(s.watch, s.record, done)
 	default:
 		r := s.d.reserved()
 		if s.closing {
@@ -116,10 +155,13 @@ func (s *subscribing) save() {
 		b, err := appendDialog(&r)
 		if err != nil {
 			s.table.a.unwritten(err)
+			if done != nil {
+				done(err)
+			}
 			return
 		}
 		s.kept, s.bound = true, r.LocalCSeq
-		k.Save(s.watch, s.record, b, nil)
+		k.Save(s.watch, s.record, b, done)
 	}
 }
 

@@ -31,8 +31,9 @@ func newLedger() *ledger { return &ledger{records: make(map[string]adapters.Reco
 
 func (l *ledger) Save(of adapters.WatchID, name string, octets []byte, done func(error)) {
 	l.mu.Lock()
+	session := of.Session // as if the core knew every watch that it had
 	of.Session = ""
-	l.records[of.Watcher.String()+of.Presentity.String()+name] = adapters.Record{Of: of, Name: name, Octets: octets}
+	l.records[of.Watcher.String()+of.Presentity.String()+name] = adapters.Record{Of: of, Name: name, Octets: octets, Sessions: []string{session}}
 	l.saves++
 	hold := l.hold
 	if hold && done != nil {
@@ -44,10 +45,17 @@ func (l *ledger) Save(of adapters.WatchID, name string, octets []byte, done func
 	}
 }
 
-func (l *ledger) Forget(of adapters.WatchID, name string) {
+func (l *ledger) Forget(of adapters.WatchID, name string, done func(error)) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	delete(l.records, of.Watcher.String()+of.Presentity.String()+name)
+	hold := l.hold
+	if hold && done != nil {
+		l.held = append(l.held, done)
+	}
+	l.mu.Unlock()
+	if !hold && done != nil {
+		done(nil)
+	}
 }
 
 func (l *ledger) all() (list []adapters.Record) {
@@ -72,7 +80,11 @@ func startKept(t *testing.T, records []adapters.Record, change func(*Config)) (*
 	a, c := startWith(t, change, func(a *Adapter) {
 		a.Keep(l)
 		for _, r := range records {
-			l.Save(r.Of, r.Name, r.Octets, nil)
+			of := r.Of
+			if len(r.Sessions) > 0 {
+				of.Session = r.Sessions[0]
+			}
+			l.Save(of, r.Name, r.Octets, nil)
 			a.Resume([]adapters.Record{r})
 		}
 	})
@@ -90,7 +102,7 @@ func recordOf(tb testing.TB, d *Dialog) adapters.Record {
 	if d.Role == Subscriber {
 		name = storedSubscriber + d.LocalTag
 	}
-	return adapters.Record{Of: adapters.WatchID{Watcher: d.Watcher, Presentity: d.Presentity}, Name: name, Octets: b}
+	return adapters.Record{Of: adapters.WatchID{Watcher: d.Watcher, Presentity: d.Presentity}, Name: name, Octets: b, Sessions: []string{d.Session}}
 }
 
 func number(t *testing.T, m *wire.Message) uint32 {

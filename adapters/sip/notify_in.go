@@ -40,7 +40,9 @@ func (t *subscribers) take(in *inbound) *Refusal {
 	}
 	op, part, ref := readNotify(req, s.watch, in.opts, s.takesPartial())
 	// The sequence number is taken also when the body is refused: "in order" is about the dialog (RFC 3261 §12.2.2).
-	change, tell, ref2 := s.notified(in, e, op, part)
+	// What was acknowledged is not told again, so that it must not be lost: that there is a dialog, or that it has ended, and a decision.
+	taken := afterAll(func() { t.a.respond(in, answer{code: 200, phrase: phraseOf(200)}, "") })
+	change, tell, ref2 := s.notified(in, e, op, part, taken)
 	switch {
 	case ref2 != nil:
 		return ref2
@@ -51,19 +53,14 @@ func (t *subscribers) take(in *inbound) *Refusal {
 		}
 		return ref
 	}
-	taken := func() { t.a.respond(in, answer{code: 200, phrase: phraseOf(200)}, "") }
-	if !tell {
-		taken()
-		return nil
+	if tell && change != adapters.AuthorizationUnchanged && t.a.keeper != nil {
+		op.Kept = taken.one()
 	}
-	op.Peer, op.Change = in.peerOf(), change
-	if change == adapters.AuthorizationUnchanged || t.a.keeper == nil {
-		taken()
-	} else {
-		// A decision that was acknowledged is not told again, so it must not be lost.
-		op.Kept = t.a.onceOrLate(taken)
+	taken.begun()
+	if tell {
+		op.Peer, op.Change = in.peerOf(), change
+		t.a.handler.Notify(t.a.base, op)
 	}
-	t.a.handler.Notify(t.a.base, op)
 	return nil
 }
 
@@ -81,8 +78,8 @@ func (s *subscribing) unread(req *wire.Message) *adapters.NotifyOp {
 }
 
 // notified brings a NOTIFY to the dialog; op is nil for one whose content was refused, part is a partial document in it. tell says that
-// the core is to be told.
-func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part *partialNotify) (change adapters.AuthorizationChange, tell bool, ref *Refusal) {
+// the core is to be told. What must be on the disk before the answer goes to taken.
+func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part *partialNotify, taken *joined) (change adapters.AuthorizationChange, tell bool, ref *Refusal) {
 	req := in.req
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,6 +88,7 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part
 		return 0, false, gone
 	}
 	cseq, _ := req.CSeq()
+	first := !s.d.Confirmed
 	if s.d.Confirmed {
 		// One dialog for one SUBSCRIBE (RFC 3856 §6.9): what comes from another fork is in none.
 		if s.d.RemoteTag != req.From().Tag() {
@@ -99,10 +97,7 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part
 		if !s.d.received(cseq) {
 			return 0, false, refuse(WhySequence, 500, "Server Internal Error: CSeq out of order")
 		}
-		if s.d.retarget(req) && op != nil && part == nil && op.Presence == nil {
-			// The dialog has gone to another notifier of the same domain, which says no more than that (see notifying.moved).
-			op.Whole = false
-		}
+		s.d.retarget(req)
 	} else {
 		routes, ok := recordRoutes(req)
 		target, has := contactOf(req)
@@ -136,7 +131,8 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part
 	switch op.State {
 	case adapters.WatchTerminated:
 		s.d.State = op.State
-		s.finish()
+		end := taken.one()
+		s.finishThen(func(error) { end() })
 		if op.End == adapters.EndRejected {
 			return adapters.AuthorizationRefused, !s.closing, nil
 		}
@@ -161,7 +157,11 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part
 		}
 	}
 	s.schedule()
-	if s.d.State != before || !s.d.Expires.Equal(until) || change != adapters.AuthorizationUnchanged || !s.kept {
+	switch {
+	case first || change != adapters.AuthorizationUnchanged:
+		kept := taken.one()
+		s.saveThen(func(error) { kept() })
+	case s.d.State != before || !s.d.Expires.Equal(until) || !s.kept:
 		s.save()
 	}
 	return change, !s.closing, nil

@@ -101,7 +101,10 @@ func (a *Adapter) resumed(r adapters.Record) (resuming, error) {
 			return nil, err
 		case d.Watcher != r.Of.Watcher || d.Presentity != r.Of.Presentity || (d.Role == Notifier) != strings.HasPrefix(r.Name, storedNotifier):
 			return nil, errRecordName
-		case d.Role == Notifier:
+		case !slices.Contains(r.Sessions, d.Session) && d.State != adapters.WatchTerminated:
+			d.State, d.End = adapters.WatchTerminated, adapters.EndDeactivated // a watcher who was answered asks again (RFC 6665 §4.1.3)
+		}
+		if d.Role == Notifier {
 			return a.resumeNotifier(d)
 		}
 		return a.resumeSubscriber(d, strings.Clone(r.Name))

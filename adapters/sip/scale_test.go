@@ -127,7 +127,7 @@ func (k *nowhere) Save(_ adapters.WatchID, _ string, _ []byte, done func(error))
 		done(nil)
 	}
 }
-func (*nowhere) Forget(adapters.WatchID, string) {}
+func (*nowhere) Forget(adapters.WatchID, string, func(error)) {}
 
 // T-PR-04: one presentity with 1,000 SIP watchers: all are told within 5 seconds, each once.
 func TestT_PR_04_ThousandSIPWatchers(t *testing.T) {

@@ -493,9 +493,12 @@ func (s *subscribing) close(ctx context.Context, hops []resolver.Target) adapter
 }
 
 // finish ends s: no timer, not found any more. s.mu is held.
-func (s *subscribing) finish() {
+func (s *subscribing) finish() { s.finishThen(nil) }
+
+// finishThen is finish, which calls done as saveThen does.
+func (s *subscribing) finishThen(done func(error)) {
 	s.ended = true
 	s.schedule()
-	s.save()
+	s.saveThen(done)
 	s.table.remove(s, s.d.LocalTag)
 }

@@ -29,8 +29,18 @@ func (t *turn) settled() {
 
 // payDebts says again what was not taken, or gives up.
 func (t *turn) payDebts() {
+	for _, e := range slices.Clone(t.ending) {
+		n := adapters.NotifyOp{State: adapters.WatchTerminated, End: e.end}
+		if e.end == adapters.EndRejected {
+			n.Change = adapters.AuthorizationRefused
+		}
+		if e.shown {
+			n.Presence = t.knownClosed()
+		}
+		t.tellEnd(e.id, n)
+	}
 	if t.now.Sub(t.debtSince) > t.rules.DebtLife {
-		t.owed, t.gone, t.revoking, t.unsaid = adapters.AuthorizationUnchanged, nil, false, false
+		t.owed, t.gone, t.revoking, t.unsaid, t.ending = adapters.AuthorizationUnchanged, nil, false, false, nil
 		t.settled()
 		return
 	}
@@ -63,6 +73,19 @@ func (t *turn) revocationAnswered(a *Answer) {
 	t.settled()
 }
 
+// tellEnd tells the session id that it is over. Where a session has a name (a SIP dialog) nothing else is left of it, so that this is kept until
+// it was taken: a crash must not leave its watcher with what it was told last.
+func (t *turn) tellEnd(id string, n adapters.NotifyOp) {
+	t.tell(id, n)
+	if id == "" {
+		return
+	}
+	t.ending = slices.DeleteFunc(t.ending, func(e ending) bool { return e.id == id })
+	if len(t.ending) < t.rules.Sessions {
+		t.ending = append(t.ending, ending{id, n.End, n.Presence != nil, t.telling})
+	}
+}
+
 // retell tells the watcher's side how things stand, with what it has not taken.
 func (t *turn) retell() {
 	t.unsaid = false
@@ -84,6 +107,13 @@ func (t *turn) retell() {
 // not answer: "the notifier SHOULD remove the subscription" (RFC 6665 §4.2.2). Any other failure is of that one notification, and it
 // is said again unless a newer one is on its way.
 func (t *turn) heard(h *Hearing) {
+	if n := len(t.ending); n > 0 {
+		t.ending = slices.DeleteFunc(t.ending, func(e ending) bool { return e.id == h.Session && e.serial <= h.Serial })
+		if len(t.ending) < n {
+			t.settled()
+			return
+		}
+	}
 	i := t.session(h.Session)
 	newest := i >= 0 && t.sessions[i].told == h.Serial || h.Session == "" && t.toldBare == h.Serial
 	if h.Status.Outcome != adapters.Failure {

@@ -409,6 +409,9 @@ func TestRandomHistories(t *testing.T) {
 			now = s.Wake()
 			step("tick", Event{Tick: true})
 		}
+		for _, end := range slices.Clone(s.ending) {
+			step("the end is taken", Event{Heard: &Hearing{Session: end.id, Serial: end.serial, Status: adapters.Succeeded()}})
+		}
 		if len(open) > 0 || !s.Resting() {
 			t.Fatalf("something is left: %s", s.text())
 		}

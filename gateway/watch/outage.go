@@ -31,7 +31,7 @@ func (t *turn) try() {
 	if t.auth == Asked {
 		verb = adapters.WatchAsk
 	}
-	t.begin(Request{Verb: verb, Duration: t.rules.Duration})
+	t.begin(Request{Again: true, Verb: verb, Duration: t.rules.Duration})
 }
 
 // mend is its return. Of a way that was not known to be lost it is the first that is heard: who was asked just now was asked over it.
@@ -58,12 +58,12 @@ func (t *turn) mend() {
 	t.attempt = 0
 	if t.auth == Asked {
 		// The decision may have been told to nobody. The user is shown no second request (RFC 6121 §A.3.1).
-		t.begin(Request{Verb: adapters.WatchAsk, Duration: t.rules.Duration})
+		t.begin(Request{Again: true, Verb: adapters.WatchAsk, Duration: t.rules.Duration})
 		return
 	}
 	t.doubtAt = time.Time{}
 	t.doubt(t.rules.Grace)
-	t.begin(Request{Verb: adapters.WatchOpen, Duration: t.rules.Duration})
+	t.begin(Request{Again: true, Verb: adapters.WatchOpen, Duration: t.rules.Duration})
 }
 
 // mendWatcher is the return of the way to the watcher's side: what it did not take is said at once, and as it may have restarted, and have

@@ -70,6 +70,7 @@ func TestPerson(t *testing.T) {
 	}
 	told(watch.Event{Told: feels(pidf.FeelingSad)})
 	told(watch.Event{Told: &adapters.NotifyOp{Change: adapters.AuthorizationRefused}})
+	told(watch.Event{Heard: &watch.Hearing{Session: "d", Serial: 100, Status: adapters.Succeeded()}})
 	if !state.Idle() {
 		t.Error("something is kept after the refusal")
 	}

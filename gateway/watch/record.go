@@ -27,6 +27,8 @@ type Record struct {
 	Shown []string `json:"shown,omitempty"`
 	// Sessions are the open watches; fetches are not kept.
 	Sessions []RecordSession `json:"sessions,omitempty"`
+	// Ending are those that ended, and whose end the watcher's side has not taken.
+	Ending []RecordEnding `json:"ending,omitempty"`
 }
 
 // RecordSession is one open watch.
@@ -35,9 +37,17 @@ type RecordSession struct {
 	Until time.Time `json:"until,omitzero"`
 }
 
+// RecordEnding is the end of one watch: RecordEnding.End is an adapters.EndReason.
+type RecordEnding struct {
+	ID  string `json:"id"`
+	End uint8  `json:"end"`
+	// Shown: the watch was told something, which its last notification takes back.
+	Shown bool `json:"shown,omitempty"`
+}
+
 // Empty tells that there is nothing to keep.
 func (r *Record) Empty() bool {
-	return r.Authorization == "" && r.Owed == "" && !r.Revoking && len(r.Shown) == 0 && len(r.Sessions) == 0
+	return r.Authorization == "" && r.Owed == "" && !r.Revoking && len(r.Shown) == 0 && len(r.Sessions) == 0 && len(r.Ending) == 0
 }
 
 const (
@@ -75,6 +85,9 @@ func (s *State) Record() Record {
 			r.Sessions = append(r.Sessions, RecordSession{ID: w.ID, Until: w.Until.Round(0)})
 		}
 	}
+	for _, e := range s.ending {
+		r.Ending = append(r.Ending, RecordEnding{ID: e.id, End: uint8(e.end), Shown: e.shown})
+	}
 	return r
 }
 
@@ -103,6 +116,10 @@ func (s *State) Mark() uint64 {
 			m.text(w.ID)
 			m.time(w.Until)
 		}
+	}
+	for i := range s.ending {
+		m.text(s.ending[i].id)
+		m.add(uint64(s.ending[i].end) + 1)
 	}
 	return uint64(m)
 }
@@ -141,8 +158,8 @@ func (m *mark) time(t time.Time) {
 }
 
 // Restore returns the state of a pair of which r was kept. After wait, which spreads many over time, the presentity's side is asked again for
-// what is watched, and what was not taken is said again; before, a Tick is due. Nobody is asked for an authorization that was granted,
-// or whose question her side has taken. What cannot be, in r, is left out.
+// what is watched, and what was not taken is said again; before, a Tick is due. Nobody is asked for an authorization that was granted.
+// What cannot be, in r, is left out.
 func Restore(watcher, presentity cpim.Address, rules *Rules, r *Record, now time.Time, wait time.Duration) *State {
 	s := New(watcher, presentity, rules)
 	at := now.Add(wait)
@@ -180,6 +197,11 @@ func Restore(watcher, presentity cpim.Address, rules *Rules, r *Record, now time
 			s.sessions[i].told = s.telling
 		}
 	}
+	for _, e := range r.Ending {
+		if end := adapters.EndReason(e.End); end <= adapters.EndInvariant && e.ID != "" && len(s.ending) < rules.Sessions {
+			s.ending = append(s.ending, ending{id: e.ID, end: end, shown: e.Shown})
+		}
+	}
 	if s.indebted() {
 		s.debtAt, s.debtSince = at, now
 	}
@@ -187,7 +209,8 @@ func Restore(watcher, presentity cpim.Address, rules *Rules, r *Record, now time
 		return s
 	}
 	if s.auth == Asked && rules.AsksExplicitly && s.askTaken {
-		s.upstream = Open
+		// Who decided while nobody could be told says it when she is asked again; her server shows no second request (RFC 6121 §A.3.1).
+		s.upstream, s.askedAt = Open, at.Add(-rules.AskAgain)
 		return s
 	}
 	s.restored, s.retryAt = true, at

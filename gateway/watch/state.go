@@ -144,10 +144,13 @@ type State struct {
 	openedAt  time.Time     // when it was last asked to open
 	retryAt   time.Time     // when to open again; zero: not by itself
 	askedAt   time.Time     // when the presentity's user was last asked
+	probeAt   time.Time     // when to ask for presence that should have come with an approval; zero: not
 	attendAt  time.Time     // when to ask whether the watcher is online; zero: not
 	doubtAt   time.Time     // when what was told is unknown unless the presentity's side says something; zero: it is not in doubt
 	debtAt    time.Time     // when to tell or to give back again; zero: not
 	debtSince time.Time
+
+	ending []ending // the watches whose end was told and not taken
 
 	devices  []Device          // told one by one (XMPP)
 	document *pidf.Presence    // told as a whole (SIP); nil if nothing was
@@ -191,7 +194,28 @@ func (s *State) Resting() bool {
 
 // indebted tells that something must be said again until it is taken.
 func (s *State) indebted() bool {
-	return s.owed != adapters.AuthorizationUnchanged || len(s.gone) > 0 || s.revoking
+	return s.owed != adapters.AuthorizationUnchanged || len(s.gone) > 0 || s.revoking || len(s.ending) > 0
+}
+
+// ending is the end of a watch that its watcher's side was told of, by the Tell with this serial.
+type ending struct {
+	id     string
+	end    adapters.EndReason
+	shown  bool // with a document in which all is closed
+	serial uint64
+}
+
+// Known are the open watches, fetches aside, and those whose end was not taken yet.
+func (s *State) Known() (sessions []string) {
+	for _, w := range s.sessions {
+		if !w.Fetch {
+			sessions = append(sessions, w.ID)
+		}
+	}
+	for _, e := range s.ending {
+		sessions = append(sessions, e.id)
+	}
+	return sessions
 }
 
 // Wants tells whether the request to ask or open with this serial still counts: one that waits for its turn may be left out else.
@@ -213,7 +237,7 @@ func (s *State) askAgainAt() time.Time {
 // Wake returns when Step must be called with a Tick at the latest; zero if time changes nothing.
 func (s *State) Wake() time.Time {
 	wake := s.retryAt
-	for _, at := range [...]time.Time{s.attendAt, s.doubtAt, s.debtAt, s.askAgainAt()} {
+	for _, at := range [...]time.Time{s.probeAt, s.attendAt, s.doubtAt, s.debtAt, s.askAgainAt()} {
 		if !at.IsZero() && (wake.IsZero() || at.Before(wake)) {
 			wake = at
 		}
@@ -287,6 +311,8 @@ type Effect struct {
 // Request is a wish for the presentity's side.
 type Request struct {
 	Verb adapters.WatchVerb
+	// Again tells that nobody waits for it: what was asked before is asked once more, and may wait for its turn among many.
+	Again bool
 	// Serial tells a request to ask, open or cancel from earlier ones of the same State, whose answers may come after it was made.
 	Serial   uint64
 	Duration time.Duration

@@ -234,7 +234,7 @@ func (t *turn) reach(op *adapters.WatchOp, isNew bool) {
 func (t *turn) begin(r Request) {
 	t.asking++
 	r.Serial = t.asking
-	t.upstream, t.openedAt, t.retryAt, t.severed = Opening, t.now, time.Time{}, false
+	t.upstream, t.openedAt, t.retryAt, t.probeAt, t.severed = Opening, t.now, time.Time{}, time.Time{}, false
 	if r.Verb == adapters.WatchAsk {
 		t.askedAt, t.askTaken = t.now, false
 	}
@@ -267,7 +267,7 @@ func (t *turn) end(i int, why adapters.EndReason) {
 	}
 	id := t.sessions[i].ID
 	t.sessions = slices.Delete(t.sessions, i, i+1)
-	t.tell(id, n)
+	t.tellEnd(id, n)
 	t.leave()
 }
 
@@ -280,7 +280,7 @@ func (t *turn) leave() {
 	if t.watching() {
 		return
 	}
-	t.retryAt, t.attempt = time.Time{}, 0
+	t.retryAt, t.probeAt, t.attempt = time.Time{}, time.Time{}, 0
 	t.attendAt, t.doubtAt, t.lasts = time.Time{}, time.Time{}, 0
 	t.unsaid, t.toldSome, t.restored, t.severed = false, false, false, false
 	if !t.rules.OneByOne {
@@ -319,7 +319,7 @@ func (t *turn) cancel(op *adapters.WatchOp) {
 		told = append([]Session{{ID: op.Watch.Session}}, told...)
 	}
 	for _, w := range told {
-		t.tell(w.ID, adapters.NotifyOp{
+		t.tellEnd(w.ID, adapters.NotifyOp{
 			State: adapters.WatchTerminated, End: adapters.EndRejected,
 			Change: adapters.AuthorizationRefused, Withdrawn: withdrawn,
 		})

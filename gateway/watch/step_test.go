@@ -47,6 +47,11 @@ func (s *script) step(why string, e watch.Event, want ...string) {
 	}
 	for _, f := range s.state.Step(s.now, e) {
 		got = append(got, print(f))
+		if f.Tell != nil && f.Tell.Watch.Session != "" && f.Tell.State == adapters.WatchTerminated { // which its watcher's side takes
+			if more := s.state.Step(s.now, watch.Event{Heard: &watch.Hearing{Session: f.Tell.Watch.Session, Serial: f.Serial, Status: adapters.Succeeded()}}); more != nil {
+				s.t.Fatalf("%s: an end that was taken brings %v", why, more)
+			}
+		}
 		if f.Request != nil && f.Request.Serial != 0 {
 			s.asked = f.Request.Serial
 		}

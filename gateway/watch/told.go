@@ -72,6 +72,9 @@ func (t *turn) lose() {
 	}
 }
 
+// probeWait is how long presence that follows an approval may take, before it is asked for.
+const probeWait = 5 * time.Second
+
 // granted is the approval.
 func (t *turn) granted(op *adapters.NotifyOp) {
 	if t.auth == None {
@@ -95,6 +98,11 @@ func (t *turn) granted(op *adapters.NotifyOp) {
 	}
 	t.attempt = 0
 	t.opened()
+	if t.rules.AsksExplicitly && op.Presence == nil && t.known() == nil {
+		// "the contact's server MUST then also send current presence to the user" (RFC 6121 §3.1.5), but not where it answers for a user who
+		// approved before (RFC 6121 §3.1.3).
+		t.probeAt = t.now.Add(probeWait)
+	}
 	// Told what it has, without presence, there is nothing to tell.
 	if t.learn(op) || change != adapters.AuthorizationUnchanged {
 		t.tellAll(change)
@@ -112,7 +120,7 @@ func (t *turn) refused() {
 	last, withdrawn := t.lastDocument(), t.withdrawAll()
 	t.auth, t.upstream, t.sessions, t.revoking = None, Closed, nil, false
 	for _, w := range told {
-		t.tell(w.ID, adapters.NotifyOp{
+		t.tellEnd(w.ID, adapters.NotifyOp{
 			State: adapters.WatchTerminated, End: adapters.EndRejected, Presence: last.of(w),
 			Change: adapters.AuthorizationRefused, Withdrawn: withdrawn,
 		})
@@ -376,7 +384,7 @@ func (t *turn) failed(why adapters.Status) {
 	}
 	last, withdrawn := t.lastDocument(), t.withdrawAll()
 	for _, w := range told {
-		t.tell(w.ID, adapters.NotifyOp{
+		t.tellEnd(w.ID, adapters.NotifyOp{
 			State: adapters.WatchTerminated, End: adapters.EndNoResource, Presence: last.of(w), Withdrawn: withdrawn, Failure: why,
 		})
 	}
@@ -413,7 +421,10 @@ func (t *turn) tick() {
 		t.payDebts()
 	}
 	if at := t.askAgainAt(); due(&at) {
-		t.begin(Request{Verb: adapters.WatchAsk, Duration: t.rules.Duration})
+		t.begin(Request{Again: true, Verb: adapters.WatchAsk, Duration: t.rules.Duration})
+	}
+	if due(&t.probeAt) && t.auth == Granted && t.upstream == Open && t.watching() && t.known() == nil {
+		t.begin(Request{Again: true, Verb: adapters.WatchOpen, Duration: t.rules.Duration})
 	}
 	if due(&t.attendAt) && t.upstream != Closed {
 		t.attend()
@@ -435,5 +446,5 @@ func (t *turn) reopen() {
 		verb = adapters.WatchAsk
 	}
 	t.restored = false
-	t.begin(Request{Verb: verb, Duration: t.rules.Duration})
+	t.begin(Request{Again: true, Verb: verb, Duration: t.rules.Duration})
 }
