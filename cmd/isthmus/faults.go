@@ -16,6 +16,7 @@ type faultsCommand struct {
 	Rounds     int           `default:"20" help:"How many rounds to play, each with one fault."`
 	Workers    int           `default:"2" help:"How many rounds to play at once."`
 	Nodes      int           `help:"Play with so many gateways that share one store, three or more; faults are those of a cluster then."`
+	Presence   bool          `help:"Play rounds of presence instead of messages: users of both sides who watch each other."`
 	Kind       []string      `placeholder:"KIND" help:"Play this kind of fault alone, as the summary names it: \"reload changed\". May be repeated."`
 	Seed       uint64        `help:"The seed of load and faults; 0: a random one, which is printed."`
 	Binary     string        `type:"existingfile" help:"The isthmus to break; this one by default."`
@@ -60,7 +61,7 @@ func (c *faultsCommand) Run(ctx context.Context, p process) (err error) {
 	}()
 	fmt.Fprintf(p.err, "seed %d, in %s\n", c.Seed, c.Directory)
 	sum, err := faults.Run(ctx, faults.Config{
-		Binary: c.Binary, Failpoints: c.Failpoints, OSCrash: c.OSCrash, Unsynced: c.Unsynced, Kinds: c.Kind, Nodes: c.Nodes, Rounds: c.Rounds, Workers: c.Workers, Seed: c.Seed, Directory: c.Directory, Ready: c.Ready, Log: p.err,
+		Binary: c.Binary, Failpoints: c.Failpoints, OSCrash: c.OSCrash, Unsynced: c.Unsynced, Presence: c.Presence, Kinds: c.Kind, Nodes: c.Nodes, Rounds: c.Rounds, Workers: c.Workers, Seed: c.Seed, Directory: c.Directory, Ready: c.Ready, Log: p.err,
 	})
 	if c.JSON {
 		e := json.NewEncoder(p.out)

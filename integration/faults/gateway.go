@@ -39,8 +39,9 @@ routes:
   - {domain: xmpp.test, via: xmpp, next_hops: ["component:faults"]}
 dns: {servers: ["127.0.0.1:NAMES"], allow: [127.0.0.0/8]}
 STOREadmin: {listen: "127.0.0.1:ADMIN"}
-limits: {drain: 10s, messages: {direct_wait: 1s, pair_rate: 1000000, pair_burst: 10000000}}
-`
+LIMITS`
+
+const messageLimits = "limits: {drain: 10s, messages: {direct_wait: 1s, pair_rate: 1000000, pair_burst: 10000000}}\n"
 
 // listen listens on a port that nobody takes for a connection of its own while a gateway is down: outgoing connections have ports from
 // 32768 on, where the kernel was not told otherwise.
@@ -89,7 +90,12 @@ func (g *gateway) configure(xmpp, user, names int) error {
 
 // configureWith is configure with another store.
 func (g *gateway) configureWith(xmpp, user, names int, store string) error {
-	text := strings.ReplaceAll(configuration, "STORE", store)
+	return g.configureLimits(xmpp, user, names, store, messageLimits)
+}
+
+// configureLimits is configureWith with other limits.
+func (g *gateway) configureLimits(xmpp, user, names int, store, limits string) error {
+	text := strings.NewReplacer("STORE", store, "LIMITS", limits).Replace(configuration)
 	text = strings.NewReplacer("SIP", fmt.Sprint(g.sip), "XMPP", fmt.Sprint(xmpp), "USER", fmt.Sprint(user), "NAMES", fmt.Sprint(names), "ADMIN", fmt.Sprint(g.admin), "DIR", g.dir).Replace(text)
 	g.written = text
 	return errors.Join(

@@ -22,6 +22,8 @@ type Config struct {
 	Failpoints bool
 	// Nodes is how many gateways share one store, three or more, and have faults of their own; 0: one gateway with a store of its own.
 	Nodes int
+	// Presence plays rounds of presence instead of messages: users of both sides who watch each other.
+	Presence bool
 	// Kinds are the faults to choose from, as the summary names them; empty: all.
 	Kinds []string
 	// OSCrash plays rounds in which the gateway's whole machine is ended: it runs in a virtual one (QEMU). Binary must be static then.
@@ -114,6 +116,11 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 	}
 	if c.Nodes > 0 && (c.Nodes < 3 || c.OSCrash || c.Failpoints) {
 		return Summary{}, errors.New("faults: of several gateways there are three or more, without failpoints and crashes of the system")
+	}
+	if c.Presence {
+		if there = append(slices.Clone(presenceKinds), failpoints); c.Nodes > 0 || c.OSCrash {
+			return Summary{}, errors.New("faults: rounds of presence are of one gateway, on this machine")
+		}
 	}
 	for _, k := range c.Kinds {
 		if !slices.Contains(there, k) {
@@ -209,6 +216,8 @@ func (c *Config) round(ctx context.Context, number int) (o outcome, err error) {
 	var bad []string
 	var what string
 	switch {
+	case c.Presence:
+		bad, what, err = c.presenceRound(ctx, number, dir, &o)
 	case c.OSCrash:
 		o.counts, o.kind, bad, what, err = c.osRound(ctx, number, dir)
 	case c.Nodes > 0:

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 )
 
 // xmppSide is a server that has the gateway as its component (XEP-0114) and all users of xmpp.test: it takes every message, answers pings,
@@ -20,12 +21,15 @@ type xmppSide struct {
 	conns    map[net.Conn]*sync.Mutex // with the lock for writing
 	stalled  chan struct{}            // not nil: closed when it reads again
 	accepted int
-	mute     bool       // it answers no ping
+	mute     bool // it answers no ping
+	presence func(*stanza)
+	back     func(lost time.Time) // called when the gateway is connected again, with when it was lost
+	lostAt   time.Time
 	lost     []net.Conn // half-open: it has forgotten them, and they are not closed
 }
 
 func newXMPPSide() (*xmppSide, error) {
-	x := &xmppSide{ledger: newLedger(), conns: map[net.Conn]*sync.Mutex{}}
+	x := &xmppSide{ledger: newLedger(), conns: map[net.Conn]*sync.Mutex{}, lostAt: time.Now()}
 	return x, x.up()
 }
 
@@ -137,6 +141,7 @@ type stanza struct {
 	Type    string `xml:"type,attr"`
 	ID      string `xml:"id,attr"`
 	Body    string `xml:"body"`
+	Status  string `xml:"status"`
 	Error   struct {
 		Inner string `xml:",innerxml"`
 	} `xml:"error"`
@@ -158,12 +163,17 @@ func (x *xmppSide) serve(c net.Conn) {
 	x.mu.Lock()
 	x.conns[c] = writing
 	x.accepted++
+	back, lost := x.back, x.lostAt
 	x.mu.Unlock()
 	defer func() {
 		x.mu.Lock()
 		delete(x.conns, c)
+		x.lostAt = time.Now()
 		x.mu.Unlock()
 	}()
+	if back != nil {
+		back(lost)
+	}
 	for {
 		e, err := start(d)
 		if err != nil {
@@ -174,7 +184,7 @@ func (x *xmppSide) serve(c net.Conn) {
 			return
 		}
 		x.mu.Lock()
-		stalled, l, mute := x.stalled, x.ledger, x.mute
+		stalled, l, mute, presence := x.stalled, x.ledger, x.mute, x.presence
 		_, mine := x.conns[c]
 		x.mu.Unlock()
 		if !mine { // half-open: what comes is read by nobody
@@ -185,6 +195,9 @@ func (x *xmppSide) serve(c net.Conn) {
 			<-stalled
 		}
 		answer := ""
+		if s.XMLName.Local == "presence" && presence != nil {
+			presence(&s)
+		}
 		if s.XMLName.Local == "message" {
 			what := "a message stanza to " + s.To
 			if s.Type == "error" {
