@@ -22,7 +22,9 @@ import (
 // "romeo awaits NOTIFY" answers any number of notifications by itself, and ends with the one that the line is about, where servers differ in how
 // many there are: with the one that ends the watch, or whose document has what the line says.
 //
-// An XMPP user logs in and out too, and "server breaks down" kills the XMPP server with all its clients and starts it again. Whatever a user receives must stand in the script: presence of Romeo that was not read by the end fails.
+// An XMPP user logs in and out too, and "server breaks down" kills the XMPP server with all its clients and starts it again,
+// "gateway breaks down" the same of the gateway (kill -9), in two steps where it "dies" and "comes"; before, it "rests" until nothing of
+// presence waits for its disk. Whatever a user receives must stand in the script: presence of Romeo that was not read by the end fails.
 type flow struct {
 	name, script string
 	// documents are the bodies that NOTIFY lines name as document=NAME.
@@ -288,6 +290,20 @@ func (s *stage) playPart(t *testing.T, f flow, n int, part []line) {
 				s.users[l.who].LogOut()
 				delete(s.users, l.who)
 			}
+		case l.who == "gateway":
+			if l.verb == "rests" {
+				lab.Eventually(t, patience, "nothing waits for the disk", func() bool {
+					_, text := s.gateway.Get("/metrics")
+					return strings.Contains(text, "\nisthmus_presence_unwritten 0\n") && strings.Contains(text, "\nisthmus_watches "+l.fields["watches"]+"\n")
+				})
+			}
+			if l.verb == "dies" || l.verb == "breaks" {
+				s.gateway.Kill()
+			}
+			if l.verb == "comes" || l.verb == "breaks" {
+				s.gateway.Start(s.t)
+				lab.Eventually(t, 2*patience, "the gateway is ready again", s.gateway.Ready)
+			}
 		case l.verb == "breaks": // the XMPP server is killed, and started again; with it go all its users
 			s.server.Kill()
 			for who, u := range s.users {
@@ -406,6 +422,19 @@ func (f flow) check(t *testing.T, part []line, received []string) {
 			if got != want {
 				t.Errorf("%s: %s is %q, the flow has %q", first, name, got, want)
 			}
+		}
+	}
+	// "CSeq" of a dialog never goes back (RFC 3261 §12.2.1.1).
+	last := map[string]int{}
+	for _, m := range received {
+		cseq, method := 0, ""
+		if n, _ := fmt.Sscanf(lab.HeaderOf(m, "CSeq"), "%d %s", &cseq, &method); n != 2 || strings.HasPrefix(m, "SIP/2.0 ") {
+			continue
+		}
+		if id := lab.HeaderOf(m, "Call-ID"); cseq < last[id] {
+			t.Errorf("%s %d came after %d", method, cseq, last[id])
+		} else {
+			last[id] = cseq
 		}
 	}
 	if i < len(received) {
