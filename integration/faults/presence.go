@@ -1,9 +1,12 @@
 package faults
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -129,6 +132,27 @@ func (p *presencePlay) run(point string) error {
 	return nil
 }
 
+// first starts the gateway for the first time: on other ports if somebody else has taken those that were free.
+func (p *presencePlay) first(point string) error {
+	for range 10 {
+		err := p.run(point)
+		log, _ := os.ReadFile(p.gateway.logs.Name()) // one that cannot be read says nothing
+		if !p.gateway.dead() || !bytes.Contains(log, []byte("address already in use")) {
+			return err
+		}
+		ports, err := freePorts(2)
+		if err != nil {
+			return err
+		}
+		p.gateway.sip, p.gateway.admin = ports[0], ports[1]
+		p.sip.toward(p.gateway.sip)
+		if err := errors.Join(p.gateway.logs.Truncate(0), p.gateway.configurePresence(p.xmpp.port, p.sip.port(), p.names.port)); err != nil {
+			return err
+		}
+	}
+	return errors.New("there are no free ports")
+}
+
 func (p *presencePlay) again() error {
 	p.crashes++
 	return p.run("")
@@ -158,7 +182,7 @@ func (p *presencePlay) play() (bad []string, err error) {
 		}
 		return fmt.Sprintf("%s:%d", p.point, 1+p.random.IntN(40))
 	}
-	if err := p.run(point()); err != nil {
+	if err := p.first(point()); err != nil {
 		return nil, err
 	}
 	for n := range faultsEach {

@@ -69,6 +69,13 @@ func newPresenceAgents(couples []*couple, gateway int) (*presenceAgents, error) 
 	return u, nil
 }
 
+// toward has them speak to a gateway at this port.
+func (u *presenceAgents) toward(port int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.gateway = &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}
+}
+
 func (u *presenceAgents) port() int { return u.conn.LocalAddr().(*net.UDPAddr).Port }
 
 func (u *presenceAgents) close() {
@@ -479,6 +486,7 @@ func (u *presenceAgents) ask(method, target, rest string, patience time.Duration
 	b := fmt.Sprintf("z9hG4bK%dx%d", u.next, rand.Uint64())
 	c, life := make(chan string, 1), u.life
 	u.waiting[b] = c
+	gateway := u.gateway
 	u.mu.Unlock()
 	defer func() {
 		u.mu.Lock()
@@ -491,7 +499,7 @@ func (u *presenceAgents) ask(method, target, rest string, patience time.Duration
 		if now, down := u.state(); down || now != life {
 			return ""
 		}
-		_, _ = u.conn.WriteToUDP([]byte(request), u.gateway) // refused while the gateway is dead
+		_, _ = u.conn.WriteToUDP([]byte(request), gateway) // refused while the gateway is dead
 		select {
 		case answer := <-c:
 			return answer
