@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -28,14 +29,14 @@ func (a *Adapter) afterKept(of adapters.WatchID, name string, octets []byte, f f
 		f()
 		return
 	}
-	kept := a.onceOrLate(f)
+	kept := onceOrLate(f, keptWait)
 	a.keeper.Save(of, name, octets, func(error) { kept() }) // an error is the gateway's to log; it tries again by itself
 }
 
-// onceOrLate is f, called once: by whoever says that something is kept, or else keptWait from now.
-func (a *Adapter) onceOrLate(f func()) func() {
+// onceOrLate is f, called once: by whoever says that something is kept, or else so long from now.
+func onceOrLate(f func(), wait time.Duration) func() {
 	var once sync.Once
-	late := time.AfterFunc(keptWait, func() { once.Do(f) })
+	late := time.AfterFunc(wait, func() { once.Do(f) })
 	return func() {
 		late.Stop()
 		once.Do(f)
@@ -108,8 +109,31 @@ func (n *notifying) keepFirst(until time.Time, f func()) {
 	a.afterKept(n.d.watchID(), n.name(), b, f)
 }
 
+// reservation is closed when the numbers that a dialog of an earlier process goes on with are its own on the disk, or reservedWait has passed:
+// before, one more crash would have the next process begin with the same.
+type reservation chan struct{}
+
+// reservedWait is how long that may take: presence is worth more than its memory.
+const reservedWait = 15 * time.Second
+
+// await waits for it; false if ctx ends first. A nil one is there.
+func (r reservation) await(ctx context.Context) bool {
+	if r == nil {
+		return true
+	}
+	select {
+	case <-r:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // save brings what is kept of n up to date. n.mu is held.
-func (n *notifying) save() {
+func (n *notifying) save() { n.saveThen(nil) }
+
+// saveThen is save, which calls done, unless it is nil, when the record is on the disk.
+func (n *notifying) saveThen(done func(error)) {
 	k := n.table.a.keeper
 	switch {
 	case k == nil || !n.kept:
@@ -119,7 +143,7 @@ func (n *notifying) save() {
 		k.Forget(n.d.watchID(), n.name(), nil)
 	default:
 		if b := n.record(); b != nil {
-			k.Save(n.d.watchID(), n.name(), b, nil)
+			k.Save(n.d.watchID(), n.name(), b, done)
 		}
 	}
 }

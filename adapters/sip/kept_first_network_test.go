@@ -128,3 +128,29 @@ func startNobodys(t *testing.T, r adapters.Record) (*Adapter, *core, *ledger) {
 	})
 	return a, c, l
 }
+
+// "Requests within a dialog MUST contain strictly monotonically increasing and contiguous CSeq sequence numbers" (RFC 3261 §12.2.1.1), over two crashes
+// one soon after the other, too: a dialog of an earlier process sends nothing before its next numbers are on the disk.
+func TestNumbersAreReservedBeforeTheyAreUsed(t *testing.T) {
+	g := lonelyAgent(t)
+	d := romeosDialog(g, time.Hour)
+	r := recordOf(t, &d)
+	l := newLedger()
+	l.holds()
+	a, _ := startWith(t, nil, func(a *Adapter) {
+		a.Keep(l)
+		a.Resume([]adapters.Record{r})
+	})
+	watchRomeo(a, g, adapters.WatchOpen)
+	until(t, "the numbers wait for the disk", func() bool { return l.waiting() > 0 })
+	if m := g.readWithin(20 * time.Millisecond); m != nil {
+		t.Errorf("before its number was reserved:\n%s", m.Raw())
+	}
+	l.writes()
+	m := g.readRequest(map[string]bool{})
+	fields(t, m, map[string]string{"CSeq": "1501 SUBSCRIBE"})
+	if kept, err := parseDialog(l.all()[0].Octets); err != nil || kept.LocalCSeq < 1501 {
+		t.Errorf("kept: %+v, %v", kept, err)
+	}
+	g.answer(m, wire.Response{Code: 481})
+}

@@ -304,6 +304,9 @@ func (n *notifying) pass() {
 // send sends one NOTIFY (RFC 6665 §4.2.2) and draws the conclusions of its answer.
 func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 	a := n.table.a
+	if !n.reserved.await(ctx) {
+		return adapters.Failed(adapters.ReasonDomainTimeout, "")
+	}
 	n.mu.Lock()
 	if n.gone {
 		n.mu.Unlock()

@@ -137,7 +137,7 @@ func (a *Adapter) resumeNotifier(d Dialog) (resuming, error) {
 	d.Said = ""
 	n := &notifying{
 		table: a.notifiers, peer: peer, d: d, moved: moved, said: said, maker: pidf.ResumePartial(d.PartialVersion), bump: make(chan struct{}, 1),
-		kept: true, bound: d.LocalCSeq,
+		kept: true, bound: d.LocalCSeq, reserved: make(reservation),
 	}
 	if ref := a.notifiers.add(n); ref != nil {
 		return nil, errFull
@@ -158,7 +158,8 @@ func (n *notifying) resume(at time.Time) {
 	case n.moved:
 		n.graceAt = at.Add(graceMoved)
 	}
-	n.spend()
+	mine := onceOrLate(func() { close(n.reserved) }, reservedWait)
+	n.saveThen(func(error) { mine() })
 	n.schedule()
 }
 
@@ -172,7 +173,7 @@ func (a *Adapter) resumeSubscriber(d Dialog, record string) (resuming, error) {
 	moved := a.moved(&d)
 	mine := &subscribing{
 		table: a.subscribers, watch: id, busy: make(chan struct{}, 1), d: d, peer: peer,
-		want: max(a.limits().Expires, a.limits().MinExpires), record: record, kept: true, bound: d.LocalCSeq, moved: moved,
+		want: max(a.limits().Expires, a.limits().MinExpires), record: record, kept: true, bound: d.LocalCSeq, reserved: make(reservation), moved: moved,
 	}
 	var s *subscribing
 	if mine.closing = d.State == adapters.WatchTerminated; mine.closing {
@@ -205,7 +206,8 @@ func (s *subscribing) resume(at time.Time) {
 			s.refreshAt = time.Now().Add(refreshAfter(left))
 		}
 	}
-	s.spend()
+	mine := onceOrLate(func() { close(s.reserved) }, reservedWait)
+	s.saveThen(func(error) { mine() })
 	s.schedule()
 }
 

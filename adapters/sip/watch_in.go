@@ -120,8 +120,9 @@ type notifying struct {
 	sending           bool
 	next              *turn
 	// kept tells that the dialog is in the store, with sequence numbers up to bound.
-	kept  bool
-	bound uint32
+	kept     bool
+	bound    uint32
+	reserved reservation // never changes
 	// moved tells that the dialog was another gateway's, and came here.
 	moved bool
 	// said names the document that the watcher acknowledged last; "" if that is not known, or it has asked since.

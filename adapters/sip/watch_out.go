@@ -145,7 +145,9 @@ type subscribing struct {
 	record string
 	kept   bool
 	bound  uint32
-	moved  bool // it was another gateway's, and came here
+	// reserved never changes.
+	reserved reservation
+	moved    bool // it was another gateway's, and came here
 }
 
 // Watch implements adapters.Adapter: the subscriber's side of a watch. A SIP watch is also the asking for an authorization (RFC 8048
@@ -327,6 +329,9 @@ func (s *subscribing) subscribe(ctx context.Context, want time.Duration, maxForw
 // ask sends one SUBSCRIBE in the dialog as it is.
 func (s *subscribing) ask(ctx context.Context, want time.Duration, maxForwards int) (transaction.Result, adapters.Status) {
 	a := s.table.a
+	if !s.reserved.await(ctx) {
+		return transaction.Result{}, adapters.Failed(adapters.ReasonDomainTimeout, "")
+	}
 	s.mu.Lock()
 	if s.ended {
 		s.mu.Unlock()
