@@ -36,6 +36,32 @@ func TestT_FI_01_NothingIsLostAtAnyFault(t *testing.T) {
 	}
 }
 
+// T-FI-01, T-PR-10: a short run of the rounds of presence. `isthmus faults --presence --rounds N` plays more.
+func TestT_FI_01_PresenceIsTrueAfterAnyFault(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "isthmus")
+	if out, err := exec.Command("go", "build", "-tags", "failpoints", "-o", binary, "github.com/isthmus-gateway/isthmus/cmd/isthmus").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	dir, err := os.MkdirTemp("", "isthmus-faults-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := faults.Run(t.Context(), faults.Config{
+		Binary: binary, Failpoints: true, Presence: true, Rounds: 6, Workers: 6, Seed: 42, Ready: 2 * time.Minute, Directory: dir, Log: t.Output(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum.Print(t.Output())
+	if sum.Total.Violations > 0 || sum.Total.Acknowledged == 0 || sum.Total.Delivered == 0 || sum.Total.Notified == 0 || sum.Total.Crashes == 0 {
+		t.Errorf("%+v; logs and stores are in %s", sum.Total, dir)
+		return
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Error(err)
+	}
+}
+
 // T-FI-02: a machine that is ended at any time has what the gateway acknowledged, and the rounds find it when it has not.
 // `isthmus faults --os-crash --rounds N` plays more.
 func TestT_FI_02_NothingIsLostWhenTheMachineEnds(t *testing.T) {

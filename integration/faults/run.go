@@ -46,7 +46,8 @@ type Config struct {
 	moment *moment // of OSCrash
 }
 
-// Counts are what the ledger saw.
+// Counts are what the ledger saw. In rounds of presence Offered is what users wished and said, Acknowledged what they decided, Delivered what XMPP users
+// were told of presence and Notified what SIP users were.
 type Counts struct {
 	Offered      int `json:"offered"`
 	Acknowledged int `json:"acknowledged"` // of those that came over SIP: XMPP components acknowledge nothing
