@@ -42,7 +42,7 @@ const isCancelled = `
 var xmppToSIPFlows = []flow{
 	{name: "request, pending, approval, notification and cancellation (§5.2.1, §6.3, §5.2.3)", script: `
 		juliet sends    presence type=subscribe to=romeo@example.net                                           F1
-		romeo  receives SUBSCRIBE Expires=3600 Event=presence Accept="application/pidf+xml" body=none           F2, F3
+		romeo  receives SUBSCRIBE Expires=3600 Event=presence Accept="application/pidf+xml, multipart/signed;q=0.5, application/pkcs7-mime;q=0.5" body=none           F2, F3
 		romeo  sends    200 Expires=3600                                                                       F4, F5
 		romeo  sends    NOTIFY Subscription-State=pending;expires=3600 document=away                            F6, F7
 		romeo  receives 200                                                                                    F8, F9
