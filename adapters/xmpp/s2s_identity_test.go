@@ -60,6 +60,9 @@ func TestServerStanzaAddressesTID08(t *testing.T) {
 func TestServerHeaderOurs(t *testing.T) {
 	f := newFederation(t)
 	start(t, f.config("example.net", "example.org"), newRecorder())
+	if p, err := f.dial("example.com", "example.net", nil); err != nil || !p.offer.Authenticated {
+		t.Fatalf("another's domain, for comparison: %v", err)
+	}
 	for _, from := range []string{"example.net", "example.org"} {
 		if p, err := f.dial(from, "example.net", nil); err == nil && p.offer.Authenticated {
 			t.Errorf("%s was authenticated", from)

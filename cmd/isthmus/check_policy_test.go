@@ -36,7 +36,7 @@ policy:
   signature_roots_file: ROOTS
 `
 
-// T-AD-01 of the operator's own: who may do what is shown whole, and asked for one pair of addresses with the same answer as the gateway's.
+// Who may do what is shown whole, and asked for one pair of addresses with the same answer as the gateway's.
 func TestCheckPolicy(t *testing.T) {
 	blocked, err := filepath.Abs("testdata/blocked")
 	if err != nil {

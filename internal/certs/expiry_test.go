@@ -92,7 +92,7 @@ func (l *said) take() string {
 	return l.b.String()
 }
 
-// T-FI-17: "alarm before": the log says it when the last three weeks begin, once a day from then on, and at the end.
+// T-FI-17, T-AD-07: "alarm before": the log says it when the last three weeks begin, once a day from then on, and at the end.
 func TestT_FI_17_AlarmBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := certstest.NewCA(t)
