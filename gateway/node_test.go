@@ -342,7 +342,7 @@ func TestNodeApartFromTheStore(t *testing.T) {
 		lone, m := f.nodes[holder], f.stranger(places[0])
 		<-m.send(m.sip, message(romeo, juliet, "x"))
 		lone.memory.Partition(true)
-		time.Sleep(5100 * time.Millisecond)
+		time.Sleep(9100 * time.Millisecond)
 		if f.holder(places[0]) == holder {
 			t.Error("it has the link still")
 		}

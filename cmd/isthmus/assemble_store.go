@@ -55,6 +55,12 @@ func (a *assembly) measureStore(reg prometheus.Registerer) error {
 			}
 			return 0
 		}},
+		{"isthmus_store_leads", "1 while this node of a cluster leads the writing of what all agree on, the leases among it.", func() float64 {
+			if s := a.store.Load(); s != nil && s.Leads() {
+				return 1
+			}
+			return 0
+		}},
 		{"isthmus_store_entries", "Messages and notices that are stored.", usage(func(u store.Usage) float64 { return float64(u.Entries) })},
 		{"isthmus_store_octets", "What they take, in octets.", usage(func(u store.Usage) float64 { return float64(u.Octets) })},
 	} {

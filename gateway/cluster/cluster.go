@@ -46,11 +46,12 @@ type Config struct {
 
 // Times are those of leases. They are the same on all nodes of a cluster. A zero one stands for its default.
 type Times struct {
-	// Life is how long a lease lives that is not renewed: default 6 s.
+	// Life is how long a lease lives that is not renewed: default 10 s. It is longer than nearly every election of the store's nodes, in which nobody
+	// can renew (4 to 9 s from the leader's death), and short enough that all is taken over within 15 s.
 	Life time.Duration
 	// Renew is how often it is renewed: default 2 s.
 	Renew time.Duration
-	// Fence is how long after the begin of its last good renewal a node owns its parts: default 5 s. It is less than Life, by more than clocks
+	// Fence is how long after the begin of its last good renewal a node owns its parts: default 9 s. It is less than Life, by more than clocks
 	// differ in that time.
 	Fence time.Duration
 	// Hand is how long a node finishes what is under way before it hands a part on: default 30 s, the longest that an operation takes as a rule. A part
@@ -62,7 +63,7 @@ func (t Times) orDefault() (Times, error) {
 	for _, x := range [...]struct {
 		value *time.Duration
 		def   time.Duration
-	}{{&t.Life, 6 * time.Second}, {&t.Renew, 2 * time.Second}, {&t.Fence, 5 * time.Second}, {&t.Hand, 30 * time.Second}} {
+	}{{&t.Life, 10 * time.Second}, {&t.Renew, 2 * time.Second}, {&t.Fence, 9 * time.Second}, {&t.Hand, 30 * time.Second}} {
 		if *x.value == 0 {
 			*x.value = x.def
 		}
@@ -81,6 +82,7 @@ type Cluster struct {
 	times   Times
 	log     zerolog.Logger
 	metrics *metrics
+	born    time.Time
 
 	// renewed is when the last good renewal of the lease began; nil while there is no lease.
 	renewed atomic.Pointer[time.Time]
@@ -115,7 +117,7 @@ func New(cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("cluster: the node's name %q: %w", cfg.Node, err)
 	}
 	c := &Cluster{
-		facts: cfg.Facts, node: cfg.Node, work: cfg.Work, times: times, log: cfg.Logger, nodes: map[string]seen{}, missed: map[string]seen{}, wake: make(chan struct{}, 1),
+		facts: cfg.Facts, node: cfg.Node, work: cfg.Work, times: times, log: cfg.Logger, born: time.Now(), nodes: map[string]seen{}, missed: map[string]seen{}, wake: make(chan struct{}, 1),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.owned, c.disown = context.WithCancel(c.ctx)
@@ -194,6 +196,9 @@ func (c *Cluster) forget() {
 
 // step looks at leases and table once.
 func (c *Cluster) step() {
+	if c.fresh() {
+		c.ask()
+	}
 	c.forget()
 	if !c.fresh() {
 		return
@@ -201,6 +206,12 @@ func (c *Cluster) step() {
 	c.mu.Lock()
 	if !c.told[0] || !c.told[1] {
 		c.mu.Unlock()
+		return
+	}
+	if len(c.lost) > 0 {
+		// The fence fell and there is another lease, all since forget: work is told first.
+		c.mu.Unlock()
+		c.poke()
 		return
 	}
 	p := c.plan(time.Now())

@@ -18,6 +18,33 @@ type lease struct {
 	Incarnation string `json:"i"`
 	// Leaving tells that it hands all its parts on.
 	Leaving bool `json:"leaving,omitempty"`
+	// Age is how old the process was when this was written, in milliseconds from 1, by its own clock; 0: it does not say.
+	Age int64 `json:"age,omitempty"`
+}
+
+// age is how old this process is, by the clock of its two that has counted more: one stands still while a machine sleeps, and the other may be set.
+func (c *Cluster) age(now time.Time) int64 {
+	return max(now.Sub(c.born), now.Round(0).Sub(c.born.Round(0))).Milliseconds() + 1
+}
+
+// sign is the lease of a node as it was told now, with the latest that it can have been written by this node's clock. It may be told long after that: what
+// a leader had under way when it died is there when another one is elected. By its age it is known how long after the ones that were told before,
+// and one of those was told soon. was is what was known of the node.
+func (was seen) sign(l lease, revision uint64, now time.Time, life time.Duration) seen {
+	s := seen{lease: l, revision: revision, told: now, at: now}
+	if l.Age <= 0 {
+		return s
+	}
+	age := time.Duration(l.Age) * time.Millisecond
+	s.born = now.Add(-age)
+	if was.Incarnation == l.Incarnation && was.Age > 0 {
+		// Clocks go at different speeds, by far less than a thousandth. What differs by more than the life of a lease is a clock that was set.
+		born := was.born.Add(now.Sub(was.told) / 1000)
+		if late := s.born.Sub(born); late > 0 && late < life {
+			s.born, s.at = born, now.Add(-late)
+		}
+	}
+	return s
 }
 
 // fresh tells whether this node's lease lives for certain. The time is looked at by both clocks: the one that never goes back stands still while
@@ -42,7 +69,7 @@ func (c *Cluster) join(ctx context.Context) error {
 	before, draining := c.incarnation, c.draining
 	next := newIncarnation()
 	c.mu.Unlock()
-	octets, err := json.Marshal(lease{next, draining})
+	octets, err := json.Marshal(lease{next, draining, c.age(time.Now())})
 	if err != nil {
 		return err
 	}
@@ -77,7 +104,7 @@ func (c *Cluster) renew(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, c.times.Renew)
 	defer cancel()
 	c.mu.Lock()
-	mine := lease{c.incarnation, c.draining}
+	mine := lease{c.incarnation, c.draining, c.age(time.Now())}
 	c.mu.Unlock()
 	octets, err := json.Marshal(mine)
 	if err != nil {

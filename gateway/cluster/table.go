@@ -19,7 +19,10 @@ const bucketParts = "parts"
 // seen is a node's lease as this one saw it.
 type seen struct {
 	lease
-	at time.Time // when it changed last
+	at       time.Time // the latest that it can have been written
+	revision uint64
+	told     time.Time // when it was told
+	born     time.Time // when its process began, at the latest; with an Age alone
 }
 
 // claim is an entry of the table as this node saw it.
@@ -83,9 +86,9 @@ func (c *Cluster) seeNode(x store.Change) {
 		c.miss(x.Key)
 		return
 	}
-	s := seen{at: time.Now()}
-	if json.Unmarshal(x.Value, &s.lease) == nil {
-		c.nodes[x.Key] = s
+	var l lease
+	if json.Unmarshal(x.Value, &l) == nil {
+		c.nodes[x.Key] = c.nodes[x.Key].sign(l, x.Revision, time.Now(), c.times.Life)
 	}
 }
 
@@ -116,6 +119,38 @@ func (c *Cluster) miss(name string) {
 		}
 		c.missed[name] = s
 		delete(c.nodes, name)
+	}
+}
+
+// ask asks the store for the leases of nodes of which nothing was told for longer than a lease lives: what tells of them may have died with one of
+// them, and takes a while to be begun anew.
+func (c *Cluster) ask() {
+	silent := map[string]seen{}
+	c.mu.Lock()
+	for name, s := range c.nodes {
+		if name != c.node && time.Since(s.at) >= c.times.Life {
+			silent[name] = s
+		}
+	}
+	c.mu.Unlock()
+	for name, was := range silent {
+		ctx, cancel := context.WithTimeout(c.ctx, c.times.Renew)
+		have, revision, err := c.facts.Get(ctx, bucketNodes, name)
+		cancel()
+		var l lease
+		gone := errors.Is(err, store.ErrNotFound)
+		if !gone && (err != nil || revision == was.revision || json.Unmarshal(have, &l) != nil) {
+			continue // what is there has been told: it is no sign of life
+		}
+		c.mu.Lock()
+		switch {
+		case c.nodes[name] != was: // it was told meanwhile
+		case gone:
+			c.miss(name)
+		default:
+			c.nodes[name] = was.sign(l, revision, time.Now(), c.times.Life)
+		}
+		c.mu.Unlock()
 	}
 }
 
@@ -254,13 +289,15 @@ func (c *Cluster) write(ctx context.Context, n int, from, to string) error {
 		return store.ErrExists
 	}
 	err = c.facts.Replace(ctx, bucketParts, partKey(n), []byte(to), revision, 0)
-	if err == nil && to != c.self() {
-		// Known before the watch tells, so that it is not taken for this node's own once more.
+	if err == nil {
+		// Known before the watch tells: what was handed on is not taken for this node's own once more, and what was taken need not wait for a watch
+		// that is being begun anew.
 		c.mu.Lock()
 		if x := &c.table[n]; x.revision <= revision {
 			x.owner, x.revision = to, revision
 		}
 		c.mu.Unlock()
+		c.poke()
 	}
 	return err
 }

@@ -50,7 +50,7 @@ func (s *Store) eachChange(ctx context.Context, buckets []string, f func(bucket 
 	}
 	through := errors.New("through")
 	for _, b := range some {
-		err := s.follow(ctx, b, func(bucket string, c Change) error {
+		err := s.follow(ctx, b, false, func(bucket string, c Change) error {
 			if c.Through {
 				return through
 			}
@@ -143,12 +143,14 @@ func (s *Store) keys(ctx context.Context, e *engine, bucket string) (list []stri
 	return list, nil
 }
 
-// watchShared is Watch on a cluster.
+// watchShared is Watch on a cluster. When the engine's node that told of changes goes away, another one is asked for everything that is there: what has
+// gone meanwhile is told as gone.
 func (s *Store) watchShared(ctx context.Context, bucket string, f func(Change)) error {
 	told := map[string]uint64{}
-	for once := false; ; once = true {
+	once := false
+	for failures := 0; ; {
 		listed, through := map[string]bool{}, false
-		err := s.follow(ctx, bucket, func(_ string, c Change) error {
+		err := s.follow(ctx, bucket, true, func(_ string, c Change) error {
 			switch {
 			case c.Through:
 				// What was told before and is not there any more has gone meanwhile.
@@ -159,6 +161,7 @@ func (s *Store) watchShared(ctx context.Context, bucket string, f func(Change)) 
 					}
 				}
 				if through = true; !once {
+					once = true
 					f(c)
 				}
 				return nil
@@ -183,11 +186,22 @@ func (s *Store) watchShared(ctx context.Context, bucket string, f func(Change)) 
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if !through || s.ending.Err() != nil {
+		if failures++; through {
+			failures = 1
+		}
+		if !once || s.ending.Err() != nil || failures > watchAttempts {
 			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(readerPause):
 		}
 	}
 }
+
+// watchAttempts bounds how often in a row a watch is begun anew in vain: for as long as an election takes, and longer.
+const watchAttempts = 60
 
 // barrierKey begins the keys that are written to know that everything before has been read, CheckFact refuses them; barrierLife is how long
 // they are there.
@@ -197,7 +211,8 @@ const (
 )
 
 // follow calls f for each last message of a bucket that is there, with Through, and for each that comes, until f fails. Keys that are gone are among them.
-func (s *Store) follow(ctx context.Context, bucket string, f func(bucket string, c Change) error) error {
+// With anew it fails when it cannot be sure to tell all of them.
+func (s *Store) follow(ctx context.Context, bucket string, anew bool, f func(bucket string, c Change) error) error {
 	if _, err := factKey(bucket, "x"); err != nil {
 		return err
 	}
@@ -213,7 +228,7 @@ func (s *Store) follow(ctx context.Context, bucket string, f func(bucket string,
 		return err
 	}
 	r := reader{
-		stream: e.factsLog, config: jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: prefix + ">"},
+		anew: anew, stream: e.factsLog, config: jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: prefix + ">"},
 	}
 	through := false
 	// Nothing may come although something was to: somebody has cleared the barrier away.

@@ -16,6 +16,9 @@ type reader struct {
 	config jetstream.ConsumerConfig // policy and filters
 	// idle is called when nothing has come for a while.
 	idle func(context.Context) error
+	// anew tells that who reads has to begin anew when the reading has ended: what came and went between would not be known, because the engine
+	// keeps the mark of what is gone for a moment only.
+	anew bool
 }
 
 const (
@@ -41,6 +44,8 @@ func (r *reader) run(ctx context.Context, e *engine, f func(m *nats.Msg, seq uin
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case r.anew && last > 0:
+			return unread(err)
 		}
 		select {
 		case <-e.ended:
