@@ -21,10 +21,12 @@ type faultsCommand struct {
 	Seed       uint64        `help:"The seed of load and faults; 0: a random one, which is printed."`
 	Binary     string        `type:"existingfile" help:"The isthmus to break; this one by default."`
 	Failpoints bool          `help:"The isthmus was built with -tags failpoints: also end it at its named points."`
+	Backlog    int           `help:"Queue so many messages in one gateway instead, and kill and start it once for each round: when does it accept messages again?"`
 	OSCrash    bool          `name:"os-crash" help:"End the gateway's whole machine instead: it runs in a virtual one (QEMU). The isthmus is static (CGO_ENABLED=0)."`
 	Unsynced   bool          `help:"With --os-crash, of an isthmus built with -tags failpoints: its store does not sync, and messages must be lost."`
 	Guest      bool          `hidden:"" help:"Be the first process of that machine."`
 	Directory  string        `help:"Where configurations, logs and stores go; a new temporary directory by default."`
+	Results    string        `placeholder:"FILE" help:"Add a line of JSON to this file for each round."`
 	Ready      time.Duration `default:"5s" help:"How long a gateway may take from its start until it serves."`
 	JSON       bool          `name:"json" help:"Print the summary as JSON."`
 }
@@ -59,10 +61,23 @@ func (c *faultsCommand) Run(ctx context.Context, p process) (err error) {
 		case <-ctx.Done():
 		}
 	}()
+	cfg := faults.Config{
+		Binary: c.Binary, Failpoints: c.Failpoints, OSCrash: c.OSCrash, Unsynced: c.Unsynced, Presence: c.Presence, Kinds: c.Kind, Nodes: c.Nodes, Rounds: c.Rounds,
+		Workers: c.Workers, Seed: c.Seed, Directory: c.Directory, Ready: c.Ready, Log: p.err,
+	}
+	if c.Results != "" {
+		f, err := os.OpenFile(c.Results, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		cfg.Results = f
+	}
 	fmt.Fprintf(p.err, "seed %d, in %s\n", c.Seed, c.Directory)
-	sum, err := faults.Run(ctx, faults.Config{
-		Binary: c.Binary, Failpoints: c.Failpoints, OSCrash: c.OSCrash, Unsynced: c.Unsynced, Presence: c.Presence, Kinds: c.Kind, Nodes: c.Nodes, Rounds: c.Rounds, Workers: c.Workers, Seed: c.Seed, Directory: c.Directory, Ready: c.Ready, Log: p.err,
-	})
+	if c.Backlog > 0 {
+		return c.backlog(ctx, p, cfg)
+	}
+	sum, err := faults.Run(ctx, cfg)
 	if c.JSON {
 		e := json.NewEncoder(p.out)
 		e.SetIndent("", "  ")
@@ -76,6 +91,27 @@ func (c *faultsCommand) Run(ctx context.Context, p process) (err error) {
 		return err
 	}
 	if sum.Total.Violations > 0 {
+		return silentError{}
+	}
+	return nil
+}
+
+// backlog measures starts with messages that wait.
+func (c *faultsCommand) backlog(ctx context.Context, p process, cfg faults.Config) error {
+	sum, err := faults.Backlog(ctx, cfg, c.Backlog)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		e := json.NewEncoder(p.out)
+		e.SetIndent("", "  ")
+		if err := e.Encode(sum); err != nil {
+			return err
+		}
+	} else {
+		sum.Print(p.out)
+	}
+	if len(sum.Violations) > 0 {
 		return silentError{}
 	}
 	return nil

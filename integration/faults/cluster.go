@@ -8,14 +8,21 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/isthmus-gateway/isthmus/gateway/store"
 )
 
 // The kinds of faults of a round with several gateways. "owner" is the one that has the XMPP side's link, "other" one of the rest.
-var clusterKinds = []string{"kill owner", "kill owner", "kill owner and xmpp down", "kill owner and xmpp down", "kill other", "term owner", "stop owner", "xmpp down"}
+// "leader" the one that leads the writing of leases.
+var clusterKinds = []string{
+	"kill owner", "kill owner", "kill owner and xmpp down", "kill owner and xmpp down", "kill other", "kill leader", "term owner", "stop owner", "xmpp down",
+}
 
 // takeoverBound is how soon another gateway must do what a dead one did.
 const takeoverBound = 15 * time.Second
@@ -36,6 +43,8 @@ type clusterPlay struct {
 	number   int
 	crashes  int
 	takeover time.Duration // 0: nobody took over
+	led      bool          // the gateway that was ended led the writing of leases
+	fenced   int           // leases that the others lost in their turn
 }
 
 const clusterStore = `store:
@@ -52,37 +61,38 @@ func newClusterPlay(c *Config, dir string, number int) (*clusterPlay, error) {
 		of = c.Kinds
 	}
 	p.kind, p.at = of[p.random.IntN(len(of))], time.Duration(p.random.IntN(1500))*time.Millisecond
+	host := ownHost()
 	var err error
-	if p.xmpp, err = newXMPPSide(); err != nil {
+	if p.xmpp, err = newXMPPSide(host); err != nil {
 		return nil, err
 	}
-	if p.names, err = newNames(); err != nil {
+	if p.names, err = newNames(host); err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(c.Nodes)
+	ports, err := freePorts(host, c.Nodes)
 	if err != nil {
 		return nil, err
 	}
 	var peers []string
 	for i, port := range ports {
-		peers = append(peers, fmt.Sprintf(`{name: n%d, address: "127.0.0.1:%d"}`, i+1, port))
+		peers = append(peers, fmt.Sprintf(`{name: n%d, address: "%s:%d"}`, i+1, host, port))
 	}
 	for i := range ports {
 		folder := filepath.Join(dir, fmt.Sprintf("n%d", i+1))
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return nil, err
 		}
-		g, err := newGateway(c.Binary, folder)
+		g, err := newGateway(c.Binary, folder, host)
 		if err != nil {
 			return nil, err
 		}
 		p.gateways = append(p.gateways, g)
 	}
-	if p.sip, err = newSIPSide(p.gateways[0].sip); err != nil {
+	if p.sip, err = newSIPSide(host, p.gateways[0].sip); err != nil {
 		return nil, err
 	}
 	for _, g := range p.gateways[1:] {
-		p.sip.gateways = append(p.sip.gateways, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: g.sip})
+		p.sip.gateways = append(p.sip.gateways, &net.UDPAddr{IP: host, Port: g.sip})
 	}
 	for i, g := range p.gateways {
 		lines := strings.NewReplacer("NODE", fmt.Sprintf("n%d", i+1), "PEERS", strings.Join(peers, ", ")).Replace(clusterStore)
@@ -122,19 +132,37 @@ func (p *clusterPlay) owner() *gateway {
 
 // says tells whether a line of the metrics begins so.
 func (g *gateway) says(line string) bool {
-	client := http.Client{Timeout: time.Second}
-	r, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", g.admin))
+	text, _ := g.metrics() // what is missing is not there
+	return strings.Contains("\n"+text, "\n"+line)
+}
+
+// metric is the value of one without labels.
+func (g *gateway) metric(name string) (float64, error) {
+	text, err := g.metrics()
 	if err != nil {
-		return false
+		return 0, err
 	}
-	text, _ := io.ReadAll(r.Body) // what is missing is not there
-	r.Body.Close()
-	return strings.Contains("\n"+string(text), "\n"+line)
+	_, line, _ := strings.Cut("\n"+text, "\n"+name+" ")
+	line, _, _ = strings.Cut(line, "\n")
+	return strconv.ParseFloat(line, 64)
+}
+
+// metrics asks a gateway for all of them.
+func (g *gateway) metrics() (string, error) {
+	client := http.Client{Timeout: time.Second}
+	defer client.CloseIdleConnections()
+	r, err := client.Get(fmt.Sprintf("http://%s:%d/metrics", g.host, g.admin))
+	if err != nil {
+		return "", err
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	return string(text), err
 }
 
 // await waits for a state of the whole.
 func await(patience time.Duration, what string, ok func() bool) error {
-	for end := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(25 * time.Millisecond) {
 		if time.Now().After(end) {
 			return fmt.Errorf("%s within %v", what, patience)
 		}
@@ -202,60 +230,77 @@ func (p *clusterPlay) talk(i int, r *rand.Rand) {
 }
 
 func (p *clusterPlay) breakAndHeal() (bad []string, err error) {
-	owner := p.owner()
-	if owner == nil {
-		owner = p.gateways[0]
+	victim := p.owner()
+	if victim == nil {
+		victim = p.gateways[0]
 	}
+	p.ledger.note("fault: %s", p.kind)
 	switch p.kind {
-	case "kill owner", "kill owner and xmpp down":
-		if p.kind != "kill owner" {
-			p.xmpp.down(true)
-			time.Sleep(2500 * time.Millisecond) // messages are stored
-		}
-		owner.kill()
-		p.crashes++
-		killed := time.Now()
-		if err := p.xmpp.up(); err != nil {
-			return nil, err
-		}
-		bad = p.taken(killed)
-		return bad, p.back(owner)
 	case "kill other":
-		for _, g := range p.gateways {
-			if g != owner {
-				g.kill()
-				p.crashes++
-				time.Sleep(takeoverBound)
-				return nil, p.back(g)
-			}
+		victim = p.gateways[(slices.Index(p.gateways, victim)+1)%len(p.gateways)]
+	case "kill leader":
+		if i := slices.IndexFunc(p.gateways, leads); i >= 0 {
+			victim = p.gateways[i]
 		}
-	case "term owner":
-		if err := owner.stop(); err != nil {
-			return []string{err.Error()}, nil
-		}
-		bad = p.taken(time.Now())
-		return bad, p.back(owner)
 	case "stop owner":
-		owner.signal(syscall.SIGSTOP)
+		victim.signal(syscall.SIGSTOP)
 		p.crashes++ // what was under way may be done by another one too
 		time.Sleep(time.Duration(8+p.random.IntN(8)) * time.Second)
-		owner.signal(syscall.SIGCONT)
+		victim.signal(syscall.SIGCONT)
+		return nil, nil
 	case "xmpp down":
 		p.xmpp.down(true)
 		time.Sleep(3 * time.Second)
 		return nil, p.xmpp.up()
+	case "kill owner and xmpp down":
+		p.xmpp.down(true)
+		time.Sleep(2500 * time.Millisecond) // messages are stored
 	}
-	return nil, nil
+	if p.led = leads(victim); p.kind == "term owner" {
+		p.ledger.note("a gateway is told to end")
+		if err := victim.stop(); err != nil {
+			return []string{err.Error()}, nil
+		}
+	} else {
+		p.ledger.note("a gateway is killed")
+		victim.kill()
+		p.crashes++
+	}
+	ended := time.Now()
+	if err := p.xmpp.up(); err != nil {
+		return nil, err
+	}
+	bad = p.taken(victim, ended)
+	return bad, p.back(victim)
 }
 
-// taken waits until another gateway has the link.
-func (p *clusterPlay) taken(since time.Time) (bad []string) {
-	if err := await(2*takeoverBound, "no other gateway has the link", p.xmpp.connected); err != nil {
+func leads(g *gateway) bool { return g.says("isthmus_store_leads 1") }
+
+// taken waits until the others have everything that the gateway had, the link too if it was its.
+func (p *clusterPlay) taken(gone *gateway, since time.Time) (bad []string) {
+	all := func() bool {
+		parts := 0.0
+		for _, g := range p.gateways {
+			if n, err := g.metric("isthmus_cluster_parts"); g != gone && err == nil {
+				parts += n
+			}
+		}
+		return parts == store.Parts && p.xmpp.connected()
+	}
+	err := await(2*takeoverBound, "the others have not all parts and the link", all)
+	p.takeover = time.Since(since)
+	for _, g := range p.gateways {
+		if n, err := g.metric("isthmus_cluster_leases_lost_total"); g != gone && err == nil {
+			p.fenced += int(n)
+		}
+	}
+	switch {
+	case err != nil:
 		return []string{err.Error()}
+	case p.takeover > takeoverBound:
+		bad = append(bad, fmt.Sprintf("parts and link were taken over after %v", p.takeover.Round(time.Millisecond)))
 	}
-	if p.takeover = time.Since(since); p.takeover > takeoverBound {
-		bad = append(bad, fmt.Sprintf("the link was taken over after %v", p.takeover.Round(time.Millisecond)))
-	}
+	p.ledger.note("the others have taken over")
 	return bad
 }
 
@@ -282,7 +327,7 @@ func (c *Config) clusterRound(number int, dir string, o *outcome) (bad []string,
 	o.counts = p.ledger.counts()
 	o.counts.Crashes = p.crashes
 	if p.takeover > 0 {
-		o.counts.Takeovers, o.counts.Slowest = 1, p.takeover.Seconds()
+		o.counts.Takeovers, o.counts.Slowest, o.counts.Fenced, o.led = 1, p.takeover.Seconds(), p.fenced, p.led
 	}
 	return bad, fmt.Sprintf("%s after %v", p.kind, p.at.Round(time.Millisecond)), err
 }

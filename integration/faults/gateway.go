@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -17,6 +18,7 @@ import (
 // gateway is the command, in a process of its own.
 type gateway struct {
 	binary, dir string
+	host        net.IP
 	sip, admin  int
 	written     string // its configuration
 
@@ -26,10 +28,10 @@ type gateway struct {
 }
 
 const configuration = `sip:
-  listeners: [{transport: udp, address: "127.0.0.1:SIP"}]
-  peers: [{name: faults, networks: [127.0.0.1/32], domains: [sip.test]}]
+  listeners: [{transport: udp, address: "HOST:SIP"}]
+  peers: [{name: faults, networks: [HOST/32], domains: [sip.test]}]
 xmpp:
-  components: [{name: faults, server: "127.0.0.1:XMPP", domain: sip.test, serves: [xmpp.test], secret_file: secret}]
+  components: [{name: faults, server: "HOST:XMPP", domain: sip.test, serves: [xmpp.test], secret_file: secret}]
   backoff_first: 50ms
   backoff_longest: 500ms
   keep_alive: 2s
@@ -37,18 +39,27 @@ xmpp:
 routes:
   - {domain: sip.test, via: sip, next_hops: ["sip:user.faults.test:USER;transport=udp"]}
   - {domain: xmpp.test, via: xmpp, next_hops: ["component:faults"]}
-dns: {servers: ["127.0.0.1:NAMES"], allow: [127.0.0.0/8]}
-STOREadmin: {listen: "127.0.0.1:ADMIN"}
+dns: {servers: ["HOST:NAMES"], allow: [127.0.0.0/8]}
+STOREadmin: {listen: "HOST:ADMIN"}
 LIMITS`
 
 const messageLimits = "limits: {drain: 10s, messages: {direct_wait: 1s, pair_rate: 1000000, pair_burst: 10000000}}\n"
 
+// ownHost is an address of loopback for one round. Where there are more than one it is one that nobody else has: ports that are free while a gateway
+// is down are taken by the rounds of another run otherwise, and each plays with the other's.
+func ownHost() net.IP {
+	if runtime.GOOS != "linux" {
+		return net.IPv4(127, 0, 0, 1)
+	}
+	return net.IPv4(127, byte(1+rand.IntN(254)), byte(rand.IntN(256)), byte(1+rand.IntN(254)))
+}
+
 // listen listens on a port that nobody takes for a connection of its own while a gateway is down: outgoing connections have ports from
 // 32768 on, where the kernel was not told otherwise.
-func listen() (net.Listener, error) {
+func listen(host net.IP) (net.Listener, error) {
 	var last error
 	for range 200 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(17000)))
+		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", host, 15000+rand.IntN(17000)))
 		if err == nil {
 			return l, nil
 		}
@@ -58,7 +69,7 @@ func listen() (net.Listener, error) {
 }
 
 // freePorts returns ports of loopback that nobody had a moment ago.
-func freePorts(n int) (ports []int, err error) {
+func freePorts(host net.IP, n int) (ports []int, err error) {
 	var held []net.Listener
 	defer func() {
 		for _, l := range held {
@@ -66,7 +77,7 @@ func freePorts(n int) (ports []int, err error) {
 		}
 	}()
 	for range n {
-		l, err := listen()
+		l, err := listen(host)
 		if err != nil {
 			return nil, err
 		}
@@ -75,12 +86,12 @@ func freePorts(n int) (ports []int, err error) {
 	return ports, nil
 }
 
-func newGateway(binary, dir string) (*gateway, error) {
-	ports, err := freePorts(2)
+func newGateway(binary, dir string, host net.IP) (*gateway, error) {
+	ports, err := freePorts(host, 2)
 	if err != nil {
 		return nil, err
 	}
-	return &gateway{binary: binary, dir: dir, sip: ports[0], admin: ports[1]}, nil
+	return &gateway{binary: binary, dir: dir, host: host, sip: ports[0], admin: ports[1]}, nil
 }
 
 // configure writes its configuration.
@@ -96,7 +107,7 @@ func (g *gateway) configureWith(xmpp, user, names int, store string) error {
 // configureLimits is configureWith with other limits.
 func (g *gateway) configureLimits(xmpp, user, names int, store, limits string) error {
 	text := strings.NewReplacer("STORE", store, "LIMITS", limits).Replace(configuration)
-	text = strings.NewReplacer("SIP", fmt.Sprint(g.sip), "XMPP", fmt.Sprint(xmpp), "USER", fmt.Sprint(user), "NAMES", fmt.Sprint(names), "ADMIN", fmt.Sprint(g.admin), "DIR", g.dir).Replace(text)
+	text = strings.NewReplacer("HOST", g.host.String(), "SIP", fmt.Sprint(g.sip), "XMPP", fmt.Sprint(xmpp), "USER", fmt.Sprint(user), "NAMES", fmt.Sprint(names), "ADMIN", fmt.Sprint(g.admin), "DIR", g.dir).Replace(text)
 	g.written = text
 	return errors.Join(
 		os.WriteFile(filepath.Join(g.dir, "isthmus.yaml"), []byte(text), 0o600),
@@ -136,7 +147,7 @@ func (g *gateway) ready(patience time.Duration) bool {
 		if g.dead() {
 			return false
 		}
-		if r, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/healthz", g.admin)); err == nil {
+		if r, err := client.Get(fmt.Sprintf("http://%s:%d/healthz", g.host, g.admin)); err == nil {
 			r.Body.Close()
 			return true
 		}

@@ -9,6 +9,7 @@ import (
 
 // names is a DNS server that knows one name, that of the SIP side. It can be dead: then it answers nothing.
 type names struct {
+	host net.IP // where the SIP side is, too
 	conn *net.UDPConn
 	port int
 	dead atomic.Bool
@@ -17,12 +18,12 @@ type names struct {
 // sipName is the SIP side's name, as a question has it.
 const sipName = "\x04user\x06faults\x04test\x00"
 
-func newNames() (*names, error) {
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+func newNames(host net.IP) (*names, error) {
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: host})
 	if err != nil {
 		return nil, err
 	}
-	n := &names{conn: conn, port: conn.LocalAddr().(*net.UDPAddr).Port}
+	n := &names{host: host, conn: conn, port: conn.LocalAddr().(*net.UDPAddr).Port}
 	go n.serve()
 	return n, nil
 }
@@ -36,7 +37,7 @@ func (n *names) serve() {
 		if err != nil {
 			return
 		}
-		if a := answerDNS(b[:size]); a != nil && !n.dead.Load() {
+		if a := answerDNS(b[:size], n.host); a != nil && !n.dead.Load() {
 			_, _ = n.conn.WriteToUDP(a, from) // lost: it is asked again
 		}
 	}
@@ -44,7 +45,7 @@ func (n *names) serve() {
 
 // answerDNS answers a question (RFC 1035 §4.1): an address for the name that there is, nothing for its other types, and that there is no other
 // name. nil for what is no question.
-func answerDNS(q []byte) []byte {
+func answerDNS(q []byte, host net.IP) []byte {
 	const (
 		head    = 12
 		typeA   = 1
@@ -67,7 +68,8 @@ func answerDNS(q []byte) []byte {
 		a[3] |= 3 // there is no such name
 	case kind == typeA:
 		a[7] = 1
-		a = append(a, 0xC0, head, 0, typeA, 0, inClass, 0, 0, 0, 1, 0, 4, 127, 0, 0, 1) // for a second
+		a = append(a, 0xC0, head, 0, typeA, 0, inClass, 0, 0, 0, 1, 0, 4) // for a second
+		a = append(a, host.To4()...)
 	}
 	return a
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 )
@@ -55,12 +56,13 @@ func (c *Config) osRound(ctx context.Context, number int, dir string) (counts Co
 		return counts, f.kind, nil, f.String(), err
 	}
 	defer m.close()
-	xmpp, err := newXMPPSide()
+	host := net.IPv4(127, 0, 0, 1) // the only one that the machine reaches
+	xmpp, err := newXMPPSide(host)
 	if err != nil {
 		return counts, f.kind, nil, f.String(), err
 	}
 	defer xmpp.down(true)
-	sip, err := newSIPSide(m.sip)
+	sip, err := newSIPSide(host, m.sip)
 	if err != nil {
 		return counts, f.kind, nil, f.String(), err
 	}

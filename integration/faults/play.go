@@ -37,11 +37,12 @@ type play struct {
 func newPlay(c *Config, dir string, number int) (*play, error) {
 	p := &play{abandoned: make(chan struct{}), random: rand.New(rand.NewPCG(c.Seed, uint64(number))), ledger: newLedger(), number: number}
 	p.fault, p.limit = c.choose(p.random, number), c.Ready
+	host := ownHost()
 	var err error
-	if p.gateway, err = newGateway(c.Binary, dir); err != nil {
+	if p.gateway, err = newGateway(c.Binary, dir, host); err != nil {
 		return nil, err
 	}
-	if p.names, err = newNames(); err != nil {
+	if p.names, err = newNames(host); err != nil {
 		return nil, err
 	}
 	if p.fault.mount {
@@ -50,10 +51,10 @@ func newPlay(c *Config, dir string, number int) (*play, error) {
 			return nil, err
 		}
 	}
-	if p.xmpp, err = newXMPPSide(); err != nil {
+	if p.xmpp, err = newXMPPSide(host); err != nil {
 		return nil, err
 	}
-	if p.sip, err = newSIPSide(p.gateway.sip); err != nil {
+	if p.sip, err = newSIPSide(host, p.gateway.sip); err != nil {
 		p.xmpp.down(true)
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -57,6 +58,9 @@ const (
 	presencePatience = 150 * time.Second
 )
 
+// presenceHost is where all of a round of presence is.
+var presenceHost = net.IPv4(127, 0, 0, 1)
+
 const presenceLimits = "limits: {drain: 10s, messages: {direct_wait: 2s}, sip: {min_expires: 1s, notify_interval: 100ms}}\n"
 
 func newPresencePlay(c *Config, dir string, number int) (*presencePlay, error) {
@@ -71,10 +75,10 @@ func newPresencePlay(c *Config, dir string, number int) (*presencePlay, error) {
 		p.couples = append(p.couples, newCouple(i, &p.lag))
 	}
 	var err error
-	if p.gateway, err = newGateway(c.Binary, dir); err != nil {
+	if p.gateway, err = newGateway(c.Binary, dir, presenceHost); err != nil {
 		return nil, err
 	}
-	if p.names, err = newNames(); err != nil {
+	if p.names, err = newNames(presenceHost); err != nil {
 		return nil, err
 	}
 	if p.xmpp, err = newPresenceServer(p.couples, p.random.IntN(2) == 0); err != nil {
@@ -140,7 +144,7 @@ func (p *presencePlay) first(point string) error {
 		if !p.gateway.dead() || !bytes.Contains(log, []byte("address already in use")) {
 			return err
 		}
-		ports, err := freePorts(2)
+		ports, err := freePorts(presenceHost, 2)
 		if err != nil {
 			return err
 		}

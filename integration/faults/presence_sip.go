@@ -53,12 +53,12 @@ const (
 )
 
 func newPresenceAgents(couples []*couple, gateway int) (*presenceAgents, error) {
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: presenceHost})
 	if err != nil {
 		return nil, err
 	}
 	u := &presenceAgents{
-		conn: conn, gateway: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: gateway}, couples: map[string]*couple{}, ended: make(chan struct{}),
+		conn: conn, gateway: &net.UDPAddr{IP: presenceHost, Port: gateway}, couples: map[string]*couple{}, ended: make(chan struct{}),
 		waiting: map[string]chan string{}, answers: map[string]string{},
 	}
 	for _, c := range couples {
@@ -73,7 +73,7 @@ func newPresenceAgents(couples []*couple, gateway int) (*presenceAgents, error) 
 func (u *presenceAgents) toward(port int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.gateway = &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}
+	u.gateway = &net.UDPAddr{IP: presenceHost, Port: port}
 }
 
 func (u *presenceAgents) port() int { return u.conn.LocalAddr().(*net.UDPAddr).Port }

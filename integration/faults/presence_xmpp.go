@@ -22,7 +22,7 @@ type presenceServer struct {
 const resumeWindow = 15 * time.Second
 
 func newPresenceServer(couples []*couple, hides bool) (*presenceServer, error) {
-	side, err := newXMPPSide()
+	side, err := newXMPPSide(presenceHost)
 	if err != nil {
 		return nil, err
 	}

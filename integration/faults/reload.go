@@ -20,7 +20,7 @@ func (g *gateway) broken() string {
 
 func (g *gateway) changed() string {
 	return strings.NewReplacer(
-		"{transport: udp, address:", fmt.Sprintf(`{transport: tcp, address: "127.0.0.1:%d"}, {transport: udp, address:`, g.sip),
+		"{transport: udp, address:", fmt.Sprintf(`{transport: tcp, address: "%s:%d"}, {transport: udp, address:`, g.host, g.sip),
 		"peers: [{name: faults,", `peers: [{name: other, networks: [192.0.2.0/24], domains: [other.test]}, {name: renamed, fold_case: true,`,
 		"serves: [xmpp.test]", "serves: [xmpp.test, more.test]",
 		"routes:", "log: {level: debug}\nroutes:\n  - {domain: other.test, via: sip, next_hops: [\"sip:192.0.2.1\"]}\n"+
@@ -45,7 +45,7 @@ func (g *gateway) reload(text string) error {
 // reloads is how many reloads had this outcome.
 func (g *gateway) reloads(outcome string) (int, error) {
 	client := http.Client{Timeout: 5 * time.Second}
-	r, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", g.admin))
+	r, err := client.Get(fmt.Sprintf("http://%s:%d/metrics", g.host, g.admin))
 	if err != nil {
 		return 0, err
 	}

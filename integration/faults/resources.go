@@ -34,7 +34,7 @@ const (
 // resources asks the gateway.
 func (g *gateway) resources() (r resources, err error) {
 	client := http.Client{Timeout: 10 * time.Second}
-	answer, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", g.admin))
+	answer, err := client.Get(fmt.Sprintf("http://%s:%d/metrics", g.host, g.admin))
 	if err != nil {
 		return r, err
 	}

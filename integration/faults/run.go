@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -41,6 +42,8 @@ type Config struct {
 	Directory string
 	// Log gets a line for each round with a violation. nil: none.
 	Log io.Writer
+	// Results gets a Result, as a line of JSON, when a round has been played. nil: none.
+	Results io.Writer
 
 	mounts bool    // this machine lets a small disk be mounted
 	moment *moment // of OSCrash
@@ -58,6 +61,8 @@ type Counts struct {
 	// Takeovers are how often another gateway did what one had done that is gone, and Slowest the longest time until then, in seconds.
 	Takeovers int     `json:"takeovers,omitempty"`
 	Slowest   float64 `json:"slowest_takeover,omitempty"`
+	// Fenced are the leases that others lost too when a gateway was ended.
+	Fenced int `json:"fenced,omitempty"`
 }
 
 func (c *Counts) add(o Counts) {
@@ -68,6 +73,7 @@ func (c *Counts) add(o Counts) {
 	c.Copies += o.Copies
 	c.Crashes += o.Crashes
 	c.Takeovers += o.Takeovers
+	c.Fenced += o.Fenced
 	c.Slowest = max(c.Slowest, o.Slowest)
 }
 
@@ -84,6 +90,17 @@ type Round struct {
 	Fault      string   `json:"fault"`
 	Violations []string `json:"violations"`
 	Directory  string   `json:"directory"`
+}
+
+// Result is what became of one round.
+type Result struct {
+	Number  int     `json:"round"`
+	Kind    string  `json:"kind"`
+	Seconds float64 `json:"seconds"`
+	// Led tells that the gateway that was ended led the writing of leases in its cluster.
+	Led bool `json:"led,omitempty"`
+	Counts
+	Violations []string `json:"violations,omitempty"`
 }
 
 // Summary is what a run found.
@@ -149,11 +166,15 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 	for range min(c.Workers, c.Rounds) {
 		wait.Go(func() {
 			for n := range numbers {
+				start := time.Now()
 				o, err := c.round(ctx, n)
 				mu.Lock()
 				if ctx.Err() == nil { // else it was not played to its end
 					fault = errors.Join(fault, err)
 					sum.add(&o)
+					if err == nil {
+						fault = errors.Join(fault, c.result(n, time.Since(start), &o))
+					}
 					if o.broken != nil && c.Log != nil {
 						fmt.Fprintf(c.Log, "round %d (%s): %d violations, see %s\n%s\n", n, o.broken.Fault, len(o.broken.Violations), o.broken.Directory, o.broken.Violations[0])
 					}
@@ -183,9 +204,22 @@ give:
 	return sum, fault
 }
 
+// result writes down what became of a round.
+func (c *Config) result(number int, took time.Duration, o *outcome) error {
+	if c.Results == nil {
+		return nil
+	}
+	r := Result{Number: number, Kind: o.kind, Seconds: took.Seconds(), Led: o.led, Counts: o.counts}
+	if o.broken != nil {
+		r.Violations = o.broken.Violations
+	}
+	return json.NewEncoder(c.Results).Encode(&r)
+}
+
 // outcome is that of one round.
 type outcome struct {
 	counts  Counts
+	led     bool
 	kind    string
 	broken  *Round
 	slowest time.Duration // start of its gateway
@@ -265,7 +299,7 @@ func (s *Summary) Print(w io.Writer) {
 	}
 	row("all", s.Total)
 	if n := s.Total.Takeovers; n > 0 {
-		fmt.Fprintf(w, "%d takeovers, the slowest after %.1f s\n", n, s.Total.Slowest)
+		fmt.Fprintf(w, "%d takeovers, the slowest after %.1f s; %d leases of others lost meanwhile\n", n, s.Total.Slowest, s.Total.Fenced)
 	}
 	fmt.Fprintf(w, "seed %d, %.0f s, slowest start %.1f s\n", s.Seed, s.Seconds, s.SlowestStart)
 	if s.Interrupted {

@@ -28,13 +28,13 @@ type sipSide struct {
 // patience is how long it waits for an answer.
 const patience = 14 * time.Second
 
-func newSIPSide(gateway int) (*sipSide, error) {
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+func newSIPSide(host net.IP, gateway int) (*sipSide, error) {
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: host})
 	if err != nil {
 		return nil, err
 	}
 	u := &sipSide{
-		conn: conn, gateways: []*net.UDPAddr{{IP: net.IPv4(127, 0, 0, 1), Port: gateway}}, ledger: newLedger(),
+		conn: conn, gateways: []*net.UDPAddr{{IP: host, Port: gateway}}, ledger: newLedger(),
 		waiting: map[string]chan int{}, seen: map[string]string{},
 	}
 	go u.read()
@@ -193,9 +193,9 @@ func (u *sipSide) say(from, to, id string) int {
 	body := fmt.Sprintf("From: <sip:%s>\r\nTo: <sip:%s>\r\nDateTime: %s\r\nNS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: %s\r\n"+
 		"imdn.Disposition-Notification: negative-delivery\r\n\r\nContent-Type: text/plain; charset=UTF-8\r\n\r\n%s",
 		from, to, time.Now().UTC().Format(time.RFC3339), id, id)
-	request := fmt.Sprintf("MESSAGE sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%d;branch=%s;rport\r\nMax-Forwards: 70\r\n"+
+	request := fmt.Sprintf("MESSAGE sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=%s;rport\r\nMax-Forwards: 70\r\n"+
 		"From: <sip:%s>;tag=f%s\r\nTo: <sip:%s>\r\nCall-ID: %s\r\nCSeq: 1 MESSAGE\r\nContent-Type: message/cpim\r\nContent-Length: %d\r\n\r\n%s",
-		to, u.port(), b, from, id, to, id, len(body), body)
+		to, u.conn.LocalAddr(), b, from, id, to, id, len(body), body)
 	l.offer(id, from+" to "+to, false)
 	end := time.After(patience)
 	for pause := 500 * time.Millisecond; ; pause = min(2*pause, 4*time.Second) {

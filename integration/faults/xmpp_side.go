@@ -13,12 +13,14 @@ import (
 // xmppSide is a server that has the gateway as its component (XEP-0114) and all users of xmpp.test: it takes every message, answers pings,
 // and sends back what is for a user whose name begins with "gone". It can be down, and it can stop to read.
 type xmppSide struct {
+	host net.IP
 	port int
 
 	mu       sync.Mutex
 	ledger   *ledger
 	listener net.Listener
 	conns    map[net.Conn]*sync.Mutex // with the lock for writing
+	number   map[net.Conn]int         // which of the streams it is
 	stalled  chan struct{}            // not nil: closed when it reads again
 	accepted int
 	mute     bool // it answers no ping
@@ -28,8 +30,8 @@ type xmppSide struct {
 	lost     []net.Conn // half-open: it has forgotten them, and they are not closed
 }
 
-func newXMPPSide() (*xmppSide, error) {
-	x := &xmppSide{ledger: newLedger(), conns: map[net.Conn]*sync.Mutex{}, lostAt: time.Now()}
+func newXMPPSide(host net.IP) (*xmppSide, error) {
+	x := &xmppSide{host: host, ledger: newLedger(), conns: map[net.Conn]*sync.Mutex{}, number: map[net.Conn]int{}, lostAt: time.Now()}
 	return x, x.up()
 }
 
@@ -50,9 +52,9 @@ func (x *xmppSide) up() error {
 	var l net.Listener
 	var err error
 	if x.port == 0 {
-		l, err = listen()
+		l, err = listen(x.host)
 	} else {
-		l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", x.port))
+		l, err = net.Listen("tcp", fmt.Sprintf("%s:%d", x.host, x.port))
 	}
 	if err != nil {
 		return err
@@ -163,11 +165,13 @@ func (x *xmppSide) serve(c net.Conn) {
 	x.mu.Lock()
 	x.conns[c] = writing
 	x.accepted++
+	x.number[c] = x.accepted
 	back, lost := x.back, x.lostAt
 	x.mu.Unlock()
 	defer func() {
 		x.mu.Lock()
 		delete(x.conns, c)
+		delete(x.number, c)
 		x.lostAt = time.Now()
 		x.mu.Unlock()
 	}()
@@ -261,14 +265,17 @@ func (x *xmppSide) say(from, to, id string) {
 	l := x.ledger
 	var conn net.Conn
 	var writing *sync.Mutex
+	stream := 0
 	for c, w := range x.conns {
-		conn, writing = c, w
+		conn, writing, stream = c, w, x.number[c]
 	}
 	x.mu.Unlock()
 	if conn == nil {
 		return
 	}
-	l.offer(id, from+" to "+to, true)
+	// What is in order is what comes over one stream (RFC 6120 §10.1): a gateway that was stopped reads what had come to it when it goes on, long after
+	// another one has taken its place.
+	l.offer(id, fmt.Sprintf("%s to %s over stream %d", from, to, stream), true)
 	writing.Lock()
 	defer writing.Unlock()
 	fmt.Fprintf(conn, "<message type='chat' id='%s' from='%s/pc' to='%s'><body>%s</body></message>", id, from, to, id) //nolint:errcheck // a connection that is gone takes nothing
