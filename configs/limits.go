@@ -50,8 +50,8 @@ type MessageLimits struct {
 	// How long they are remembered, at most.
 	DuplicateLife Duration `yaml:"duplicate_life" default:"24h" min:"1m" max:"168h"`
 	// How often the same message may come within 10 seconds: from the same sender to the same recipient, in the same thread, with the same
-	// content. The next is refused, since it seems to go in a circle (SIP 482, XMPP undefined-condition). It cannot be told from
-	// somebody who says the same thing again and again that fast in one conversation; who has such users sets it higher.
+	// content; in the half second after the first one less, if it is more than 2. The next is refused, since it seems to go in a circle (SIP 482,
+	// XMPP undefined-condition). It cannot be told from somebody who says the same thing again and again that fast in one conversation; who has such users sets it higher.
 	Repeats Count `yaml:"repeats" default:"3" min:"1" max:"200"`
 	// The messages a second that one sender may send to one recipient, in the long run. The next is refused: overloaded.
 	PairRate Count `yaml:"pair_rate" default:"1000" min:"1" max:"1000000"`

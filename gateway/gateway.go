@@ -98,7 +98,7 @@ type Limits struct {
 	// DuplicateLife is how long they are remembered, at most. Default 24 h.
 	DuplicateLife time.Duration
 	// Repeats is how often the same message may come in 10 s, from the same sender to the same recipient, in the same thread and
-	// with the same content; at most 200. The next is refused: it goes in a circle. 0: this is not counted.
+	// with the same content; at most 200; in the half second after the first one less, if it is more than 2. The next is refused: it goes in a circle. 0: this is not counted.
 	Repeats int
 	// PairRate is how many messages a second one sender may send to one recipient, and PairBurst how many at once. The next is refused:
 	// overloaded. PairRate 0: no such bound. PairBurst's default is four times the rate.

@@ -98,6 +98,8 @@ func TestT_LP_02_TheSameMessageTooOften(t *testing.T) {
 		pause  time.Duration
 		taken  int // of 10
 	}{
+		{"in no time", func(i int, op *adapters.MessageOp) { op.TransID = fmt.Sprint(i) }, 0, 2},
+		{"in half a second", func(i int, op *adapters.MessageOp) { op.TransID = fmt.Sprint(i) }, 250 * time.Millisecond, 3},
 		{"in one thread, with new ids", func(i int, op *adapters.MessageOp) { op.TransID = fmt.Sprint(i) }, time.Second, 3},
 		{"without a thread, with one id", func(_ int, op *adapters.MessageOp) { op.Thread = "" }, time.Second, 3},
 		{"without a thread, with new ids", func(i int, op *adapters.MessageOp) { op.Thread, op.TransID = "", fmt.Sprint(i) }, time.Second, 10},

@@ -255,9 +255,9 @@ func (m *maze) circle(sender string) {
 
 // THREATS.md G1: gateways that take each other for the way to the recipient. However many copies there would be, there are 4 at most at
 // each of them, and the sender is told once that it failed. With the marks that the gateways leave there is one round; without them
-// (T-LP-02) it is the fourth copy that shows the circle.
+// (T-LP-02) it is the third copy in half a second that shows the circle, or the fourth in ten seconds.
 //
-// "More than 3 times" is counted at each gateway, of which each has handed on 3 by then; the message of an XMPP user counts anew when it has lost
+// Each gateway counts for itself, and hands on 2 of what comes as fast as a circle turns; the message of an XMPP user counts anew when it has lost
 // its origin-id in SIP.
 func TestT_LP_01_T_LP_02_T_LP_05_CirclesEnd(t *testing.T) {
 	for _, c := range []struct {
@@ -268,7 +268,7 @@ func TestT_LP_01_T_LP_02_T_LP_05_CirclesEnd(t *testing.T) {
 		arrived int // at one gateway, at most
 	}{
 		{"T-LP-01 two gateways", []bool{false, true}, false, 2, 2},
-		{"T-LP-02 with a middlebox that strips our element", []bool{false, true}, true, 7, 4},
+		{"T-LP-02 with a middlebox that strips our element", []bool{false, true}, true, 5, 3},
 		// A ring of three ends where it closes: there the sender's domain is on the wrong side.
 		{"T-LP-05 three gateways", []bool{false, true, false}, false, 3, 2},
 		{"T-LP-05 four gateways", []bool{false, true, false, true}, false, 4, 2},
@@ -294,8 +294,12 @@ func TestT_LP_01_T_LP_02_T_LP_05_CirclesEnd(t *testing.T) {
 					synctest.Wait()
 					m.mu.Lock()
 					defer m.mu.Unlock()
-					if m.copies > c.copies {
-						t.Errorf("%d copies were handed out, want %d at most", m.copies, c.copies)
+					most := c.copies
+					if c.strip && from == "sip" {
+						most-- // it has one name all the time
+					}
+					if m.copies > most {
+						t.Errorf("%d copies were handed out, want %d at most", m.copies, most)
 					}
 					for i, n := range m.arrived {
 						if i >= 0 && n > c.arrived {
