@@ -185,11 +185,15 @@ func (d *Dialog) received(cseq uint32) bool {
 	return true
 }
 
-// retarget follows a target refresh: SUBSCRIBE, NOTIFY and their 2xx (RFC 6665 §3.1, RFC 3261 §12.2.2). The route set never changes.
-func (d *Dialog) retarget(m *wire.Message) {
-	if u, ok := contactOf(m); ok {
-		d.RemoteTarget = u
+// retarget follows a target refresh: SUBSCRIBE, NOTIFY and their 2xx (RFC 6665 §3.1, RFC 3261 §12.2.2), and tells whether the target is another one
+// now. The route set never changes.
+func (d *Dialog) retarget(m *wire.Message) (moved bool) {
+	u, ok := contactOf(m)
+	if !ok {
+		return false
 	}
+	moved, d.RemoteTarget = u != d.RemoteTarget, u
+	return moved
 }
 
 // contactOf returns the URI of the one Contact of m, if there is one and it can be sent to.

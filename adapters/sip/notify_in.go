@@ -97,7 +97,10 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part
 		if !s.d.received(cseq) {
 			return 0, false, refuse(WhySequence, 500, "Server Internal Error: CSeq out of order")
 		}
-		s.d.retarget(req)
+		if s.d.retarget(req) && op != nil && part == nil && op.Presence == nil {
+			// The dialog has gone to another notifier of the same domain, which says no more than that (see notifying.moved).
+			op.Whole = false
+		}
 	} else {
 		routes, ok := recordRoutes(req)
 		target, has := contactOf(req)

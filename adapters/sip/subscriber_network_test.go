@@ -159,6 +159,34 @@ func TestNotifyBeforeTheResponse(t *testing.T) {
 	next(t, done, "outcome")
 }
 
+// "if the SIP-to-XMPP gateway does not have meaningful information about the availability state of the XMPP user, then the NOTIFY MUST be empty" (RFC
+// 8048 §5.3.2). One that moves the dialog to another Contact, or whose body is not understood and need not be, says nothing of the presentity.
+func TestEmptyNotification(t *testing.T) {
+	a, c := start(t, nil)
+	g := udpAgent(t, a)
+	sub := open(t, a, c, g, map[string]bool{}, "600")
+	moved := func(text string) string {
+		return strings.Replace(text, "Contact: <sip:romeo@", "Contact: <sip:other@", 1)
+	}
+	for _, x := range []struct {
+		name, text string
+		whole      bool
+	}{
+		{"nothing is known", notifyText(sub, "agent", "20", "active;expires=500", ""), true},
+		{"the dialog has moved", moved(notifyText(sub, "agent", "21", "active;expires=500", "")), false},
+		{"and nothing is known there", moved(notifyText(sub, "agent", "22", "active;expires=500", "")), true},
+		{"an optional body", strings.NewReplacer("application/pidf+xml", "text/plain\nContent-Disposition: render;handling=optional").Replace(
+			moved(notifyText(sub, "agent", "23", "active;expires=500", "x"))), false},
+	} {
+		if r := g.ask(x.text); r.StatusCode() != 200 {
+			t.Fatalf("%s: %d %s", x.name, r.StatusCode(), r.ReasonPhrase())
+		}
+		if op := next(t, c.notices, x.name); op.Presence != nil || op.Whole != x.whole || op.State != adapters.WatchActive {
+			t.Errorf("%s: %+v", x.name, op)
+		}
+	}
+}
+
 func TestSubscriberFailures(t *testing.T) {
 	for _, x := range []struct {
 		code  int
