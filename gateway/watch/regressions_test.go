@@ -177,3 +177,21 @@ func TestNoResourceWhilePending(t *testing.T) {
 		t.Error("it waits for ever")
 	}
 }
+
+// Who cancels and asks again while the first request is under way is asked for again, although the old watch says "active" meanwhile: it is about to
+// be closed, and nobody would open another (found by isthmus faults --presence).
+func TestT_PR_11_NewsOfTheOldWatchOpensNothing(t *testing.T) {
+	s := newScript(t, juliet, romeo, rules(false))
+	s.step("subscribe", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending", "request open")
+	s.step("unsubscribe", asked(adapters.WatchCancel, "", 0), "respond success terminated", "request close", "tell  terminated rejected REFUSED")
+	s.step("subscribe", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending", "request open")
+	last := s.asked
+	s.step("the old watch", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active GRANTED ID-a=open")
+	if !s.state.Wants(last) {
+		t.Error("the request that waits for its turn is left out")
+	}
+	s.step("unsubscribe", asked(adapters.WatchCancel, "", 0), "respond success terminated", "request close", "tell  terminated rejected REFUSED -ID-a")
+	if s.state.Wants(last) {
+		t.Error("a request that nobody wants any more is sent")
+	}
+}

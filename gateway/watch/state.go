@@ -218,8 +218,9 @@ func (s *State) Known() (sessions []string) {
 	return sessions
 }
 
-// Wants tells whether the request to ask or open with this serial still counts: one that waits for its turn may be left out else.
-func (s *State) Wants(serial uint64) bool { return s.upstream == Opening && serial == s.asking }
+// Wants tells whether the request to ask or open with this serial still counts: one that waits for its turn may be left out else. That the
+// presentity's side has said something meanwhile does not answer it: that may be of a watch before it, whose end is under way.
+func (s *State) Wants(serial uint64) bool { return s.upstream != Closed && serial == s.asking }
 
 // watching tells whether a watch is open: a fetch is none.
 func (s *State) watching() bool {

@@ -121,16 +121,26 @@ func (p *presencePlay) note(what string) {
 // run starts the gateway.
 func (p *presencePlay) run(point string) error {
 	began := time.Now()
-	p.note("the gateway starts")
-	if err := p.gateway.start(point); err != nil {
-		return err
-	}
 	patience := max(60*time.Second, p.limit)
-	if !p.gateway.ready(patience) {
+	for {
+		p.note("the gateway starts")
+		if err := p.gateway.start(point); err != nil {
+			return err
+		}
+		if p.gateway.ready(patience) {
+			break
+		}
 		if point != "" && p.gateway.dead() {
 			return nil
 		}
-		return fmt.Errorf("the gateway does not serve within %v of its start", patience)
+		if p.taken() && len(p.ready) == 0 {
+			return errTaken
+		}
+		if time.Since(began) > patience || p.over() {
+			return fmt.Errorf("the gateway does not serve within %v of its start", patience)
+		}
+		// It gave up, as on a machine that is too slow for its store's patience, and is started again, as by a supervisor.
+		p.wait(time.Second)
 	}
 	p.ready = append(p.ready, time.Since(began))
 	return nil
@@ -139,9 +149,7 @@ func (p *presencePlay) run(point string) error {
 // first starts the gateway for the first time: on other ports if somebody else has taken those that were free.
 func (p *presencePlay) first(point string) error {
 	for range 10 {
-		err := p.run(point)
-		log, _ := os.ReadFile(p.gateway.logs.Name()) // one that cannot be read says nothing
-		if !p.gateway.dead() || !bytes.Contains(log, []byte("address already in use")) {
+		if err := p.run(point); !errors.Is(err, errTaken) && !(err == nil && p.gateway.dead() && p.taken()) {
 			return err
 		}
 		ports, err := freePorts(presenceHost, 2)
@@ -155,6 +163,14 @@ func (p *presencePlay) first(point string) error {
 		}
 	}
 	return errors.New("there are no free ports")
+}
+
+var errTaken = errors.New("somebody else has taken a port of the gateway's")
+
+// taken tells whether the gateway said so.
+func (p *presencePlay) taken() bool {
+	log, _ := os.ReadFile(p.gateway.logs.Name()) // one that cannot be read says nothing
+	return bytes.Contains(log, []byte("address already in use"))
 }
 
 func (p *presencePlay) again() error {

@@ -43,7 +43,7 @@ type watchOf struct {
 	target                 string
 	cseq, remote           int
 	expires, refreshAt     time.Time
-	made, busy             bool
+	made                   bool
 }
 
 // The durations of watches. Those of the gateway's are short, because a romeo who has started again is found out by a refresh alone.
@@ -230,7 +230,7 @@ func (c *couple) request() {
 	switch {
 	case c.rule == unasked, c.rule == refused && c.wishes > c.ruleFor:
 		c.rule, c.acknowledged = asked, false
-		if c.asks == unasked && c.settled(c.asksAt) {
+		if c.asks == unasked && c.lastWish == "unsubscribe" && c.settled(c.asksAt) {
 			c.broke("P2: %s is shown a request of %s, who does not ask", c.romeo, c.juliet)
 		}
 	case c.rule == refused && c.acknowledged && c.asks == unasked && c.settled(c.asksAt):
