@@ -140,7 +140,7 @@ func (k *keeper) enqueue(name factName) {
 func (k *keeper) write() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for len(k.queue) > 0 && k.retry == nil {
+	for len(k.queue) > 0 && k.retry == nil && !k.stopped {
 		name := k.queue[0]
 		k.queue = k.queue[1:]
 		u := k.pending[name]

@@ -25,6 +25,7 @@ func (s *strait) kill(disk *storetest.Memory) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	s.gateway.Shutdown(ctx) //nolint:errcheck // it fails, as it was killed
+	synctest.Wait()         // until what it was writing has failed
 	disk.FailWith(nil)
 }
 
