@@ -188,7 +188,7 @@ func (u *SIPURI) hostport(s string, pos int) (int, *syntax.Error) {
 			i++
 		}
 		host := strings.ToLower(s[pos:i])
-		if a, err := netip.ParseAddr(host); err == nil && a.Is4() {
+		if isIPv4(host) {
 			u.flags |= sipHostIP
 		} else if err := checkHostname(strings.TrimSuffix(host, ".")); err != nil {
 			e := err.Shift(pos)
@@ -211,6 +211,15 @@ func (u *SIPURI) hostport(s string, pos int) (int, *syntax.Error) {
 	}
 	u.port = uint16(port)
 	return i, nil
+}
+
+// isIPv4 knows IPv4 addresses. Most hosts end in a letter, and then no fault has to be made to tell that they are none.
+func isIPv4(host string) bool {
+	if host == "" || !isDigit(host[len(host)-1]) {
+		return false
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Is4()
 }
 
 // scanParams reads *( ";" uri-parameter ).

@@ -104,7 +104,10 @@ func phraseText(text string) string {
 // statusOf is the Status of a final response: success for 2xx, indeterminate for 202, ReasonOf for the rest.
 func statusOf(m *wire.Message) adapters.Status {
 	code := m.StatusCode()
-	s := adapters.Status{Code: code, Remote: clip(strconv.Itoa(code) + " " + m.ReasonPhrase())}
+	s := adapters.Status{Code: code}
+	if s.Remote = "200 OK"; code != 200 || m.ReasonPhrase() != "OK" {
+		s.Remote = clip(strconv.Itoa(code) + " " + m.ReasonPhrase())
+	}
 	switch {
 	case code == 202:
 		// "the message has been delivered to a gateway, store and forward server, or some other service that may

@@ -12,18 +12,24 @@ import (
 // where it goes. One that comes back with our own Via and the same mark has gone in a circle and is refused with 482; one whose
 // Request-URI has changed meanwhile is a spiral, "not an error condition" (RFC 3261 §6), and is served while it has hops.
 
-// loopMark is the mark of a request: 13 characters from 0-9a-v.
-func (a *Adapter) loopMark(uri, fromTag, callID string, cseq uint32) string {
+// appendLoopMark writes the mark of a request: 13 characters from 0-9a-v.
+func (a *Adapter) appendLoopMark(dst []byte, uri, fromTag, callID string, cseq uint32) []byte {
 	var h maphash.Hash
 	h.SetSeed(a.loopSeed)
 	for _, s := range [...]string{uri, fromTag, callID} {
 		h.WriteString(s) //nolint:errcheck // it never fails
 		h.WriteByte(0)   //nolint:errcheck // it never fails
 	}
-	var b [13]byte
+	var b [loopMarkLength]byte
 	n := strconv.AppendUint(b[:0], h.Sum64()^uint64(cseq)*0x9E3779B97F4A7C15, 32)
-	return strings.Repeat("0", len(b)-len(n)) + string(n)
+	for range len(b) - len(n) {
+		dst = append(dst, '0')
+	}
+	return append(dst, n...)
 }
+
+// loopMarkLength is how long a mark is: 64 bits in characters of 5.
+const loopMarkLength = 13
 
 // markLoop puts the mark before the hint of the branch.
 func (a *Adapter) markLoop(req *wire.Request) {
@@ -31,15 +37,16 @@ func (a *Adapter) markLoop(req *wire.Request) {
 	if err != nil {
 		return // the transaction layer refuses the request
 	}
-	mark := a.loopMark(req.URI, from.Tag(), req.CallID, req.CSeq)
 	hint := req.BranchHint
-	if len(hint) > len(mark) && hint[len(mark)] == loopEnd && isMark(hint[:len(mark)]) {
-		hint = hint[len(mark)+1:] // of the last attempt
+	if len(hint) > loopMarkLength && hint[loopMarkLength] == loopEnd && isMark(hint[:loopMarkLength]) {
+		hint = hint[loopMarkLength+1:] // of the last attempt
 	}
-	req.BranchHint = mark + string(loopEnd) + hint
-	if !isToken(req.BranchHint) {
-		req.BranchHint = mark + string(loopEnd)
+	var room [128]byte
+	b := append(a.appendLoopMark(room[:0], req.URI, from.Tag(), req.CallID, req.CSeq), loopEnd)
+	if isToken(hint) {
+		b = append(b, hint...)
 	}
+	req.BranchHint = string(b)
 }
 
 // loopEnd stands between the mark and the rest.
@@ -59,18 +66,19 @@ func (a *Adapter) looped(req *wire.Message) bool {
 	if !a.viaOurs(req.TopVia()) && req.ViaCount() < 2 {
 		return false
 	}
-	mark := ""
+	var room [loopMarkLength + 1]byte
+	mark := room[:0]
 	for v := range req.Headers("Via") {
 		via, err := wire.ParseVia(v)
 		if err != nil || !a.viaOurs(via) {
 			continue
 		}
-		if mark == "" {
+		if len(mark) == 0 {
 			n, _ := req.CSeq()
-			mark = a.loopMark(req.RequestURIText(), req.From().Tag(), req.CallID(), n)
+			mark = append(a.appendLoopMark(mark, req.RequestURIText(), req.From().Tag(), req.CallID(), n), loopEnd)
 		}
 		// z9hG4bK, 24 random characters, and a hyphen stand before the hint.
-		if _, hint, ok := strings.Cut(via.Branch(), "-"); ok && strings.HasPrefix(hint, mark+string(loopEnd)) {
+		if _, hint, ok := strings.Cut(via.Branch(), "-"); ok && strings.HasPrefix(hint, string(mark)) {
 			return true
 		}
 	}
@@ -79,12 +87,16 @@ func (a *Adapter) looped(req *wire.Message) bool {
 
 // viaOurs tells whether a Via was written by this adapter, as far as its sent-by tells: it is that of any of its listeners.
 func (a *Adapter) viaOurs(via wire.Via) bool {
+	port := viaPort(via)
 	for b := range a.layer.Bound() {
+		if port != b.Address.Port() {
+			continue
+		}
 		host := a.sentBy
 		if host == "" {
 			host = bracketed(b.Address.Addr())
 		}
-		if viaPort(via) == b.Address.Port() && strings.EqualFold(via.Host(), host) {
+		if strings.EqualFold(via.Host(), host) {
 			return true
 		}
 	}

@@ -322,7 +322,7 @@ func AppendURI(dst []byte, s URISpec) ([]byte, error) {
 			dst = appendEscaped(append(dst, '='), p.Value, inParam)
 		}
 	}
-	u, bad, f := parseURI(string(dst[start:]), DefaultLimits().URI)
+	u, bad, f := parseURI(text(dst[start:]), DefaultLimits().URI) // nothing of it is kept
 	if f != nil {
 		return dst[:start], f.at(bad)
 	}
