@@ -10,6 +10,10 @@ type Limits struct {
 	SIP SIPLimits `yaml:"sip"`
 	// XMPP as it comes from the network.
 	XMPP XMPPLimits `yaml:"xmpp"`
+	// The memory that the process may have, but for its program. It is the Go runtime's limit (the environment's GOMEMLIMIT goes before it): near
+	// it, garbage is collected more often. From 95 percent on no new message, watch or publication is taken (SIP 503; XMPP streams are read
+	// slowly) until it is under 90 again.
+	Memory Size `yaml:"memory" default:"2GiB" min:"128MiB" max:"1024GiB"`
 	// The end: how long SIGTERM (and SIGINT) waits for what is under way. After it, what is left is answered as failed. A second signal
 	// ends at once.
 	Drain Duration `yaml:"drain" default:"32s" min:"0s" max:"5m"`

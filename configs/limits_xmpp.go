@@ -24,7 +24,7 @@ type XMPPLimits struct {
 	QueueAll Size `yaml:"queue_all" default:"256MiB" min:"1MiB" max:"64GiB"`
 	// The stanzas that may be written and not acknowledged on one stream (by the answer to a ping, because XEP-0114 has no
 	// acknowledgement). The next ones wait.
-	Window Count `yaml:"window" default:"512" min:"1" max:"100000"`
+	Window Count `yaml:"window" default:"2048" min:"1" max:"100000"`
 	// The pairs of a domain of ours and a remote one that server-to-server streams are kept for. When full an idle one is forgotten; if
 	// none is, the next message is refused: overloaded.
 	Pairs Count `yaml:"pairs" default:"20000" min:"10" max:"1000000"`

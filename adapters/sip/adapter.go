@@ -16,6 +16,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/internal/admission"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -28,6 +29,7 @@ type Adapter struct {
 	sentBy    string
 	log       zerolog.Logger
 	layer     *transaction.Layer
+	admission *admission.Controller
 	handler   adapters.Handler // set by Start, before the layer calls Request
 	refusals  *refusals
 	learned   *learned
@@ -81,6 +83,7 @@ func New(cfg Config) (*Adapter, error) {
 	}, []string{"result"})
 	a := &Adapter{
 		sentBy:    cfg.SentBy,
+		admission: cfg.Admission,
 		log:       cfg.Logger,
 		refusals:  newRefusals(cfg.Logger, refused),
 		learned:   newLearned(),
@@ -116,6 +119,7 @@ func New(cfg Config) (*Adapter, error) {
 	}
 	layer, err := transaction.New(transaction.Config{
 		Admit: a.known, Refused: a.turnedAway, KeepAlive: a.keepAlive, OfferOverload: a.offersOverload, TLS: secure(cfg.Certificates, cfg.SentBy), Load: cfg.Load,
+		Admission: cfg.Admission, Flow: a.flow,
 		Listeners: cfg.Listeners, SentBy: cfg.SentBy, Limits: cfg.Wire, Bounds: cfg.Transactions, T1: cfg.T1,
 		Logger: cfg.Logger, Registerer: cfg.Registerer, Tap: tap, DialControl: cfg.DialControl, AllowAddr: cfg.AllowAddr,
 	})

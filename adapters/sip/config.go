@@ -16,6 +16,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
 	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/internal/admission"
 	"github.com/isthmus-gateway/isthmus/internal/certs"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -34,6 +35,8 @@ type Config struct {
 	// Load is how much of what comes in is too much for the application, from 0 to 100 percent: clients are asked to send that much less
 	// (RFC 7339), or refused that much. nil: the tables of transactions alone count.
 	Load func() int
+	// Admission decides which new requests are taken when more come than can be done, an equal share for each peer. nil: all are.
+	Admission *admission.Controller
 	// Peers may send through this adapter; nobody else may. Empty: nobody.
 	Peers []Peer
 	// Published are the domains whose users publish their presence to this adapter; PUBLISH for any other is refused. Empty: none.

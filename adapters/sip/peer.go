@@ -85,9 +85,10 @@ type Peer struct {
 	pass     *pass
 }
 
-// peers finds the peer of a source address. Immutable.
+// peers finds the peer of a source address. Immutable but for what flows remembers.
 type peers struct {
-	list []*Peer
+	list  []*Peer
+	flows flows
 }
 
 // newPeers checks peers. One that old has by the same name, with the same credentials, keeps what it

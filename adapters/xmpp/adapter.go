@@ -27,6 +27,7 @@ type Adapter struct {
 	m    *metrics
 	dial dialer
 
+	flows   flows
 	servers *servers    // nil without server-to-server
 	shared  atomic.Bool // by several gateways
 
@@ -63,6 +64,7 @@ func New(c Config) (*Adapter, error) {
 		return nil, err
 	}
 	a := &Adapter{log: c.Logger, tap: c.Tap, dial: (&net.Dialer{}).DialContext, stopped: make(chan struct{})}
+	a.flows.admission = c.Admission
 	a.base, a.cancel = context.WithCancel(context.Background())
 	a.since, a.answers, a.caps, a.talks, a.personal = time.Now(), newBrake(), newCapsCache(), newConversations(), newPersonal()
 	a.now.Store(&x.world)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
+	"github.com/isthmus-gateway/isthmus/internal/admission"
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -72,7 +73,7 @@ type Limits struct {
 	// QueueBytes and QueueStanzas bound what waits to be written on one link (defaults 4 MiB, 4096). When it is full, messages and
 	// watch operations are refused with ReasonOverloaded.
 	QueueBytes, QueueStanzas int
-	// Window is how many stanzas may be written and not acknowledged on one link (default 512).
+	// Window is how many stanzas may be written and not acknowledged on one link (default 2048).
 	Window int
 	// ConnectTimeout bounds connecting and the handshake together (default 10 s).
 	ConnectTimeout time.Duration
@@ -97,6 +98,9 @@ type Config struct {
 	Limits  Limits
 	Backoff Backoff
 	Logger  zerolog.Logger
+	// Admission holds up the reading of streams when more comes than can be done, an equal share for each component and server-to-server pair of
+	// domains. nil: nothing is held up.
+	Admission *admission.Controller
 	// Registerer takes the adapter's metrics; nil: none are registered.
 	Registerer prometheus.Registerer
 	// Tap sees each stanza; nil: none.
@@ -117,7 +121,7 @@ func (l Limits) orDefault() Limits {
 	set(&l.StanzaBytes, 256<<10)
 	set(&l.QueueBytes, 4<<20)
 	set(&l.QueueStanzas, 4096)
-	set(&l.Window, 512)
+	set(&l.Window, 2048)
 	setTime(&l.ConnectTimeout, 10*time.Second)
 	setTime(&l.WriteTimeout, 30*time.Second)
 	setTime(&l.KeepAlive, 20*time.Second)

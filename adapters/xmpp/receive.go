@@ -93,8 +93,10 @@ func (l *path) dispatch(s *stanza.Stanza, via *arrival) {
 		}
 		l.enqueueReply(&item{octets: octets, stanzas: 1})
 	case stanza.Message:
+		l.pace()
 		l.message(s, via)
 	case stanza.Presence:
+		l.pace()
 		l.presence(s, via)
 	}
 }
@@ -178,6 +180,7 @@ func (q *asked) settle(r *stanza.ErrorReply) {
 		q.l.notify(*r)
 	}
 	q.l.unanswered.Add(-1)
+	q.l.a.flows.of(q.l.name()).Done()
 	q.via.settle()
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/gateway"
 	"github.com/isthmus-gateway/isthmus/gateway/store"
 	"github.com/isthmus-gateway/isthmus/internal/admin"
+	"github.com/isthmus-gateway/isthmus/internal/admission"
 	"github.com/isthmus-gateway/isthmus/internal/certs"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -35,7 +36,8 @@ type assembly struct {
 	joining   time.Duration               // how long the start may wait for the other gateways; 0: there are none
 	started   atomic.Bool
 	ready     chan struct{} // closed when it has started
-	taking    sync.Mutex    // held while a configuration is taken on: the gateway does not end half way
+	admission *admission.Controller
+	taking    sync.Mutex // held while a configuration is taken on: the gateway does not end half way
 	// named is the configuration that names is of: one in which nothing is looked up leaves it as it was. For who reloads alone.
 	named *configs.Config
 
@@ -73,11 +75,15 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 	var sides []adapters.Adapter
 	publishedByName := false
 	var err error
+	if a.admission, err = openAdmission(cfg, with); err != nil {
+		return err
+	}
 	if a.certs, err = openCertificates(cfg, with); err != nil {
 		return err
 	}
 	if len(cfg.SIP.Listeners) > 0 {
 		c := sipConfig(cfg, with)
+		c.Admission = a.admission
 		c.Certificates = a.certs
 		if c.Signers, err = openSigners(cfg); err != nil {
 			return err
@@ -97,6 +103,7 @@ func (a *assembly) join(cfg *configs.Config, with surroundings) error {
 	byName = byName || publishedByName
 	if cfg.XMPP.Used() {
 		c := xmppConfig(cfg, with)
+		c.Admission = a.admission
 		if cfg.XMPP.Server.Used() {
 			if a.certs == nil {
 				if a.certs, err = certs.Open(certs.Config{Logger: with.part("tls"), Registerer: with.registry}); err != nil {

@@ -233,6 +233,8 @@ func (a *assembly) prepare(ctx context.Context, cfg *configs.Config) (commit fun
 			f()
 		}
 		a.running.Store(cfg)
+		a.admission.SetMemory(memoryOf(cfg))
+		limitMemory(cfg)
 		return nil
 	}, nil
 }

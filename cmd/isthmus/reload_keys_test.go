@@ -259,6 +259,7 @@ func fingerprint(a *assembly, level *levelSampler) string {
 	d.dump("certs", peek(a.certs, "current.sources"))
 	d.dump("certs.roots", peek(a.certs, "current.rootsFile"))
 	d.dump("guard", peek(a.guard, "allow"))
+	d.dump("admission", peek(a.admission, "cap"))
 	// What is read from the configuration itself when it is needed.
 	running := a.running.Load()
 	fmt.Fprintf(&d.b, "drain %v\nreadable %v\nlevel %v\ndns %v\n", running.Limits.Drain, running.Store.Readable, level.least.Load(), running.DNS.Servers)

@@ -51,6 +51,7 @@ const startTimeout = 30 * time.Second
 
 // serve runs the gateway until ctx or a signal ends it, or an adapter stops by itself, which is the error.
 func serve(ctx context.Context, cfg *configs.Config, again func() (*configs.Config, error), logger zerolog.Logger, level *levelSampler, signals <-chan os.Signal) (err error) {
+	limitMemory(cfg)
 	registry := prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), versionMetric(),

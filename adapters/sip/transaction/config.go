@@ -13,6 +13,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters/sip/websocket"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/internal/admission"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -150,6 +151,10 @@ type Config struct {
 	// Load is how much of what comes in is too much, from 0 to 100 percent, by what only the application knows; the fuller of it and of
 	// the layer's own tables counts. nil is 0. It must not block.
 	Load func() int
+	// Admission decides which new requests are taken when more come than can be done, and Flow whose share each counts for; without one of
+	// the two all are taken.
+	Admission *admission.Controller
+	Flow      FlowOf
 	// DialControl is net.Dialer.Control of every outgoing connection: it may refuse an address. nil allows all.
 	DialControl func(network, address string, c syscall.RawConn) error
 	// AllowAddr is asked before the first datagram of each request, since nothing is dialled then: an error is ErrTransport, and nothing

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/internal/admission"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -153,11 +154,11 @@ func (l *Layer) load() int {
 }
 
 // tell is what a client that offers overload control is told with a response (RFC 7339 §5.1, §5.2).
-func (l *Layer) tell(via wire.Via) wire.Overload {
+func (l *Layer) tell(via wire.Via, flow *admission.Flow) wire.Overload {
 	if !via.OffersOverload() {
 		return wire.Overload{}
 	}
-	o := wire.Overload{Loss: l.load(), Seq: l.pace.next()}
+	o := wire.Overload{Loss: max(l.load(), flow.Loss()), Seq: l.pace.next()}
 	if o.Loss > 0 {
 		o.Validity = 500 * time.Millisecond
 	}
@@ -166,7 +167,10 @@ func (l *Layer) tell(via wire.Via) wire.Overload {
 
 // turnedAway decides whether a request is refused because of load: those of clients that do not obey RFC 7339, at random and as many as
 // the others are asked not to send (§5.10.2), but nothing within a dialog.
-func (l *Layer) turnedAway(m *wire.Message) bool {
+func (l *Layer) turnedAway(m *wire.Message, o *origin) bool {
+	if o.over && m.To().Tag() == "" {
+		return true
+	}
 	loss := l.load()
 	return loss > 0 && m.To().Tag() == "" && rand.IntN(100) < loss && !m.TopVia().OffersOverload()
 }

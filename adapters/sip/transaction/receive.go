@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/internal/admission"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -18,6 +19,8 @@ type origin struct {
 	conn   *conn
 	remote netip.AddrPort
 	local  netip.AddrPort
+	flow   *admission.Flow // whose share a request counts for
+	over   bool            // the request is over that share
 }
 
 // packetSender is what the transactions need of a UDP socket.
@@ -38,6 +41,7 @@ type route struct {
 	from  netip.Addr
 	again *resolver.Target // where else, if conn is gone; nil: nowhere
 	size  int              // octets of the request
+	flow  *admission.Flow  // whose share it counted for
 }
 
 // back is the way of a response to a request with this Via on top. RFC 3581 §4: with rport, "the response MUST be sent to the IP
@@ -53,7 +57,7 @@ func (o origin) back(via wire.Via) route {
 		}
 		to = netip.AddrPortFrom(to.Addr(), port)
 	}
-	r := route{udp: o.udp, conn: o.conn, to: to, from: o.local.Addr()}
+	r := route{flow: o.flow, udp: o.udp, conn: o.conn, to: to, from: o.local.Addr()}
 	if o.conn != nil {
 		if t := o.elsewhere(via); !t.IsZero() {
 			r.again = &t
@@ -86,7 +90,7 @@ func (o origin) source() Source {
 // opened to us.
 func (l *Layer) hop(m *wire.Message, o *route, code int) (h wire.HopAnswer) {
 	via := m.TopVia()
-	h.Overload = l.tell(via)
+	h.Overload = l.tell(via, o.flow)
 	if o.conn == nil {
 		return h
 	}
@@ -141,6 +145,9 @@ func (l *Layer) receiveInto(m *wire.Message, b []byte, o origin, pooled *receive
 		}
 	}()
 	l.tap(Inbound, b)
+	if o.conn != nil && l.shed(b, &o) {
+		return true
+	}
 	if answerable, err := wire.ParseInto(m, b, l.limits()); err != nil {
 		if !answerable {
 			m = nil

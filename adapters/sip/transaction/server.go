@@ -143,6 +143,9 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 		}
 		tx.state = serverProceeding
 	} else {
+		if code != 503 { // what is refused for want of room was not done
+			tx.route.flow.Done()
+		}
 		followers := tx.followers
 		if err != nil || opts.Forget {
 			tx.complete(reply{}, nil, false)
@@ -300,7 +303,7 @@ func (l *Layer) request(m *wire.Message, o origin) {
 		l.cancel(m, size, o)
 		return
 	}
-	if l.turnedAway(m) {
+	if l.turnedAway(m, &o) {
 		l.metrics.drop(dropLoad)
 		l.refuse(m, size, o, 503, "")
 		return

@@ -92,10 +92,7 @@ func appendKey(dst []byte, m *wire.Message, method string) []byte {
 	branch := via.Branch()
 	add := func(s string) { dst = append(append(dst, s...), 0) }
 	if len(branch) > len(wire.MagicCookie) && branch[:len(wire.MagicCookie)] == wire.MagicCookie {
-		add(branch)
-		add(via.SentBy())
-		add(method)
-		return dst
+		return appendCookieKey(dst, via, method)
 	}
 	n, _ := m.CSeq()
 	dst = append(dst, 1, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
@@ -106,6 +103,13 @@ func appendKey(dst []byte, m *wire.Message, method string) []byte {
 	add(method)
 	add(via.String())
 	return dst
+}
+
+// appendCookieKey is appendKey for a request whose branch has the magic cookie.
+func appendCookieKey(dst []byte, via wire.Via, method string) []byte {
+	dst = append(append(dst, via.Branch()...), 0)
+	dst = append(append(dst, via.SentBy()...), 0)
+	return append(append(dst, method...), 0)
 }
 
 // liveTable is transactions by a key.

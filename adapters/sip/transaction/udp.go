@@ -318,6 +318,9 @@ func isReported(err error) bool {
 	return false
 }
 
+// readTurns is how many batches are read during overload before everybody else who can runs.
+const readTurns = 4
+
 // read is the socket's goroutine.
 func (s *udpSocket) read() {
 	batch, err := newPacketBatch(s.pc, s.local.Addr().Is4(), true)
@@ -325,8 +328,14 @@ func (s *udpSocket) read() {
 		s.stopped(err)
 		return
 	}
-	for {
+	queue := s.layer.cfg.Admission.Queue()
+	defer s.layer.cfg.Admission.Forget(queue)
+	for turn := 0; ; turn++ {
+		if turn%readTurns == 0 && s.layer.cfg.Admission.Active() {
+			runtime.Gosched() // what was taken is to be done, while the rest is refused
+		}
 		n, err := batch.read()
+		queue.Read(time.Now(), n < datagrams)
 		for i := range n {
 			s.deliver(batch.datagram(i))
 		}
@@ -363,5 +372,7 @@ func (s *udpSocket) deliver(data []byte, remote netip.AddrPort, to netip.Addr) {
 	if s.wildcard && to.IsValid() {
 		o.local = netip.AddrPortFrom(to, s.local.Port())
 	}
-	s.layer.take(data, o)
+	if !s.layer.shed(data, &o) {
+		s.layer.take(data, o)
+	}
 }
