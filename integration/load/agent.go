@@ -210,8 +210,9 @@ func (a *Agent) send() {
 		}
 		n = 0
 	}
+	t := a.template()
 	add := func(number uint32) {
-		messages[n].Buffers[0] = a.appendRequest(messages[n].Buffers[0][:0], number)
+		messages[n].Buffers[0] = t.append(messages[n].Buffers[0][:0], number, a.Users, a.Recipients)
 		if n++; n == batchSize {
 			flush()
 		}
@@ -290,27 +291,70 @@ func (a *Agent) due(list []uint32, at int64, now time.Duration) []uint32 {
 	return list
 }
 
-// appendRequest writes the MESSAGE of a number, the same each time.
-func (a *Agent) appendRequest(b []byte, number uint32) []byte {
-	user, to := int(number)%a.Users, int(number/7)%a.Recipients
-	b = fmt.Appendf(b, "MESSAGE sip:x%d@%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%08x", to, a.OtherDomain, a.local, a.name, number)
+// template is a MESSAGE with zeros where its number stands, and where sender and recipient do.
+type template struct {
+	octets            []byte
+	numbers, from, to []int // where they stand, 8 and 5 characters each
+}
+
+func (a *Agent) template() (t template) {
+	const number, from, to = "NNNNNNNN", "FFFFF", "TTTTT"
+	offer := ""
 	if a.Obeys {
-		b = append(b, `;oc;oc-algo="loss"`...)
+		offer = `;oc;oc-algo="loss"`
 	}
-	b = fmt.Appendf(b, ";rport\r\nMax-Forwards: 70\r\nFrom: <sip:s%d@%s>;tag=%08x\r\nTo: <sip:x%d@%s>\r\nCall-ID: %08x%s@%s\r\nCSeq: 1 MESSAGE\r\n"+
-		"User-Agent: isthmus-load\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s%s %08x.",
-		user, a.Domain, number, to, a.OtherDomain, number, a.name, a.Domain, max(a.Body, len(bodyPrefix)+len(a.name)+10), bodyPrefix, a.name, number)
-	return appendPadding(b, a.Body-len(bodyPrefix)-len(a.name)-10)
+	body := string(appendPadding([]byte(bodyPrefix+a.name+" "+number+"."), a.Body-len(bodyPrefix)-len(a.name)-len(number)-2))
+	t.octets = fmt.Appendf(nil, "MESSAGE sip:x%s@%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%s%s;rport\r\nMax-Forwards: 70\r\n"+
+		"From: <sip:s%s@%s>;tag=%s\r\nTo: <sip:x%s@%s>\r\nCall-ID: %s%s@%s\r\nCSeq: 1 MESSAGE\r\n"+
+		"User-Agent: isthmus-load\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s",
+		to, a.OtherDomain, a.local, a.name, number, offer, from, a.Domain, number, to, a.OtherDomain, number, a.name, a.Domain, len(body), body)
+	for i := range t.octets {
+		switch rest := t.octets[i:]; {
+		case bytes.HasPrefix(rest, []byte(number)):
+			t.numbers = append(t.numbers, i)
+		case bytes.HasPrefix(rest, []byte(from)):
+			t.from = append(t.from, i)
+		case bytes.HasPrefix(rest, []byte(to)):
+			t.to = append(t.to, i)
+		}
+	}
+	return t
+}
+
+// append writes the MESSAGE of a number, the same each time.
+func (t *template) append(b []byte, number uint32, users, recipients int) []byte {
+	b = append(b, t.octets...)
+	for _, at := range t.numbers {
+		for i := range 8 {
+			b[at+i] = "0123456789abcdef"[number>>(28-4*i)&15]
+		}
+	}
+	decimal := func(list []int, n int) {
+		for _, at := range list {
+			for i, n := 4, n; i >= 0; i, n = i-1, n/10 {
+				b[at+i] = byte('0' + n%10)
+			}
+		}
+	}
+	decimal(t.from, int(number)%users)
+	decimal(t.to, int(number/7)%recipients)
+	return b
 }
 
 // bodyPrefix stands before the agent's name and the number in each body.
 const bodyPrefix = "What light through yonder window breaks? "
 
-// Delivered is told of each message that arrives on the other side.
-func (a *Agent) Delivered(number uint32) {
+// Delivered is told of messages that arrived on the other side.
+func (a *Agent) Delivered(numbers []uint32) {
 	now := time.Since(a.began)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for _, number := range numbers {
+		a.delivered(number, now)
+	}
+}
+
+func (a *Agent) delivered(number uint32, now time.Duration) {
 	c := a.call(number)
 	if c.number != number {
 		return

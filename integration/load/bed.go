@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -15,6 +16,7 @@ type bed struct {
 	server  *Server
 	// agents are peers of their own: their addresses on loopback differ. The first one is where messages to SIPDomain go.
 	agents []*Agent
+	after  []func() // undoes what was done to this process
 }
 
 // peerNames are the peers of the gateway's configuration, at 127.0.0.1, 127.0.0.2 and so on.
@@ -82,10 +84,22 @@ func newBed(c Config, served func(a *Agent, request []byte, from net.Addr), othe
 		level = "warn"
 	}
 	text := strings.NewReplacer("LEVEL", level, "SIP", fmt.Sprint(b.gateway.SIP), "XMPP", fmt.Sprint(b.server.Port()), "USER", fmt.Sprint(b.agents[0].Port()), "ADMIN", fmt.Sprint(b.gateway.Admin), "STORE", store, "MEMORY", memory).Replace(configuration)
-	return b, b.gateway.Start(text, 30*time.Second)
+	if err := b.gateway.Start(text, 30*time.Second); err != nil {
+		return b, err
+	}
+	if c.Procs > 0 && c.Procs < runtime.NumCPU() {
+		before := runtime.GOMAXPROCS(runtime.NumCPU() - c.Procs)
+		b.after = append(b.after, func() { runtime.GOMAXPROCS(before) })
+	}
+	together, err := apart(b.gateway.cmd.Process.Pid, c.Procs)
+	b.after = append(b.after, together)
+	return b, err
 }
 
 func (b *bed) close() {
+	for _, undo := range b.after {
+		undo()
+	}
 	if b.gateway != nil {
 		b.gateway.Stop()
 	}

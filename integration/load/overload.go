@@ -47,6 +47,7 @@ type Load struct {
 	Twice      uint64        `json:"delivered_twice"`
 	CPU        float64       `json:"gateway_cores"`
 	RSS        int64         `json:"gateway_rss"`
+	Lost       uint64        `json:"lost_before_read"`
 	Back       time.Duration `json:"back_to_normal_ns"`
 }
 
@@ -123,11 +124,13 @@ func Overload(ctx context.Context, c Config) (capacity float64, loads []Load, er
 		if ctx.Err() != nil {
 			return capacity, loads, ctx.Err()
 		}
+		lost := Dropped(b.gateway.SIP)
 		v, err := b.play([]float64{factor * capacity}, c.Time/5, c.Time)
 		if err != nil {
 			return capacity, loads, err
 		}
 		l := newLoad(factor, capacity, &v)
+		l.Lost = Dropped(b.gateway.SIP) - lost
 		if l.Back, err = b.back(capacity / 2); err != nil {
 			return capacity, loads, err
 		}

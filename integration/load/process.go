@@ -151,3 +151,20 @@ func (g *Gateway) Usage() (u Usage) {
 	}
 	return u
 }
+
+// Dropped is how many datagrams the system has thrown away because this UDP port of ours, or of the gateway, was not read soon enough; 0 where
+// the system does not tell.
+func Dropped(port int) (n uint64) {
+	b, err := os.ReadFile("/proc/net/udp")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) > 12 && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
+			drops, _ := strconv.ParseUint(f[12], 10, 64)
+			n += drops
+		}
+	}
+	return n
+}

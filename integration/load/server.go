@@ -104,6 +104,7 @@ func (s *Server) serve(c net.Conn) {
 	s.mu.Unlock()
 	var replies []byte
 	reply := func(x string) { replies = append(replies, x...) }
+	arrived := map[*Agent][]uint32{}
 	for {
 		for s.stalled.Load() {
 			time.Sleep(5 * time.Millisecond)
@@ -113,7 +114,19 @@ func (s *Server) serve(c net.Conn) {
 			return
 		}
 		s.Received.Add(1)
-		s.take(stanza, reply)
+		if a, number, ok := s.number(stanza); ok {
+			arrived[a] = append(arrived[a], number)
+		} else {
+			s.take(stanza, reply)
+		}
+		if r.in.Buffered() == 0 || len(arrived) > 64 || len(replies) > 32<<10 {
+			for a, numbers := range arrived {
+				if len(numbers) > 0 {
+					a.Delivered(numbers)
+					arrived[a] = numbers[:0]
+				}
+			}
+		}
 		if len(replies) > 0 && (r.in.Buffered() == 0 || len(replies) > 32<<10) {
 			if _, err := c.Write(replies); err != nil {
 				return
@@ -134,11 +147,6 @@ func (s *Server) take(stanza []byte, reply func(string)) {
 	case bytes.HasPrefix(stanza, []byte("<message")):
 		if attribute(stanza, "type") == "error" {
 			s.Errors.Add(1)
-			break
-		}
-		if a, number, ok := s.number(stanza); ok {
-			a.Delivered(number)
-			return
 		}
 	}
 	if s.other != nil {
@@ -148,6 +156,9 @@ func (s *Server) take(stanza []byte, reply func(string)) {
 
 // number finds the agent and the number of a message.
 func (s *Server) number(stanza []byte) (a *Agent, number uint32, ok bool) {
+	if !bytes.HasPrefix(stanza, []byte("<message")) || bytes.Contains(stanza, []byte(" type='error'")) {
+		return nil, 0, false
+	}
 	_, rest, found := bytes.Cut(stanza, []byte(bodyPrefix))
 	if !found {
 		return nil, 0, false
