@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"time"
 
@@ -16,6 +17,7 @@ type overloadCommand struct {
 	Time     time.Duration `default:"5s" help:"How long each load is on."`
 	Capacity float64       `help:"Take this for the capacity, in messages a second, and do not search."`
 	Factor   []float64     `default:"2,5,10" help:"The loads, in capacities."`
+	JSON     bool          `name:"json" help:"Print the report as JSON on standard output; what is done goes to standard error in any case."`
 	Quiet    bool          `help:"The gateway logs warnings alone, instead of a line for each message."`
 }
 
@@ -31,8 +33,19 @@ func (c *overloadCommand) Run(ctx context.Context, p process) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	_, _, err = driver.Overload(ctx, driver.Config{
-		Binary: c.Binary, Directory: dir, Procs: c.Procs, Step: c.Step, Time: c.Time, Capacity: c.Capacity, Factors: c.Factor, Quiet: c.Quiet, Log: p.out,
+	report, err := driver.Overload(ctx, driver.Config{
+		Binary: c.Binary, Directory: dir, Procs: c.Procs, Step: c.Step, Time: c.Time, Capacity: c.Capacity, Factors: c.Factor, Quiet: c.Quiet, Log: p.err,
 	})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		e := json.NewEncoder(p.out)
+		e.SetIndent("", "  ")
+		err = e.Encode(report)
+	}
+	if err == nil && len(report.Missed) > 0 {
+		return silentError{}
+	}
 	return err
 }

@@ -109,37 +109,86 @@ func (b *bed) capacity(ctx context.Context, c Config) (float64, error) {
 	return 0, ctx.Err()
 }
 
-// Overload finds the capacity C and offers more than that (THREATS T-OV-02).
-func Overload(ctx context.Context, c Config) (capacity float64, loads []Load, err error) {
+// Report is what came of a run.
+type Report struct {
+	Capacity   float64    `json:"capacity_per_second"`
+	Loads      []Load     `json:"loads"`
+	Shares     Shares     `json:"shares"`
+	Reflection Reflection `json:"reflection"`
+	// Missed names each goal that was not reached.
+	Missed []string `json:"missed"`
+}
+
+// judge compares with the goals of THREATS T-OV-02 and T-OV-06.
+func (r *Report) judge() {
+	goal := func(ok bool, format string, args ...any) {
+		if !ok {
+			r.Missed = append(r.Missed, fmt.Sprintf(format, args...))
+		}
+	}
+	for _, l := range r.Loads {
+		least := 0.9
+		if l.Factor > 5 {
+			least = 0.8
+		} else if l.Factor > 2 {
+			least = 0.85
+		}
+		goal(l.Share >= least, "%.0f C: %.2f of the capacity, and %.2f is the goal", l.Factor, l.Share, least)
+		goal(l.P99 <= 500*time.Millisecond, "%.0f C: p99 of what was taken %v, and 500ms is the goal", l.Factor, l.P99)
+		goal(l.RetryAfter == 0, "%.0f C: %d answers with Retry-After", l.Factor, l.RetryAfter)
+		goal(l.Back <= 10*time.Second, "%.0f C: back to normal after %v, and 10s is the goal", l.Factor, l.Back)
+	}
+	goal(r.Shares.QuietTaken >= 0.9, "the quiet peer had %.2f of what it asked for beside a loud one", r.Shares.QuietTaken)
+	goal(r.Shares.SentOfCapacity <= 1.3, "the obedient client sent %.2f of the capacity", r.Shares.SentOfCapacity)
+	goal(r.Reflection.Octets <= 1.2 && r.Reflection.Packets <= 1, "a forged request is answered with %.2f of its octets in %.2f packets", r.Reflection.Octets, r.Reflection.Packets)
+}
+
+// Overload finds the capacity C and offers more than that (THREATS T-OV-02), lets a loud peer and an obedient one have their shares, and counts
+// what comes back of forged requests (T-OV-06).
+func Overload(ctx context.Context, c Config) (r Report, err error) {
 	b, err := newBed(c, nil, nil)
 	if err != nil {
-		return 0, nil, err
+		return r, err
 	}
 	defer b.close()
-	if capacity, err = b.capacity(ctx, c); err != nil {
-		return 0, nil, err
+	if r.Reflection, err = b.reflect(); err != nil {
+		return r, err
 	}
+	fmt.Fprintf(c.Log, "forged requests: %d, at most %.2f of their octets come back, in %.2f packets\n", r.Reflection.Requests, r.Reflection.Octets, r.Reflection.Packets)
+	if r.Capacity, err = b.capacity(ctx, c); err != nil {
+		return r, err
+	}
+	capacity := r.Capacity
 	fmt.Fprintf(c.Log, "capacity %.0f messages a second\n", capacity)
 	for _, factor := range c.Factors {
 		if ctx.Err() != nil {
-			return capacity, loads, ctx.Err()
+			return r, ctx.Err()
 		}
 		lost := Dropped(b.gateway.SIP)
 		v, err := b.play([]float64{factor * capacity}, c.Time/5, c.Time)
 		if err != nil {
-			return capacity, loads, err
+			return r, err
 		}
 		l := newLoad(factor, capacity, &v)
 		l.Lost = Dropped(b.gateway.SIP) - lost
 		if l.Back, err = b.back(capacity / 2); err != nil {
-			return capacity, loads, err
+			return r, err
 		}
 		sum := v.sum()
 		fmt.Fprintf(c.Log, "%.0f C: offered %.0f/s, good %.0f/s, %.2f of C; accepted p50 %v, p99 %v; refused p99 %v, codes %v; again %.0f/s, late %d, twice %d; %.2f cores, rss %d MiB; back after %v\n",
 			factor, l.Offered, l.Goodput, l.Share, l.P50, l.P99, l.RefusedP99, sum.Codes, l.Again, l.Late, l.Twice, l.CPU, l.RSS>>20, l.Back)
-		loads = append(loads, l)
+		r.Loads = append(r.Loads, l)
 	}
-	return capacity, loads, nil
+	if r.Shares, err = b.shares(ctx, capacity, c.Time); err != nil {
+		return r, err
+	}
+	fmt.Fprintf(c.Log, "shares: the quiet peer had %.2f of what it asked for, the loud one %.2f of all; the obedient one sent %.2f of what it would have, %.2f C\n",
+		r.Shares.QuietTaken, r.Shares.LoudOfAll, r.Shares.Sent, r.Shares.SentOfCapacity)
+	r.judge()
+	for _, m := range r.Missed {
+		fmt.Fprintln(c.Log, "missed:", m)
+	}
+	return r, nil
 }
 
 // back is how long it takes, once the load has dropped, until messages are treated as normal for half a second.

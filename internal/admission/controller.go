@@ -265,7 +265,7 @@ func (c *Controller) look(now time.Time) {
 		cut := min(0.02+0.08*float64(delay-target)/float64(target), 0.3)
 		// Half of what is done can be taken while the rest is made up for.
 		c.rate = max(min(c.rate, max(taken, c.service, 0.8*c.rate))*(1-cut), least, c.service/2)
-	case refused > 0:
+	case refused > 0 || c.held():
 		// The further away from the target, the faster.
 		c.rate *= 1.02 + 0.06*float64(target-delay)/float64(target)
 		c.quiet = 0
@@ -277,7 +277,9 @@ func (c *Controller) look(now time.Time) {
 	}
 	if c.active.Load() {
 		// Where something else than this process is the narrow place, what is taken is refused behind it, at a greater cost.
-		c.rate = max(min(c.rate, 1.3*c.service), floor)
+		if taken > 1.3*c.service {
+			c.rate = max(min(c.rate, 1.3*c.service), floor)
+		}
 		c.divide(now)
 	}
 	c.m.rate.Set(c.rate)
@@ -295,6 +297,16 @@ func (c *Controller) engage(rate float64) {
 	c.rate, c.began, c.quiet = rate, rate, 0
 	c.active.Store(true)
 	c.m.active.Set(1)
+}
+
+// held tells whether a client that obeys overload control still sends less than it would.
+func (c *Controller) held() bool {
+	for _, f := range c.flows {
+		if f.silence < idle && f.send < 0.95 {
+			return true
+		}
+	}
+	return false
 }
 
 // release takes everything again.
