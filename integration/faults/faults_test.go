@@ -62,6 +62,23 @@ func TestT_FI_01_PresenceIsTrueAfterAnyFault(t *testing.T) {
 	}
 }
 
+// A gateway that is killed with messages queued accepts others when it is back, and delivers all (I8). `isthmus faults --backlog 100000 --rounds 3` is
+// the measurement: here the machine has other work.
+func TestT_FI_01_ABacklogIsTakenUp(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "isthmus")
+	if out, err := exec.Command("go", "build", "-o", binary, "github.com/isthmus-gateway/isthmus/cmd/isthmus").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	sum, err := faults.Backlog(t.Context(), faults.Config{Binary: binary, Rounds: 2, Ready: 30 * time.Second, Directory: t.TempDir()}, 2000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum.Print(t.Output())
+	if len(sum.Violations) > 0 || len(sum.Restarts) != 2 || sum.Delivered < 2000*99/100 {
+		t.Errorf("%+v", sum)
+	}
+}
+
 // T-FI-02: a machine that is ended at any time has what the gateway acknowledged, and the rounds find it when it has not.
 // `isthmus faults --os-crash --rounds N` plays more.
 func TestT_FI_02_NothingIsLostWhenTheMachineEnds(t *testing.T) {
