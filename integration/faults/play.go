@@ -123,8 +123,8 @@ func (p *play) again() error {
 }
 
 // quietWait is how long a gateway may take to let go of what the load made it take: a SIP transaction over UDP is remembered for 32 s
-// (RFC 3261 §17.2.2, timer J), which costs neither a goroutine nor a file.
-const quietWait = 20 * time.Second
+// (RFC 3261 §17.2.2, timer J), which costs neither a goroutine nor a file. Goroutines without work are kept for 20 s at most.
+const quietWait = 40 * time.Second
 
 // play plays it and returns what was broken.
 func (p *play) play() (bad []string, err error) {
