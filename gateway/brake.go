@@ -16,21 +16,20 @@ import (
 type brake struct {
 	rate, burst float64 // rate 0: no brake
 	life        time.Duration
-	seed        maphash.Seed
+	made        time.Time
+	seeds       [2]maphash.Seed
 	shards      [originShards]brakeShard
 }
 
 type brakeShard struct {
 	mu         sync.Mutex
-	young, old map[pairKey]bucket
+	young, old map[originKey]bucket // by a keyed hash of both addresses: those are parts of messages, which nothing here may keep
 	born       time.Time
 }
 
-type pairKey struct{ from, to cpim.Address }
-
 type bucket struct {
 	tokens float64
-	at     time.Time
+	at     int64 // nanoseconds since the brake was made
 }
 
 // brakeEntries bounds the pairs that are remembered: 100,000, of which the older half is forgotten when there are more. A pair that is
@@ -45,7 +44,8 @@ const (
 )
 
 func newBrake(rate float64, burst int) *brake {
-	b := &brake{rate: rate, burst: float64(max(burst, 1)), seed: maphash.MakeSeed()}
+	b := &brake{rate: rate, burst: float64(max(burst, 1)), made: time.Now()}
+	b.seeds[0], b.seeds[1] = maphash.MakeSeed(), maphash.MakeSeed()
 	if rate > 0 {
 		b.life = max(time.Second, time.Duration(b.burst/b.rate*float64(time.Second)))
 	}
@@ -57,28 +57,39 @@ func (b *brake) allow(now time.Time, from, to cpim.Address) bool {
 	if b.rate == 0 {
 		return true
 	}
-	k := pairKey{from, to}
-	s := &b.shards[maphash.Comparable(b.seed, k)%originShards]
+	k := b.key(from, to)
+	s := &b.shards[k[0]%originShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.young) >= brakeEntries/2/originShards || now.Sub(s.born) >= b.life {
-		s.old, s.young, s.born = s.young, nil, now
+		clear(s.old)
+		s.old, s.young, s.born = s.young, s.old, now
 	}
+	at := int64(now.Sub(b.made))
 	have, ok := s.young[k]
 	if !ok {
 		if have, ok = s.old[k]; !ok {
-			have = bucket{b.burst, now}
+			have = bucket{b.burst, at}
 		}
 	}
-	have.tokens = min(b.burst, have.tokens+b.rate*max(0, now.Sub(have.at).Seconds()))
-	have.at = now
+	have.tokens = min(b.burst, have.tokens+b.rate*max(0, time.Duration(at-have.at).Seconds()))
+	have.at = at
 	allowed := have.tokens >= 1
 	if allowed {
 		have.tokens--
 	}
 	if s.young == nil {
-		s.young = make(map[pairKey]bucket)
+		s.young = make(map[originKey]bucket)
 	}
 	s.young[k] = have
 	return allowed
+}
+
+func (b *brake) key(from, to cpim.Address) originKey {
+	var room [256]byte
+	k := room[:0]
+	for _, s := range [...]string{from.Local(), from.Domain(), to.Local(), to.Domain()} {
+		k = append(append(k, s...), 0) // none of the parts can hold a NUL
+	}
+	return originKey{maphash.Bytes(b.seeds[0], k), maphash.Bytes(b.seeds[1], k)}
 }

@@ -29,15 +29,17 @@ type duplicates struct {
 	shards [originShards]duplicateShard
 }
 
+// duplicateShard keeps what is under way apart from the many that have their answer: those hold no pointers, so that they cost the garbage
+// collector nothing.
 type duplicateShard struct {
 	mu         sync.Mutex
+	flights    map[originKey]*delivery
 	young, old map[originKey]known
 	born       time.Time
 }
 
-// known is a message that came before.
+// known is how a message that came before was answered.
 type known struct {
-	flight  *delivery // while it has no answer
 	outcome adapters.Outcome
 	reason  adapters.Reason
 }
@@ -108,24 +110,27 @@ func (u *duplicates) begin(now time.Time, d *delivery) (adapters.Status, verdict
 	defer s.mu.Unlock()
 	half, life := u.bounds.get()
 	s.turn(now, half, life)
+	if flight := s.flights[k]; flight != nil {
+		u.found.Add(1)
+		if len(flight.copies) >= maxWaiting {
+			return adapters.Failed(adapters.ReasonOverloaded, "Too many copies of one message"), answered
+		}
+		flight.copies = append(flight.copies, d)
+		return adapters.Status{}, waiting
+	}
 	have, again := s.young[k]
 	if !again {
 		have, again = s.old[k]
 	}
-	switch {
-	case again && have.flight == nil:
+	if again {
 		u.found.Add(1)
 		return adapters.Status{Outcome: have.outcome, Reason: have.reason}, answered
-	case again && len(have.flight.copies) >= maxWaiting:
-		u.found.Add(1)
-		return adapters.Failed(adapters.ReasonOverloaded, "Too many copies of one message"), answered
-	case again:
-		u.found.Add(1)
-		have.flight.copies = append(have.flight.copies, d)
-		return adapters.Status{}, waiting
 	}
 	if byOrigin {
-		s.put(k, known{flight: d})
+		if s.flights == nil {
+			s.flights = make(map[originKey]*delivery)
+		}
+		s.flights[k] = d
 	}
 	return adapters.Status{}, firstOne
 }
@@ -144,6 +149,9 @@ func (u *duplicates) settle(now time.Time, d *delivery, status adapters.Status) 
 	defer s.mu.Unlock()
 	half, life := u.bounds.get()
 	s.turn(now, half, life)
+	if s.flights[k] == d {
+		delete(s.flights, k)
+	}
 	delete(s.old, k)
 	if status.Outcome == adapters.Failure && status.Reason != adapters.ReasonOutcomeUnknown {
 		delete(s.young, k)
@@ -189,11 +197,8 @@ func (u *duplicates) forgetKey(k originKey) {
 	s := &u.shards[k[0]%originShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, generation := range [...]map[originKey]known{s.young, s.old} {
-		if have, ok := generation[k]; ok && have.flight == nil {
-			delete(generation, k)
-		}
-	}
+	delete(s.young, k)
+	delete(s.old, k)
 }
 
 func (s *duplicateShard) put(k originKey, v known) {
@@ -210,7 +215,8 @@ func (s *duplicateShard) turn(now time.Time, half int, life time.Duration) {
 	case age >= life:
 		s.old, s.young, s.born = nil, nil, now
 	case age >= life/2 || len(s.young) >= half:
-		s.old, s.young, s.born = s.young, nil, now
+		clear(s.old)
+		s.old, s.young, s.born = s.young, s.old, now
 	}
 }
 
@@ -219,7 +225,7 @@ func (u *duplicates) count() (held int, found uint64) {
 	for i := range u.shards {
 		s := &u.shards[i]
 		s.mu.Lock()
-		held += len(s.young) + len(s.old)
+		held += len(s.flights) + len(s.young) + len(s.old)
 		s.mu.Unlock()
 	}
 	return held, u.found.Load()

@@ -272,7 +272,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.ids = newIDSource()
-	g.origins = newOrigins(limits.Origins, limits.OriginLife)
+	g.origins = newOrigins(g.order, limits.Origins, limits.OriginLife)
 	g.duplicates = newDuplicates(limits.Duplicates, limits.DuplicateLife)
 	g.repeats = newRepeats(limits.Repeats)
 	g.activities = newBrake(activityRate, activityBurst)

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"hash/maphash"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,10 +14,12 @@ import (
 //
 // It is bounded by two generations: the young one takes new entries, and becomes the old one when it holds half of the
 // limit or has lived half of the life; the former old one is forgotten whole. An entry therefore lives at least half
-// and at most the whole of its life, unless the limit cuts it short.
+// and at most the whole of its life, unless the limit cuts it short. What it holds of a message is packed into octets without pointers: a
+// hundred thousand entries cost the garbage collector nothing.
 //
 // Safe for use from many goroutines.
 type origins struct {
+	sides  []*side
 	seeds  [2]maphash.Seed
 	shards [originShards]originShard
 	bounds generationBounds
@@ -28,7 +29,7 @@ const originShards = 16
 
 type originShard struct {
 	mu         sync.Mutex
-	young, old map[originKey]*origin
+	young, old originGeneration
 	born       time.Time
 	forgotten  uint64 // entries lost to the limit before their life ended
 }
@@ -56,16 +57,14 @@ type origin struct {
 	transID, thread   string
 	wants             adapters.Dispositions
 	sent              time.Time   // when it was written, or came
-	ended             bool        // a terminal notice was passed on
-	displayed         bool        // a notice of display was passed on
-	doubted           bool        // its sender was told that the outcome is not known
 	copyKey           originKey   // its key among duplicates, zero for none
 	record            recollected // likewise among what was handed over, with a store
 	epoch             uint64      // since when its part is this node's
 }
 
-func newOrigins(limit int, life time.Duration) *origins {
-	o := &origins{}
+// newOrigins makes a table for messages that come from these sides, each at its index.
+func newOrigins(sides []*side, limit int, life time.Duration) *origins {
+	o := &origins{sides: sides}
 	o.bounds.set(limit, life)
 	o.seeds[0], o.seeds[1] = maphash.MakeSeed(), maphash.MakeSeed()
 	return o
@@ -73,67 +72,55 @@ func newOrigins(limit int, life time.Duration) *origins {
 
 // key names the message that went to the adapter to, with the identifier that it has there.
 func (o *origins) key(to *side, transID string, sender, recipient adapters.Party) originKey {
-	var k originKey
-	for i := range k {
-		var h maphash.Hash
-		h.SetSeed(o.seeds[i])
-		for _, s := range [...]string{
-			to.name, transID, sender.Address.Local(), sender.Address.Domain(), recipient.Address.Local(), recipient.Address.Domain(),
-		} {
-			h.WriteString(s)
-			h.WriteByte(0) // none of the parts can hold a NUL
-		}
-		k[i] = h.Sum64()
+	var room [512]byte
+	b := room[:0]
+	for _, s := range [...]string{
+		to.name, transID, sender.Address.Local(), sender.Address.Domain(), recipient.Address.Local(), recipient.Address.Domain(),
+	} {
+		b = append(append(b, s...), 0) // none of the parts can hold a NUL
 	}
-	return k
+	return originKey{maphash.Bytes(o.seeds[0], b), maphash.Bytes(o.seeds[1], b)}
 }
 
 // remember keeps the origin of op, which came from side from and was handed to side to as op.TransID; transID is what
 // its sender calls it, copyKey its key among duplicates.
 func (o *origins) remember(now time.Time, from, to *side, op *adapters.MessageOp, transID string, copyKey originKey, record recollected, epoch uint64) {
-	entry := &origin{
-		side:      from,
-		sender:    op.From,
-		recipient: op.To,
-		// The strings may be parts of the received octets, which must not be kept alive for an hour by their parts.
-		transID: strings.Clone(transID),
-		thread:  strings.Clone(op.Thread),
-		wants:   op.Wants,
-		sent:    op.Sent,
-		copyKey: copyKey,
-		epoch:   epoch,
-		record:  record,
-	}
-	if entry.sent.IsZero() {
-		entry.sent = now
-	}
-	entry.sender.Address, entry.recipient.Address = op.From.Address.Clone(), op.To.Address.Clone()
-	entry.sender.Instance = strings.Clone(op.From.Instance)
-	entry.recipient.Instance = strings.Clone(op.To.Instance)
 	k := o.key(to, op.TransID, op.From, op.To)
+	sent := op.Sent
+	if sent.IsZero() {
+		sent = now
+	}
 	s := &o.shards[k[0]%originShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	half, life := o.bounds.get()
 	s.turn(now, half, life)
-	if s.young == nil {
-		s.young = make(map[originKey]*origin)
-	}
-	s.young[k] = entry
+	s.young.put(k, originFixed{
+		side: from.index, wants: op.Wants, sent: sent, copyKey: copyKey, record: record, epoch: epoch,
+	}, op.From.Instance, transID, op.Thread)
 }
 
 func (s *originShard) turn(now time.Time, half int, life time.Duration) {
 	if s.born.IsZero() {
 		s.born = now
 	}
-	full, aged := len(s.young) >= half, now.Sub(s.born) >= life/2
+	full, aged := s.young.entries >= half || len(s.young.octets) >= originOctets, now.Sub(s.born) >= life/2
 	if !full && !aged {
 		return
 	}
 	if !aged {
-		s.forgotten += uint64(len(s.old))
+		s.forgotten += uint64(len(s.old.at))
 	}
-	s.old, s.young, s.born = s.young, nil, now
+	s.old, s.young, s.born = s.young, s.old, now
+	s.young.clear()
+}
+
+// find returns the packed entry of a key, nil if there is none.
+func (s *originShard) find(k originKey) packedOrigin {
+	if e := s.young.get(k); e != nil {
+		return e
+	}
+	return s.old.get(k)
 }
 
 // settle finds the origin of a late outcome of kind k, and notes it: a message gets one terminal notice at most. It
@@ -146,34 +133,38 @@ func (o *origins) settle(now time.Time, reporter *side, r *adapters.Report, epoc
 	defer s.mu.Unlock()
 	half, life := o.bounds.get()
 	s.turn(now, half, life)
-	entry := s.young[k]
-	if entry == nil {
-		entry = s.old[k]
+	packed := s.find(k)
+	if packed == nil {
+		return nil, false
 	}
-	if entry == nil || entry.epoch != epoch {
+	entry := packed.open()
+	if entry.epoch != epoch {
 		return nil, false
 	}
 	switch r.Kind {
 	case adapters.ReportDelivered:
-		if entry.ended || entry.wants&adapters.WantDelivered == 0 {
+		if packed.has(originEnded) || entry.wants&adapters.WantDelivered == 0 {
 			return nil, true
 		}
-		entry.ended = true
+		packed.note(originEnded)
 	case adapters.ReportFailed:
-		if entry.ended || entry.doubted {
+		if packed.has(originEnded) || packed.has(originDoubted) {
 			return nil, true
 		}
-		entry.ended = true
+		packed.note(originEnded)
 	case adapters.ReportDisplayed:
-		if entry.displayed || entry.wants&adapters.WantDisplayed == 0 {
+		if packed.has(originDisplayed) || entry.wants&adapters.WantDisplayed == 0 {
 			return nil, true
 		}
-		entry.displayed = true
+		packed.note(originDisplayed)
 	default:
-		if entry.ended {
+		if packed.has(originEnded) {
 			return nil, true
 		}
 	}
+	entry.side = o.sides[packed[originAtSide]]
+	// The key is of these addresses and no others.
+	entry.sender.Address, entry.recipient.Address = r.Sender.Address, r.Recipient.Address
 	return entry, true
 }
 
@@ -182,34 +173,26 @@ func (o *origins) forget(to *side, op *adapters.MessageOp) {
 	k := o.key(to, op.TransID, op.From, op.To)
 	s := &o.shards[k[0]%originShards]
 	s.mu.Lock()
-	delete(s.young, k)
-	delete(s.old, k)
+	delete(s.young.at, k)
+	delete(s.old.at, k)
 	s.mu.Unlock()
 }
 
 // doubt notes that the sender of a message was told that its outcome is not known. It may yet hear that it was delivered, but no second
 // time that something failed.
-func (o *origins) doubt(to *side, op *adapters.MessageOp) {
-	k := o.key(to, op.TransID, op.From, op.To)
-	s := &o.shards[k[0]%originShards]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, generation := range []map[originKey]*origin{s.young, s.old} {
-		if entry := generation[k]; entry != nil {
-			entry.doubted = true
-		}
-	}
-}
+func (o *origins) doubt(to *side, op *adapters.MessageOp) { o.note(to, op, originDoubted) }
 
 // end notes that the sender of a message was told that it failed: nothing more is told of it.
-func (o *origins) end(to *side, op *adapters.MessageOp) {
+func (o *origins) end(to *side, op *adapters.MessageOp) { o.note(to, op, originEnded|originDisplayed) }
+
+func (o *origins) note(to *side, op *adapters.MessageOp, what byte) {
 	k := o.key(to, op.TransID, op.From, op.To)
 	s := &o.shards[k[0]%originShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, m := range [...]map[originKey]*origin{s.young, s.old} {
-		if entry := m[k]; entry != nil {
-			entry.ended, entry.displayed = true, true
+	for _, g := range [...]*originGeneration{&s.young, &s.old} {
+		if e := g.get(k); e != nil {
+			e.note(what)
 		}
 	}
 }
@@ -219,7 +202,7 @@ func (o *origins) count() (held int, forgotten uint64) {
 	for i := range o.shards {
 		s := &o.shards[i]
 		s.mu.Lock()
-		held += len(s.young) + len(s.old)
+		held += len(s.young.at) + len(s.old.at)
 		forgotten += s.forgotten
 		s.mu.Unlock()
 	}

@@ -77,7 +77,8 @@ func (p *repeats) allow(now time.Time, op *adapters.MessageOp) (k originKey, ok 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.young) >= repeatEntries/2/originShards || now.Sub(s.born) >= repeatWindow {
-		s.old, s.young, s.born = s.young, nil, now
+		clear(s.old)
+		s.old, s.young, s.born = s.young, s.old, now
 	}
 	r, ok := s.young[k]
 	if !ok {
