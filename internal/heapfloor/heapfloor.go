@@ -65,11 +65,14 @@ func (f *floor) set() {
 	}
 }
 
+// least is the heap up to which the collector does nothing at 100 percent; at others it is in proportion.
+const least = 4 << 20
+
 // percent is by how much a heap with so many octets in use may grow until it has floor octets. The collector counts what it scans besides, the
 // roots, to what is in use.
 func percent(floor, live, roots uint64) int64 {
 	if live >= floor {
 		return standard
 	}
-	return max(standard, int64((floor-live)*100/max(live+roots, 1<<20)))
+	return max(standard, min(int64((floor-live)*100/max(live+roots, 1)), int64(floor*100/least)))
 }

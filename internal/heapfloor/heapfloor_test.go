@@ -13,7 +13,7 @@ func TestPercent(t *testing.T) {
 		floor, live, roots uint64
 		want               int64
 	}{
-		"nothing in use yet":    {128 * mib, 0, 0, 12800},
+		"nothing in use yet":    {128 * mib, 0, 0, 3200},
 		"little in use":         {128 * mib, 8 * mib, 0, 1500},
 		"roots count too":       {128 * mib, 8 * mib, 2 * mib, 1200},
 		"half of it":            {128 * mib, 64 * mib, 0, 100},
@@ -21,7 +21,7 @@ func TestPercent(t *testing.T) {
 		"all of it":             {128 * mib, 128 * mib, 0, 100},
 		"more than the floor":   {128 * mib, 900 * mib, mib, 100},
 		"hardly less than half": {128 * mib, 63 * mib, 0, 103},
-		"less than 1 MiB":       {128 * mib, 1, 1, 12799},
+		"less than 1 MiB":       {128 * mib, 1, 1, 3200},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := percent(c.floor, c.live, c.roots); got != c.want {
