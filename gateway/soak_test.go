@@ -81,7 +81,7 @@ func TestT_SK_03_DomainsLeaveNothing(t *testing.T) {
 	// Goroutines of lanes are kept for the next ones, as many as were at work at once; what is more ends within 20 s.
 	routines += 2 * cap(done)
 	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > routines && time.Now().Before(deadline); {
-		time.Sleep(10 * time.Millisecond)
+		runtime.Gosched()
 	}
 	if n := series(); n != before {
 		t.Errorf("%d series of metrics after %d domains, %d after %d", n, domains, before, warm)
