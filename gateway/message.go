@@ -50,7 +50,8 @@ func (g *Gateway) accept(d *delivery) {
 		}
 		d.identified = true
 		if g.journal != nil {
-			if known := g.journal.recent.answerOf(d.began, d.from, op); known.Outcome != 0 {
+			var known adapters.Status
+			if known, d.record = g.journal.recent.answerOf(d.began, d.from, op); known.Outcome != 0 {
 				g.duplicates.recalled()
 				d.again = true
 				d.end(known)
@@ -162,6 +163,7 @@ type delivery struct {
 	stored     bool        // it is in the journal
 	again      bool        // an earlier process handed over a copy
 	copyKey    originKey   // among duplicates, where it was looked for
+	record     recollected // among what earlier processes handed over, likewise
 	counted    originKey   // among repeats
 	copies     []*delivery // that wait for its answer; guarded by duplicates
 }
@@ -307,7 +309,7 @@ func (d *delivery) end(s adapters.Status) {
 		d.release()
 	}
 	if d.identified && !d.stored && !d.again && g.journal != nil {
-		g.journal.recent.handedOver(d.from, op, s)
+		g.journal.recent.handedOver(d.from, op, d.record, s)
 	}
 	if d.stored {
 		failpoint.Hit("answer-before")

@@ -12,7 +12,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -25,7 +28,17 @@ import (
 // the process lives.
 type tokens struct {
 	seal   cipher.AEAD
-	nonces []byte // the key of the hash that nonces are
+	nonces []byte    // the key of the hash that nonces are
+	rooms  sync.Pool // of *tokenRoom
+}
+
+// tokenRoom is what one identifier is made in. It keeps nothing of it that counts.
+type tokenRoom struct {
+	mac    hash.Hash
+	aad    []byte
+	plain  []byte
+	sealed []byte
+	sum    []byte
 }
 
 // The fact that holds the key.
@@ -101,9 +114,13 @@ const (
 	tokenPart   = 1024 // the longest part that is sealed; a message with a longer one has an identifier without a token
 )
 
-// bound is what a token belongs to: it opens for no other pair and no other adapter.
-func bound(to *side, sender, recipient cpim.Address) []byte {
-	return []byte(to.name + "\x00" + sender.Local() + "\x00" + sender.Domain() + "\x00" + recipient.Local() + "\x00" + recipient.Domain())
+// appendBound appends what a token belongs to: it opens for no other pair and no other adapter.
+func appendBound(b []byte, to *side, sender, recipient cpim.Address) []byte {
+	b = append(b, to.name...)
+	for _, s := range [...]string{sender.Local(), sender.Domain(), recipient.Local(), recipient.Domain()} {
+		b = append(append(b, 0), s...)
+	}
+	return b
 }
 
 // make makes the identifier for a message from side from to side to, which its sender calls given.
@@ -114,8 +131,12 @@ func (t *tokens) make(now time.Time, from, to *side, op *adapters.MessageOp, giv
 		// after a restart has the same.
 		sent = now.Truncate(time.Hour)
 	}
-	plain := make([]byte, 0, 256)
-	plain = append(plain, 1, byte(op.Wants)) // version
+	room, _ := t.rooms.Get().(*tokenRoom)
+	if room == nil {
+		room = &tokenRoom{mac: hmac.New(sha256.New, t.nonces)}
+	}
+	defer t.rooms.Put(room)
+	plain := append(room.plain[:0], 1, byte(op.Wants)) // version
 	plain = binary.BigEndian.AppendUint64(plain, uint64(sent.Unix()))
 	for _, part := range [...]string{from.name, given, op.Thread, op.From.Instance, op.To.Instance} {
 		if len(part) > tokenPart {
@@ -124,26 +145,35 @@ func (t *tokens) make(now time.Time, from, to *side, op *adapters.MessageOp, giv
 		plain = binary.BigEndian.AppendUint16(plain, uint16(len(part)))
 		plain = append(plain, part...)
 	}
-	aad := bound(to, op.From.Address, op.To.Address)
-	nonce := make([]byte, t.seal.NonceSize(), t.seal.NonceSize()+len(plain)+t.seal.Overhead())
+	room.plain = plain
+	room.aad = appendBound(room.aad[:0], to, op.From.Address, op.To.Address)
+	aad := room.aad
+	sealed := slices.Grow(room.sealed[:0], t.seal.NonceSize()+len(plain)+t.seal.Overhead())
+	nonce := sealed[:t.seal.NonceSize()]
 	if given == "" {
 		rand.Read(nonce) //nolint:errcheck // it never fails
 	} else {
 		// The same for the same message: one that its sender repeats after a crash of the gateway has the identifier that the first copy
 		// had, and whoever got both can tell (I2). A nonce that is a keyed hash of what it is for repeats with the whole of it alone.
-		h := hmac.New(sha256.New, t.nonces)
-		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(aad))))
+		h := room.mac
+		h.Reset()
+		room.sum = binary.BigEndian.AppendUint64(room.sum[:0], uint64(len(aad)))
+		h.Write(room.sum)
 		h.Write(aad)
 		h.Write(plain)
 		h.Write(op.Content.Octets)
-		copy(nonce, h.Sum(nil))
+		room.sum = h.Sum(room.sum[:0])
+		copy(nonce, room.sum)
 	}
-	sealed := t.seal.Seal(nonce, nonce, plain, aad)
+	sealed = t.seal.Seal(nonce, nonce, plain, aad)
+	room.sealed = sealed
 	shown := given[:min(len(given), tokenPrefix)]
 	if strings.ContainsFunc(shown, func(r rune) bool { return r <= ' ' || r >= 0x7F }) {
 		shown = ""
 	}
-	return shown + tokenMark + base64.RawURLEncoding.EncodeToString(sealed)
+	id := make([]byte, 0, len(shown)+len(tokenMark)+base64.RawURLEncoding.EncodedLen(len(sealed)))
+	id = base64.RawURLEncoding.AppendEncode(append(append(id, shown...), tokenMark...), sealed)
+	return string(id)
 }
 
 // open reads the origin that the identifier of a late outcome carries; nil if it carries none that belongs there.
@@ -157,7 +187,7 @@ func (t *tokens) open(g *Gateway, reporter *side, r *adapters.Report) *origin {
 		return nil
 	}
 	n := t.seal.NonceSize()
-	plain, err := t.seal.Open(nil, sealed[:n], sealed[n:], bound(reporter, r.Sender.Address, r.Recipient.Address))
+	plain, err := t.seal.Open(nil, sealed[:n], sealed[n:], appendBound(nil, reporter, r.Sender.Address, r.Recipient.Address))
 	if err != nil || len(plain) < 10 || plain[0] != 1 {
 		return nil
 	}

@@ -232,29 +232,36 @@ func copyRecord(kind byte, from *side, op *adapters.MessageOp) (r recollected) {
 	return r
 }
 
-// handedOver notes a message that was answered without the journal.
-func (c *recollection) handedOver(from *side, op *adapters.MessageOp, s adapters.Status) {
-	switch {
-	case s.Outcome != adapters.Failure:
-		c.note(copyRecord(recollectAccepted, from, op), false)
-	case s.Reason == adapters.ReasonOutcomeUnknown:
-		c.note(copyRecord(recollectDoubted, from, op), false)
+// handedOver notes a message that was answered without the journal. record is its copyRecord of any kind, zero if it was not made yet.
+func (c *recollection) handedOver(from *side, op *adapters.MessageOp, record recollected, s adapters.Status) {
+	kind := byte(recollectAccepted)
+	if s.Outcome == adapters.Failure {
+		if s.Reason != adapters.ReasonOutcomeUnknown {
+			return
+		}
+		kind = recollectDoubted
 	}
+	if record == (recollected{}) {
+		record = copyRecord(kind, from, op)
+	}
+	record[0] = kind
+	c.note(record, false)
 }
 
-// answerOf is the answer to a message of which an earlier process handed over a copy; its Outcome is 0 if none did.
-func (c *recollection) answerOf(now time.Time, from *side, op *adapters.MessageOp) adapters.Status {
+// answerOf is the answer to a message of which an earlier process handed over a copy; its Outcome is 0 if none did. r is the message's record, zero
+// if none was made.
+func (c *recollection) answerOf(now time.Time, from *side, op *adapters.MessageOp) (s adapters.Status, r recollected) {
 	if !now.Before(c.until) {
-		return adapters.Status{}
+		return s, r
 	}
-	r := copyRecord(recollectAccepted, from, op)
+	r = copyRecord(recollectAccepted, from, op)
 	if c.has(r) {
-		return adapters.Accepted()
+		return adapters.Accepted(), r
 	}
 	if r[0] = recollectDoubted; c.has(r) {
-		return adapters.Failed(adapters.ReasonOutcomeUnknown, "")
+		return adapters.Failed(adapters.ReasonOutcomeUnknown, ""), r
 	}
-	return adapters.Status{}
+	return s, r
 }
 
 // outcomeRecord is the record of an outcome's key.

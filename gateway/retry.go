@@ -226,7 +226,7 @@ func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se s
 	case status.Outcome != adapters.Failure:
 		failpoint.Hit("delivered")
 		if from != nil && identified(op) {
-			j.recent.handedOver(from, op, status)
+			j.recent.handedOver(from, op, recollected{}, status)
 		}
 		j.remove(e)
 	case from == nil:
