@@ -11,16 +11,19 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
+	"github.com/isthmus-gateway/isthmus/cpim"
 )
 
 // item is one operation's octets on their way: queued, then sent, then settled.
 type item struct {
 	octets  []byte
 	stanzas int
-	// kind, id, from and to (bare) are what an error that answers it must carry (THREATS.md X13). Without an id none does.
-	kind     stanza.Kind
-	id       string
-	from, to jid.JID
+	// kind, id, from and to (bare) are what an error that answers it must carry (THREATS.md X13). Without an id none does. sender and recipient are
+	// the same two as addresses, of an item that has those: few are ever asked for their JIDs.
+	kind              stanza.Kind
+	id                string
+	from, to          jid.JID
+	sender, recipient cpim.Address
 	// done receives the outcome, once; nil for replies of our own, whose outcome nobody waits for.
 	done   chan adapters.Status
 	waiter *waiter // whose done that is; nil if it is of this item alone
@@ -36,6 +39,19 @@ type item struct {
 	sent      bool
 	settled   bool
 	abandoned bool // nobody waits for it any more
+}
+
+// between tells whether it went from and to these bare JIDs.
+func (it *item) between(from, to jid.JID) bool {
+	if it.sender.IsZero() {
+		return it.from == from && it.to == to
+	}
+	f, err := jid.FromAddress(it.sender, "")
+	if err != nil || f != from {
+		return false
+	}
+	t, err := jid.FromAddress(it.recipient, "")
+	return err == nil && t == to
 }
 
 // count is how many stanzas it is.
@@ -444,7 +460,7 @@ func (b *outbox) reject(kind stanza.Kind, id string, from, to jid.JID, s adapter
 	defer b.mu.Unlock()
 	for _, f := range b.flights {
 		for _, it := range f.items {
-			if it.kind == kind && it.done != nil && !it.settled && !it.abandoned && it.id == id && it.to == from.Bare() && it.from == to.Bare() {
+			if it.kind == kind && it.done != nil && !it.settled && !it.abandoned && it.id == id && it.between(to.Bare(), from.Bare()) {
 				b.settle(it, s)
 				return true
 			}

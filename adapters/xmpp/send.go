@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
-	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
 	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/resolver"
@@ -26,6 +25,9 @@ func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapt
 	return a.carry(ctx, hops, op, envelope)
 }
 
+// messageRoom is what most stanzas take beside their content, in octets.
+const messageRoom = 512
+
 // carry writes a message with this envelope.
 func (a *Adapter) carry(ctx context.Context, hops []resolver.Target, op *adapters.MessageOp, envelope stanza.Envelope) adapters.Status {
 	op, err := a.hosting(op.From.Address, op.To.Address).sent(op)
@@ -41,14 +43,11 @@ func (a *Adapter) carry(ctx context.Context, hops []resolver.Target, op *adapter
 		id = randomID()
 	}
 	envelope.ID, envelope.Now = id, time.Now()
-	octets, err := stanza.AppendMessage(nil, op, envelope)
+	octets, err := stanza.AppendMessage(make([]byte, 0, messageRoom+len(op.Content.Octets)), op, envelope)
 	if err != nil {
 		return refusal(err)
 	}
-	it, err := a.newItem(octets, op.From.Address, op.To.Address)
-	if err != nil {
-		return refusal(err)
-	}
+	it := a.newItem(octets, op.From.Address, op.To.Address)
 	it.kind, it.id = stanza.Message, id
 	return l.send(ctx, it, op.Deadline)
 }
@@ -76,10 +75,7 @@ func (a *Adapter) Watch(ctx context.Context, hops []resolver.Target, op *adapter
 	if err != nil {
 		return adapters.WatchStatus{Status: refusal(err)}
 	}
-	it, err := a.newItem(octets, op.Watch.Watcher, op.Watch.Presentity)
-	if err != nil {
-		return adapters.WatchStatus{Status: refusal(err)}
-	}
+	it := a.newItem(octets, op.Watch.Watcher, op.Watch.Presentity)
 	it.kind, it.id = stanza.Presence, id
 	answer := adapters.WatchStatus{Status: l.send(ctx, it, op.Deadline)}
 	if answer.Outcome == adapters.Failure {
@@ -117,10 +113,7 @@ func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapte
 	if n += events; n == 0 {
 		return adapters.Accepted() // nothing to tell in XMPP
 	}
-	it, err := a.newItem(octets, op.Watch.Presentity, op.Watch.Watcher)
-	if err != nil {
-		return refusal(err)
-	}
+	it := a.newItem(octets, op.Watch.Presentity, op.Watch.Watcher)
 	it.kind, it.stanzas = stanza.Presence, n
 	it.watch = op.Watch
 	it.replaceable = events == 0 && op.Change == adapters.AuthorizationUnchanged && len(op.Withdrawn) == 0 && op.Failure.Outcome == 0 &&
@@ -143,10 +136,7 @@ func (a *Adapter) Report(ctx context.Context, hops []resolver.Target, r *adapter
 	if err != nil {
 		return refusal(err)
 	}
-	it, err := a.newItem(octets, r.Recipient.Address, r.Sender.Address)
-	if err != nil {
-		return refusal(err)
-	}
+	it := a.newItem(octets, r.Recipient.Address, r.Sender.Address)
 	if it.kind = stanza.Message; r.Kind != adapters.ReportFailed { // that is an error, which nothing answers
 		it.id = id
 	}
@@ -165,21 +155,13 @@ func refusal(err error) adapters.Status {
 	return adapters.Failed(adapters.ReasonAddressMalformed, "")
 }
 
-// newItem makes the item of an operation between two addresses.
-func (a *Adapter) newItem(octets []byte, from, to cpim.Address) (*item, error) {
-	f, err := jid.FromAddress(from, "")
-	if err != nil {
-		return nil, err
-	}
-	t, err := jid.FromAddress(to, "")
-	if err != nil {
-		return nil, err
-	}
+// newItem makes the item of an operation between two addresses, which have been written as JIDs in octets.
+func (a *Adapter) newItem(octets []byte, from, to cpim.Address) *item {
 	w, _ := a.waiters.Get().(*waiter)
 	if w == nil {
 		w = &waiter{done: make(chan adapters.Status, 1)}
 	}
-	return &item{octets: octets, stanzas: 1, from: f, to: t, done: w.done, waiter: w}, nil
+	return &item{octets: octets, stanzas: 1, sender: from, recipient: to, done: w.done, waiter: w}
 }
 
 // waiter is what an operation waits for its outcome with. It is used again by another one only after the outcome has come out of done: nothing
