@@ -28,7 +28,6 @@ type Server struct {
 
 	mu   sync.Mutex
 	conn net.Conn // the component's, once it is open
-	out  *bufio.Writer
 }
 
 // NewServer listens on loopback.
