@@ -6,7 +6,9 @@ ISTHMUS_ROOT=$(cd "$TARGETS/../.." && pwd)
 gw_start() {
 	(cd "$ISTHMUS_ROOT" && CGO_ENABLED=0 go build -trimpath -o "$RUN/isthmus" ./cmd/isthmus) || return 1
 	export ISTHMUS_BENCH_SECRET=$COMPONENT_SECRET
-	nsx_bg isthmus ${CPUS:+taskset -c "$CPUS"} "$RUN/isthmus" serve -c "$ISTHMUS_ROOT/configs/bench.yaml"
+	rm -rf "$RUN/store"
+	sed "s#/var/tmp/isthmus-bench#$RUN/store#" "$ISTHMUS_ROOT/configs/bench.yaml" > "$RUN/isthmus.yaml"
+	nsx_bg isthmus ${CPUS:+taskset -c "$CPUS"} "$RUN/isthmus" serve -c "$RUN/isthmus.yaml"
 	sleep 1
 	running isthmus || { tail -n 20 "$LOGS/isthmus.log"; return 1; }
 }
