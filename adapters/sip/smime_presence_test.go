@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
@@ -128,7 +129,10 @@ func TestSealedGoesToWhoTakesIt(t *testing.T) {
 
 // What a user agent publishes signed is told signed, while it is all there is, and after a restart.
 func TestSealedPublication(t *testing.T) {
-	a, c := start(t, publishes)
+	a, c := start(t, func(cfg *Config) {
+		publishes(cfg)
+		cfg.Limits.NotifyInterval = time.Hour // what the first watch would be told of later must not be taken for the answer of another
+	})
 	g := udpAgent(t, a)
 	watchPublished(t, a, c, adapters.WatchOpen)
 	body := signedPresence("romeo@example.net")
