@@ -582,11 +582,17 @@ func TestPublishedToGoesOnAfterACrash(t *testing.T) {
 // A refresh after months goes where the domain's next hops are now.
 func TestRefreshAsksForNextHops(t *testing.T) {
 	g := lonelyAgent(t)
-	d := romeosDialog(g, 2*time.Second)
+	d := romeosDialog(g, time.Hour)
 	d.RemoteTarget = "sip:romeo@phone.example.net"
-	startKept(t, []adapters.Record{recordOf(t, &d)}, func(cfg *Config) {
+	a, _, _ := startKept(t, []adapters.Record{recordOf(t, &d)}, func(cfg *Config) {
 		cfg.NextHops = func(context.Context, cpim.Address) ([]resolver.Target, error) { return []resolver.Target{g.hop()}, nil }
 	})
+	// Its time has come, however long the start took.
+	sub := a.subscribers.all()[0]
+	sub.mu.Lock()
+	sub.refreshAt, sub.resumeAt = time.Now(), time.Time{}
+	sub.schedule()
+	sub.mu.Unlock()
 	m := g.readRequest(map[string]bool{})
 	fields(t, m, map[string]string{"CSeq": strconv.Itoa(1501) + " SUBSCRIBE"})
 }
