@@ -22,6 +22,7 @@ type PresenceLists struct {
 	dir     string
 	config  string
 	process *process
+	written time.Time // the modification time that the table of documents was given last
 }
 
 const presenceListsConfig = `#!KAMAILIO
@@ -171,6 +172,19 @@ func (k *PresenceLists) document(t testing.TB, user string, kind int, text strin
 	})
 	row := fmt.Sprintf("%d:%s:example.net:%s:%d:x:0:index:0\n", len(rows), user, strings.ReplaceAll(text, ":", `\:`), kind)
 	write(t, k.dir, filepath.Join("tables", "xcap"), strings.Join(rows, "")+row)
+	// COMPAT(Kamailio, 5.6): db_text reads a table again when its file has become newer by whole seconds, so a second document of the same second
+	// would never be seen. Each is given a second of its own.
+	k.written = latest(k.written, time.Now()).Add(2 * time.Second)
+	if err := os.Chtimes(path, k.written, k.written); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // Rules gives users their rules, and has it ask them again for who watches.
