@@ -58,17 +58,8 @@ func (c *benchCommand) Run(ctx context.Context, p process) (err error) {
 	if config.Directory, err = os.MkdirTemp("", "isthmus-bench-"); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := p.untilSignal(ctx)
 	defer cancel()
-	signals, end := p.signals()
-	defer end()
-	go func() {
-		select {
-		case <-signals:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	report, err := driver.Bench(ctx, config)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%w (its configuration and log are in %s)", err, config.Directory)

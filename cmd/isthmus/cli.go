@@ -28,6 +28,20 @@ type process struct {
 	signals func() (<-chan os.Signal, func())
 }
 
+// untilSignal returns a context that the first signal ends, for commands that then report what they have. The func must be called.
+func (p process) untilSignal(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals, end := p.signals()
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(); end() }
+}
+
 // commands is the command line.
 type commands struct {
 	Bench     benchCommand     `cmd:"" help:"Measure how many messages a gateway carries here, with your configuration, and how fast."`

@@ -50,17 +50,8 @@ func (c *faultsCommand) Run(ctx context.Context, p process) (err error) {
 		}
 	}
 	// The summary of what was played is printed too when the run is ended early.
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := p.untilSignal(ctx)
 	defer cancel()
-	signals, end := p.signals()
-	defer end()
-	go func() {
-		select {
-		case <-signals:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	cfg := faults.Config{
 		Binary: c.Binary, Failpoints: c.Failpoints, OSCrash: c.OSCrash, Unsynced: c.Unsynced, Presence: c.Presence, Kinds: c.Kind, Nodes: c.Nodes, Rounds: c.Rounds,
 		Workers: c.Workers, Seed: c.Seed, Directory: c.Directory, Ready: c.Ready, Log: p.err,
