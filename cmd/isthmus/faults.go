@@ -25,7 +25,7 @@ type faultsCommand struct {
 	OSCrash    bool          `name:"os-crash" help:"End the gateway's whole machine instead: it runs in a virtual one (QEMU). The isthmus is static (CGO_ENABLED=0)."`
 	Unsynced   bool          `help:"With --os-crash, of an isthmus built with -tags failpoints: its store does not sync, and messages must be lost."`
 	Guest      bool          `hidden:"" help:"Be the first process of that machine."`
-	Directory  string        `help:"Where configurations, logs and stores go; a new temporary directory by default."`
+	Directory  string        `help:"Where configurations, logs and stores go, in a new directory there; the one for temporary files by default."`
 	Results    string        `placeholder:"FILE" help:"Add a line of JSON to this file for each round."`
 	Ready      time.Duration `default:"5s" help:"How long a gateway may take from its start until it serves."`
 	JSON       bool          `name:"json" help:"Print the summary as JSON."`
@@ -44,10 +44,8 @@ func (c *faultsCommand) Run(ctx context.Context, p process) (err error) {
 			return err
 		}
 	}
-	if c.Directory == "" {
-		if c.Directory, err = os.MkdirTemp("", "isthmus-faults-"); err != nil {
-			return err
-		}
+	if err := c.place(); err != nil {
+		return err
 	}
 	// The summary of what was played is printed too when the run is ended early.
 	ctx, cancel := p.untilSignal(ctx)
@@ -85,6 +83,18 @@ func (c *faultsCommand) Run(ctx context.Context, p process) (err error) {
 		return silentError{}
 	}
 	return nil
+}
+
+// place makes the directory that is played in: a new one in the one that is named. What is there, a store above all, is nobody's to open or to
+// delete.
+func (c *faultsCommand) place() (err error) {
+	if c.Directory != "" {
+		if err := os.MkdirAll(c.Directory, 0o700); err != nil {
+			return err
+		}
+	}
+	c.Directory, err = os.MkdirTemp(c.Directory, "isthmus-faults-")
+	return err
 }
 
 // backlog measures starts with messages that wait.
