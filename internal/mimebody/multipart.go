@@ -13,6 +13,7 @@ type Part struct {
 	// Offset is where the part begins in the body that was given.
 	Offset int
 	entity *cpim.Entity
+	mail   bool // it is one unless it says something else
 }
 
 // Bytes is the whole part as it came, headers and body: what a signature covers (RFC 8551 §3.5).
@@ -28,16 +29,24 @@ func (p *Part) Header(name string) string {
 }
 
 // Type is the part's media type. "If no Content-Type field is present it is assumed to be ... "text/plain"" (RFC 2046 §5.1.1), in the
-// charset that SIP gives to text without one, UTF-8 (RFC 3261 §7.4.1), of which US-ASCII is a part.
+// charset that SIP gives to text without one, UTF-8 (RFC 3261 §7.4.1), of which US-ASCII is a part. "In a digest, the default Content-Type
+// value for a body part is changed from "text/plain" to "message/rfc822"" (RFC 2046 §5.1.5).
 func (p *Part) Type() cpim.ContentType {
 	if h, ok := p.entity.Header("Content-Type"); ok {
 		t, _ := cpim.ParseContentType(string(h.Value)) // it was checked when the part was read
 		return t
 	}
+	if p.mail {
+		return mail
+	}
 	return textPlain
 }
 
-var textPlain = cpim.MustParseContentType("text/plain") // never written to
+// The types that are not written. Never written to.
+var (
+	textPlain = cpim.MustParseContentType("text/plain")
+	mail      = cpim.MustParseContentType("message/rfc822")
+)
 
 // Disposition is the part's disposition type in lower case, and whether the part may be left out: "The default value for the 'handling'
 // parameter is 'required'" (RFC 5621 §8).
@@ -80,6 +89,9 @@ func Split(t cpim.ContentType, body []byte, lim Limits) ([]Part, error) {
 	parts, fault := split([]byte("--"+boundary), body, lim)
 	if fault != nil {
 		return nil, fault
+	}
+	for i := range parts {
+		parts[i].mail = t.Is("multipart/digest")
 	}
 	return parts, nil
 }

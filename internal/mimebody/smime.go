@@ -45,16 +45,22 @@ func SMIMESigned(t cpim.ContentType) bool {
 }
 
 // Readable visits what a content of several parts holds in clear: each part that has no parts itself, in its order, with its transfer
-// encoding undone. Of a multipart/signed that is what is signed, and the signature. A content without parts has nothing to visit: it is the
-// caller's. An error of visit ends the walk and is returned; the others are those of Split and Decoded.
+// encoding undone. Of a multipart/signed that is what is signed, and the signature; after a message/cpim comes what is in it. A content without
+// parts has nothing to visit: it is the caller's. An error of visit ends the walk and is returned; the others are those of Split, Decoded and
+// cpim.ParseMessage.
 func Readable(c adapters.Content, lim Limits, visit func(t cpim.ContentType, octets []byte) error) error {
 	t, err := cpim.ParseContentType(c.Type)
 	if err != nil || t.Type() != "multipart" {
 		return err
 	}
+	return Visit(t, c.Octets, lim, visit)
+}
+
+// Visit is Readable for a content of type t that may be one part alone: then that is visited.
+func Visit(t cpim.ContentType, octets []byte, lim Limits, visit func(t cpim.ContentType, octets []byte) error) error {
 	lim = lim.orDefault()
 	w := walk{lim: lim, parts: lim.Parts, visit: visit}
-	return w.into(t, c.Octets, 1)
+	return w.part(t, octets, 1)
 }
 
 // walk holds what is left of the limits.
@@ -64,10 +70,34 @@ type walk struct {
 	visit func(cpim.ContentType, []byte) error
 }
 
-func (w *walk) into(t cpim.ContentType, octets []byte, depth int) error {
-	if depth > w.lim.Depth {
-		return &syntax.Error{Rule: "multipart-depth", Section: multipartSection, Expected: "multiparts nested no deeper than the limit"}
+func (w *walk) part(t cpim.ContentType, octets []byte, depth int) error {
+	container := t.Type() == "multipart" || t.Is("message/cpim")
+	if container && depth > w.lim.Depth {
+		return &syntax.Error{Rule: "multipart-depth", Section: multipartSection, Expected: "parts nested no deeper than the limit"}
 	}
+	if t.Type() == "multipart" {
+		return w.into(t, octets, depth)
+	}
+	if err := w.visit(t, octets); err != nil || !container {
+		return err
+	}
+	m, err := cpim.ParseMessage(octets, cpim.Limits{})
+	if err != nil {
+		return err
+	}
+	inner := m.Content()
+	encoding, _ := inner.Header("Content-Transfer-Encoding")
+	octets, err = Decode(encoding.Text(), inner.Body())
+	switch {
+	case errors.Is(err, ErrUnsupported):
+		return nil
+	case err != nil:
+		return err
+	}
+	return w.part(inner.ContentType(), octets, depth+1)
+}
+
+func (w *walk) into(t cpim.ContentType, octets []byte, depth int) error {
 	parts, err := Split(t, octets, w.lim)
 	if err != nil {
 		return err
@@ -89,12 +119,7 @@ func (w *walk) into(t cpim.ContentType, octets []byte, depth int) error {
 		case err != nil:
 			return err
 		}
-		if inner.Type() == "multipart" {
-			err = w.into(inner, octets, depth+1)
-		} else {
-			err = w.visit(inner, octets)
-		}
-		if err != nil {
+		if err := w.part(inner, octets, depth+1); err != nil {
 			return err
 		}
 	}

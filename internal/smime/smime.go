@@ -195,18 +195,38 @@ func names(path *certs.Path, user cpim.Address) bool {
 	})
 }
 
-// agrees compares who an object that was signed opaquely is from and to with the message.
+// agrees compares who an object that was signed opaquely, or a part of it, is from and to with the message, as adapters do with one that is signed
+// in clear (T-ID-02).
 func agrees(entity []byte, op *adapters.MessageOp) error {
 	e, err := cpim.ParseEntity(entity, cpim.Limits{})
 	if err != nil {
 		return Malformed
 	}
-	if !e.ContentType().Is("message/cpim") {
-		return nil
-	}
-	m, err := cpim.ParseMessage(e.Body(), cpim.Limits{})
+	encoding, _ := e.Header("Content-Transfer-Encoding")
+	octets, err := mimebody.Decode(encoding.Text(), e.Body())
 	if err != nil {
 		return Malformed
+	}
+	err = mimebody.Visit(e.ContentType(), octets, mimebody.Limits{}, func(t cpim.ContentType, octets []byte) error {
+		switch {
+		case mimebody.Letter(t):
+			return OtherInner
+		case t.Is("message/cpim"):
+			return agreesInner(octets, op)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, OtherInner) {
+		return Malformed
+	}
+	return err
+}
+
+// agreesInner compares a Message/CPIM.
+func agreesInner(octets []byte, op *adapters.MessageOp) error {
+	m, err := cpim.ParseMessage(octets, cpim.Limits{})
+	if err != nil {
+		return err
 	}
 	is := func(mb cpim.Mailbox, who cpim.Address) bool {
 		a, err := cpim.ParseAddress(mb.URI())
