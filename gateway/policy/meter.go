@@ -13,15 +13,29 @@ import (
 // bounded: a sender that is forgotten has its full allowance again, and so has everybody after a restart.
 type Meter struct {
 	policy  *Policy
-	senders *buckets[senderKey]
-	contact *buckets[senderKey]
+	senders *buckets
+	contact *buckets
 	known   *contacts
 	tenants []tenantMeter
 }
 
-type senderKey struct {
-	rule   string
-	sender cpim.Address
+// hashed names somebody in a table: 128 bits of a keyed hash. An address may be a part of a whole message, which a table that had it as its key would
+// keep in memory.
+type hashed [2]uint64
+
+// hasher makes them.
+type hasher [2]maphash.Seed
+
+func newHasher() hasher { return hasher{maphash.MakeSeed(), maphash.MakeSeed()} }
+
+// of hashes texts, none of which holds a NUL.
+func (h *hasher) of(texts ...string) hashed {
+	var room [512]byte
+	b := room[:0]
+	for _, s := range texts {
+		b = append(append(b, s...), 0)
+	}
+	return hashed{maphash.Bytes(h[0], b), maphash.Bytes(h[1], b)}
 }
 
 type tenantMeter struct {
@@ -40,7 +54,7 @@ func NewMeter(p *Policy, old *Meter) *Meter {
 	if old != nil {
 		m.senders, m.contact, m.known = old.senders, old.contact, old.known
 	} else {
-		m.senders, m.contact, m.known = newBuckets[senderKey](remembered), newBuckets[senderKey](remembered), newContacts(remembered)
+		m.senders, m.contact, m.known = newBuckets(remembered), newBuckets(remembered), newContacts(remembered)
 	}
 	before := make(map[string]tenantMeter)
 	if old != nil {
@@ -66,13 +80,13 @@ func (m *Meter) Message(now time.Time, a Ask, v Verdict, octets int) (release fu
 	if b.MaxContent > 0 && octets > b.MaxContent {
 		return nil, CauseSize, "The content is larger than the policy of this gateway allows"
 	}
-	if b.SenderRate > 0 && !m.senders.take(senderKey{v.By, a.From}, now, float64(b.SenderRate)/60, float64(b.SenderBurst)) {
+	if b.SenderRate > 0 && !m.senders.take(v.By, a.From, now, float64(b.SenderRate)/60, float64(b.SenderBurst)) {
 		return nil, CauseSenderRate, "The sender sends too many messages"
 	}
 	if m.policy != nil && m.policy.contacts {
 		// Whoever is written to may answer, and is no new contact then.
 		// Looked up first and noted afterwards, so that of two that come at once to somebody new none is let in by the other.
-		if b.NewContacts > 0 && !m.known.have(a.From, a.To) && !m.contact.take(senderKey{v.By, a.From}, now, float64(b.NewContacts)/3600, float64(b.NewContacts)) {
+		if b.NewContacts > 0 && !m.known.have(a.From, a.To) && !m.contact.take(v.By, a.From, now, float64(b.NewContacts)/3600, float64(b.NewContacts)) {
 			return nil, CauseNewContacts, "The sender writes to too many new recipients"
 		}
 		m.known.meet(now, a.From, a.To)
@@ -161,28 +175,29 @@ func (b *bucket) take(now time.Time, rate, burst float64) bool {
 
 const meterShards = 16
 
-// buckets is a table of buckets by key, of two generations: when the young one is full or as old as a bucket needs to fill, the old one is
-// forgotten.
-type buckets[K comparable] struct {
+// buckets is a table of buckets by rule and sender, of two generations: when the young one is full or as old as a bucket needs to fill, the old one
+// is forgotten.
+type buckets struct {
 	most   int
-	seed   maphash.Seed
+	hasher hasher
 	shards [meterShards]struct {
 		mu         sync.Mutex
-		young, old map[K]bucket
+		young, old map[hashed]bucket
 		born       time.Time
 	}
 }
 
-func newBuckets[K comparable](most int) *buckets[K] {
-	return &buckets[K]{most: most / 2 / meterShards, seed: maphash.MakeSeed()}
+func newBuckets(most int) *buckets {
+	return &buckets{most: most / 2 / meterShards, hasher: newHasher()}
 }
 
-func (t *buckets[K]) take(k K, now time.Time, rate, burst float64) bool {
-	s := &t.shards[maphash.Comparable(t.seed, k)%meterShards]
+func (t *buckets) take(rule string, sender cpim.Address, now time.Time, rate, burst float64) bool {
+	k := t.hasher.of(rule, sender.Local(), sender.Domain())
+	s := &t.shards[k[0]%meterShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if life := max(time.Hour, time.Duration(burst/rate*float64(time.Second))); len(s.young) >= t.most || now.Sub(s.born) >= life {
-		s.old, s.young, s.born = s.young, make(map[K]bucket), now
+		s.old, s.young, s.born = s.young, make(map[hashed]bucket), now
 	}
 	b, ok := s.young[k]
 	if !ok {
@@ -196,32 +211,30 @@ func (t *buckets[K]) take(k K, now time.Time, rate, burst float64) bool {
 // contacts remembers who wrote to whom, in both directions, for at least a week unless it is full.
 type contacts struct {
 	most   int
-	seed   maphash.Seed
+	hasher hasher
 	shards [meterShards]struct {
 		mu         sync.Mutex
-		young, old map[contactKey]struct{}
+		young, old map[hashed]struct{}
 		born       time.Time
 	}
 }
 
-// contactKey is two addresses in their order, so that a conversation is one entry.
-type contactKey struct{ a, b cpim.Address }
-
-func contactOf(from, to cpim.Address) contactKey {
+// key is of two addresses in their order, so that a conversation is one entry.
+func (c *contacts) key(from, to cpim.Address) hashed {
 	if from.Domain() > to.Domain() || from.Domain() == to.Domain() && from.Local() > to.Local() {
 		from, to = to, from
 	}
-	return contactKey{from, to}
+	return c.hasher.of(from.Local(), from.Domain(), to.Local(), to.Domain())
 }
 
 func newContacts(most int) *contacts {
-	return &contacts{most: most / 2 / meterShards, seed: maphash.MakeSeed()}
+	return &contacts{most: most / 2 / meterShards, hasher: newHasher()}
 }
 
 // have tells whether two parties are in contact.
 func (c *contacts) have(from, to cpim.Address) bool {
-	k := contactOf(from, to)
-	s := &c.shards[maphash.Comparable(c.seed, k)%meterShards]
+	k := c.key(from, to)
+	s := &c.shards[k[0]%meterShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.young[k]; ok {
@@ -233,15 +246,15 @@ func (c *contacts) have(from, to cpim.Address) bool {
 
 // meet remembers that two parties are in contact.
 func (c *contacts) meet(now time.Time, from, to cpim.Address) {
-	k := contactOf(from, to)
-	s := &c.shards[maphash.Comparable(c.seed, k)%meterShards]
+	k := c.key(from, to)
+	s := &c.shards[k[0]%meterShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.young[k]; ok {
 		return
 	}
 	if len(s.young) >= c.most || now.Sub(s.born) >= 7*24*time.Hour {
-		s.old, s.young, s.born = s.young, make(map[contactKey]struct{}), now
+		s.old, s.young, s.born = s.young, make(map[hashed]struct{}), now
 	}
 	s.young[k] = struct{}{}
 }

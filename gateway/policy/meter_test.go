@@ -1,11 +1,16 @@
 package policy
 
 import (
+	"bytes"
 	"fmt"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
+	"weak"
 
 	"github.com/isthmus-gateway/isthmus/cpim"
 )
@@ -146,6 +151,37 @@ func TestT_SK_02_MeterIsBounded(t *testing.T) {
 	if held > 3*remembered {
 		t.Errorf("%d entries are held", held)
 	}
+}
+
+// An address may be a part of the message that it came in. What is remembered of a sender and of contacts keeps none in memory, whoever asks (T-SK-02).
+func TestMeterKeepsNoMessages(t *testing.T) {
+	p := mustNew(t, Config{Rules: []Rule{{Name: "r", Bounds: Bounds{SenderRate: 1000, NewContacts: 1000}}}})
+	m := NewMeter(p, nil)
+	var messages []weak.Pointer[byte]
+	for i := range 20 {
+		message := fmt.Appendf(nil, "im:u%d@x.example%s", i, strings.Repeat(" ", 64<<10))
+		end := bytes.IndexByte(message, ' ')
+		from, err := cpim.ParseAddress(unsafe.String(&message[0], end))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := Ask{Operation: Messages, From: from, To: cpim.MustParseAddress("im:b@y.example")}
+		if _, cause, _ := m.Message(noon, a, p.Decide(a), 1); cause != "" {
+			t.Fatal(cause)
+		}
+		messages = append(messages, weak.Make(&message[0]))
+	}
+	runtime.GC()
+	kept := 0
+	for _, w := range messages {
+		if w.Value() != nil {
+			kept++
+		}
+	}
+	if kept > 1 { // the last may be in a register yet
+		t.Errorf("%d of %d messages are kept", kept, len(messages))
+	}
+	runtime.KeepAlive(m)
 }
 
 func BenchmarkMeter(b *testing.B) {
