@@ -23,6 +23,8 @@ const (
 	burst = 20 * time.Millisecond
 	// idle is for how many intervals nothing may have come of a flow until it has no share any more.
 	idle = 20
+	// returning is how many pieces of a flow without a share are taken.
+	returning = 2
 	// floor is the least rate that all together have, per second: who sends less than this is never refused for the processor's sake.
 	floor = 200
 	// maxFlows bounds the flows. Those that come later share one.
@@ -103,7 +105,7 @@ func (c *Controller) Flow(name string) *Flow {
 		if len(c.flows) >= maxFlows {
 			return c.others
 		}
-		f = &Flow{c: c, name: name, send: 1, silence: idle}
+		f = &Flow{c: c, name: name, send: 1, silence: idle, credit: returning}
 		c.flows[name] = f
 	}
 	return f
@@ -352,7 +354,8 @@ func (c *Controller) divide(now time.Time) {
 		if f.silence < idle {
 			asking = append(asking, f)
 		} else {
-			f.rate, f.credit = 0, 0
+			// It has no share, and shall not be refused for that when it comes back: what it brings first is taken, and gives it one again.
+			f.rate, f.credit = 0, returning
 		}
 	}
 	if c.others.silence < idle {
