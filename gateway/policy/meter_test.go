@@ -153,7 +153,7 @@ func TestT_SK_02_MeterIsBounded(t *testing.T) {
 	}
 }
 
-// An address may be a part of the message that it came in. What is remembered of a sender and of contacts keeps none in memory, whoever asks (T-SK-02).
+// An address may be a part of the message that it came in. What is remembered of a sender and of contacts keeps none in memory, whoever asks.
 func TestMeterKeepsNoMessages(t *testing.T) {
 	p := mustNew(t, Config{Rules: []Rule{{Name: "r", Bounds: Bounds{SenderRate: 1000, NewContacts: 1000}}}})
 	m := NewMeter(p, nil)

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Whoever sends little and seldom is not shut out by another's flood: neither with new work nor within its dialogs (T-OV-02: "in-dialog and responses
-// served before new work; per-peer fairness").
+// Whoever sends little and seldom is not shut out by another's flood: neither with new work nor within its dialogs: "in-dialog and responses
+// served before new work; per-peer fairness".
 func TestTheSeldomAreServed(t *testing.T) {
 	for _, capacity := range []float64{500, 10_000} {
 		s := &server{capacity: capacity}
