@@ -37,7 +37,7 @@ type fakeSocket struct {
 	peer  func(b []byte) // called for each datagram, by the sender's goroutine
 }
 
-func (s *fakeSocket) send(b []byte, to netip.AddrPort, _ netip.Addr, _ *clientTx) error {
+func (s *fakeSocket) send(b []byte, _ slack, to netip.AddrPort, _ netip.Addr, _ *clientTx) error {
 	s.mu.Lock()
 	if s.err != nil {
 		defer s.mu.Unlock()

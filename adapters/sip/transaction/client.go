@@ -216,7 +216,7 @@ func (l *Layer) sendUDP(ctx context.Context, target resolver.Target, socket pack
 	tx.deadline = now.Add(l.transactionLife())
 	tx.interval = l.cfg.T1
 	l.tap(Outbound, *tx.octets)
-	if err := socket.send(*tx.octets, tx.target, netip.Addr{}, tx); err != nil {
+	if err := socket.send(*tx.octets, slackOf(*tx.octets, len(req.Body), l.bounds().Datagram), tx.target, netip.Addr{}, tx); err != nil {
 		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTransport, err)})
 	} else {
 		tx.sends++
@@ -431,7 +431,8 @@ func (tx *clientTx) expire() {
 	}
 	tx.wakeIn(now, min(tx.interval, left))
 	l.tap(Outbound, *tx.octets)
-	if err := tx.udp.send(*tx.octets, tx.target, netip.Addr{}, tx); err != nil {
+	// Alone: the system reports of datagrams that went together only one as not delivered.
+	if err := tx.udp.send(*tx.octets, slack{}, tx.target, netip.Addr{}, tx); err != nil {
 		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTransport, err)})
 		return
 	}

@@ -6,7 +6,9 @@ import (
 
 // fits reports whether a response of n octets may go to where a request of size octets came from, over UDP, where nobody has proven
 // that this is who sent it: at most 1.2 times as much goes back, in one packet, so that a forged source gains nothing (THREATS S11).
-func fits(n, size int) bool { return n*5 <= size*6 }
+func fits(n, size int) bool { return n*amplifyOf <= size*amplifyMost }
+
+const amplifyMost, amplifyOf = 6, 5
 
 // shortTag is how many characters of a random tag are kept where there is no room for all: 13 of 5 bits each are 65 bits (THREATS S16).
 const shortTag = 13

@@ -29,11 +29,12 @@ type outDatagram struct {
 	end  int // of its octets
 	to   netip.AddrPort
 	from netip.Addr
+	pad  slack
 	tx   *clientTx // whose request it is; nil for a response
 }
 
 // add takes a copy of the octets, and reports false if there is no room.
-func (o *outbox) add(b []byte, to netip.AddrPort, from netip.Addr, tx *clientTx) bool {
+func (o *outbox) add(b []byte, pad slack, to netip.AddrPort, from netip.Addr, tx *clientTx) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	w := &o.waiting
@@ -41,7 +42,7 @@ func (o *outbox) add(b []byte, to netip.AddrPort, from netip.Addr, tx *clientTx)
 		return false
 	}
 	w.octets = append(w.octets, b...)
-	w.list = append(w.list, outDatagram{len(w.octets), to, from, tx})
+	w.list = append(w.list, outDatagram{len(w.octets), to, from, pad, tx})
 	if len(w.list) == 1 {
 		select {
 		case o.wake <- struct{}{}:

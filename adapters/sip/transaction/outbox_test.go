@@ -15,7 +15,7 @@ import (
 )
 
 // outSocket is a listener that nobody reads and nobody writes from, so that what is sent waits in its outbox.
-func outSocket(t *testing.T, address string) *udpSocket {
+func outSocket(t testing.TB, address string) *udpSocket {
 	t.Helper()
 	l, err := New(Config{Logger: zerolog.Nop(), SentBy: "gw.example.net"})
 	if err != nil {
@@ -53,7 +53,7 @@ func TestOutbox(t *testing.T) {
 			}
 			const n = datagrams*2 + 7
 			for i := range n {
-				if err := s.send(bytes.Repeat([]byte{byte(i)}, i+1), to, from, nil); err != nil {
+				if err := s.send(bytes.Repeat([]byte{byte(i)}, i+1), slack{}, to, from, nil); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -100,7 +100,7 @@ func TestOutboxFaults(t *testing.T) {
 		{"zone", netip.MustParseAddrPort("[fe80::1%lo]:5060"), zoned}, // not of this socket's family
 		{"three", to, nil},
 	} {
-		if err := s.send([]byte(d.octets), d.to, netip.Addr{}, d.tx); err != nil {
+		if err := s.send([]byte(d.octets), slack{}, d.to, netip.Addr{}, d.tx); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -131,7 +131,7 @@ func TestOutboxFull(t *testing.T) {
 	s := outSocket(t, "127.0.0.1:0")
 	s.out.waiting.octets = make([]byte, outboxRoom)
 	to := far.LocalAddr().(*net.UDPAddr).AddrPort()
-	if err := s.send([]byte("now"), to, netip.Addr{}, nil); err != nil || len(s.out.waiting.list) != 0 {
+	if err := s.send([]byte("now"), slack{}, to, netip.Addr{}, nil); err != nil || len(s.out.waiting.list) != 0 {
 		t.Fatalf("%v, %d wait", err, len(s.out.waiting.list))
 	}
 	b := make([]byte, 100)
@@ -165,7 +165,7 @@ func BenchmarkOutbox(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				for range v.count {
-					s.send(octets, to, netip.Addr{}, nil) //nolint:errcheck // it goes to the outbox
+					s.send(octets, slack{}, to, netip.Addr{}, nil) //nolint:errcheck // it goes to the outbox
 				}
 				s.flush()
 			}

@@ -19,16 +19,18 @@ type mmsghdr struct {
 // controlRoom is room for the control message that says to or from which address of ours a datagram goes.
 const controlRoom = 64
 
-// packetBatch is what one system call reads or writes: up to datagrams messages, each with its addresses. It is used by one goroutine at a
+// packetBatch is what one system call reads or writes: messages, each with its addresses. It is used by one goroutine at a
 // time, and nothing in it is allocated once it is made.
 type packetBatch struct {
 	raw     syscall.RawConn
 	v4      bool
-	headers [datagrams]mmsghdr
-	vectors [datagrams]unix.Iovec
-	names   [datagrams]unix.RawSockaddrInet6 // or RawSockaddrInet4, which is shorter
-	control [datagrams][controlRoom]byte
+	headers []mmsghdr
+	vectors []unix.Iovec
+	names   []unix.RawSockaddrInet6 // or RawSockaddrInet4, which is shorter
+	control [][controlRoom]byte
 	buffers [][]byte // of a reader
+	count   int      // messages of a writer
+	pieces  int      // vectors of a writer that are in use
 
 	// What the call of now does; call is made once, so that it costs no allocation.
 	call    func(fd uintptr) bool
@@ -47,6 +49,12 @@ func newPacketBatch(pc *net.UDPConn, v4, reads bool) (*packetBatch, error) {
 	}
 	b := &packetBatch{raw: raw, v4: v4, number: unix.SYS_SENDMMSG}
 	b.call = b.system
+	messages, pieces := writeBatch, 3*writeBatch
+	if reads {
+		messages, pieces = datagrams, datagrams
+	}
+	b.headers, b.vectors = make([]mmsghdr, messages), make([]unix.Iovec, pieces)
+	b.names, b.control = make([]unix.RawSockaddrInet6, messages), make([][controlRoom]byte, messages)
 	if reads {
 		b.number = unix.SYS_RECVMMSG
 		b.buffers = make([][]byte, datagrams)
@@ -57,10 +65,11 @@ func newPacketBatch(pc *net.UDPConn, v4, reads bool) (*packetBatch, error) {
 	return b, nil
 }
 
-// system makes the system call. It reports false if the socket is not ready.
+// system makes the system call. It reports false if the socket is not ready. It does not wait, so Go's scheduler is not told: else the
+// processor would be given to another thread, and wanted back, for each batch.
 func (b *packetBatch) system(fd uintptr) bool {
 	for {
-		n, _, errno := unix.Syscall6(b.number, fd, uintptr(unsafe.Pointer(&b.headers[b.first])), uintptr(b.last-b.first), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(b.number, fd, uintptr(unsafe.Pointer(&b.headers[b.first])), uintptr(b.last-b.first), unix.MSG_DONTWAIT, 0, 0)
 		if errno == unix.EINTR {
 			continue
 		}
@@ -157,14 +166,27 @@ func (b *packetBatch) arrived(control []byte) netip.Addr {
 	return netip.Addr{}
 }
 
-// put makes a datagram message i of those to write. It reports false for an address that it cannot write: one with a zone.
-func (b *packetBatch) put(i int, octets []byte, to netip.AddrPort, from netip.Addr) bool {
-	addr := to.Addr()
-	if addr.Zone() != "" || len(octets) == 0 {
+// segments reports whether the system can cut a message into datagrams (UDP_SEGMENT, since Linux 4.18).
+func (b *packetBatch) segments() bool {
+	var err error
+	if b.raw.Control(func(fd uintptr) { _, err = unix.GetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT) }) != nil {
 		return false
 	}
-	b.set(i, octets)
+	return err == nil
+}
+
+// begin empties the batch of a writer.
+func (b *packetBatch) begin() { b.count, b.pieces = 0, 0 }
+
+// message begins a message to an address without a zone. If it is several datagrams all but the last have size octets. There is room for
+// writeBatch messages.
+func (b *packetBatch) message(to netip.AddrPort, from netip.Addr, size int, several bool) {
+	addr, i := to.Addr(), b.count
+	b.count++
 	h := &b.headers[i]
+	h.Iov = &b.vectors[b.pieces]
+	h.SetIovlen(0)
+	h.Name = (*byte)(unsafe.Pointer(&b.names[i]))
 	if b.v4 {
 		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(&b.names[i]))
 		*sa = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: addr.Unmap().As4()}
@@ -177,25 +199,48 @@ func (b *packetBatch) put(i int, octets []byte, to netip.AddrPort, from netip.Ad
 	}
 	h.Control = nil
 	h.SetControllen(0)
-	if !from.IsValid() {
-		return true
+	if !from.IsValid() && !several {
+		return
 	}
 	c := &b.control[i]
 	*c = [controlRoom]byte{}
-	cm := (*unix.Cmsghdr)(unsafe.Pointer(&c[0]))
 	h.Control = &c[0]
+	n := 0
+	if from.IsValid() {
+		n = b.source(c[:], from)
+	}
+	if several {
+		cm := (*unix.Cmsghdr)(unsafe.Pointer(&c[n]))
+		cm.Level, cm.Type = unix.SOL_UDP, unix.UDP_SEGMENT
+		cm.SetLen(unix.CmsgLen(2))
+		*(*uint16)(unsafe.Pointer(&c[n+unix.CmsgLen(0)])) = uint16(size)
+		n += unix.CmsgSpace(2)
+	}
+	h.SetControllen(n)
+}
+
+// source writes the control message that a datagram leaves from an address, and returns how long it is.
+func (b *packetBatch) source(c []byte, from netip.Addr) int {
+	cm := (*unix.Cmsghdr)(unsafe.Pointer(&c[0]))
 	if b.v4 {
 		cm.Level, cm.Type = unix.IPPROTO_IP, unix.IP_PKTINFO
 		cm.SetLen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
 		(*unix.Inet4Pktinfo)(unsafe.Pointer(&c[unix.CmsgLen(0)])).Spec_dst = from.Unmap().As4()
-		h.SetControllen(unix.CmsgSpace(unix.SizeofInet4Pktinfo))
-	} else {
-		cm.Level, cm.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
-		cm.SetLen(unix.CmsgLen(unix.SizeofInet6Pktinfo))
-		(*unix.Inet6Pktinfo)(unsafe.Pointer(&c[unix.CmsgLen(0)])).Addr = from.WithZone("").As16()
-		h.SetControllen(unix.CmsgSpace(unix.SizeofInet6Pktinfo))
+		return unix.CmsgSpace(unix.SizeofInet4Pktinfo)
 	}
-	return true
+	cm.Level, cm.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
+	cm.SetLen(unix.CmsgLen(unix.SizeofInet6Pktinfo))
+	(*unix.Inet6Pktinfo)(unsafe.Pointer(&c[unix.CmsgLen(0)])).Addr = from.WithZone("").As16()
+	return unix.CmsgSpace(unix.SizeofInet6Pktinfo)
+}
+
+// piece adds octets to the message that was begun last: three for each datagram at most. They are not empty.
+func (b *packetBatch) piece(octets []byte) {
+	v := &b.vectors[b.pieces]
+	b.pieces++
+	v.Base = unsafe.SliceData(octets)
+	v.SetLen(len(octets))
+	b.headers[b.count-1].Iovlen++
 }
 
 // write gives messages first to last-1 to the system and returns how many it took. An error is of the first one, or of an earlier datagram.

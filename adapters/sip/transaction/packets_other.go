@@ -34,7 +34,7 @@ func newPacketBatch(pc *net.UDPConn, v4, reads bool) (*packetBatch, error) {
 	if reads {
 		b.in, b.oob = make([]byte, maxDatagram), make([]byte, 128)
 	} else {
-		b.queue = make([]packetOut, datagrams)
+		b.queue = make([]packetOut, 0, writeBatch)
 	}
 	return b, nil
 }
@@ -63,10 +63,16 @@ func (b *packetBatch) datagram(int) (octets []byte, from netip.AddrPort, to neti
 	return b.in[:b.n], netip.AddrPortFrom(b.from.Addr().Unmap(), b.from.Port()), to.Unmap()
 }
 
-func (b *packetBatch) put(i int, octets []byte, to netip.AddrPort, from netip.Addr) bool {
-	b.queue[i] = packetOut{octets, to, from}
-	return true
+// segments reports that no message becomes several datagrams.
+func (b *packetBatch) segments() bool { return false }
+
+func (b *packetBatch) begin() { b.queue = b.queue[:0] }
+
+func (b *packetBatch) message(to netip.AddrPort, from netip.Addr, _ int, _ bool) {
+	b.queue = append(b.queue, packetOut{to: to, from: from})
 }
+
+func (b *packetBatch) piece(octets []byte) { b.queue[len(b.queue)-1].octets = octets }
 
 func (b *packetBatch) write(first, last int) (int, error) {
 	if first >= last {

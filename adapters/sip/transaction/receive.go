@@ -25,9 +25,9 @@ type origin struct {
 
 // packetSender is what the transactions need of a UDP socket.
 type packetSender interface {
-	// send writes one datagram to an address, from an address of ours if the socket has several. It takes a copy and does not wait: if it
+	// send writes one datagram to an address, from an address of ours if the socket has several. pad is where it may be made longer. It takes a copy and does not wait: if it
 	// turns out later that the datagram cannot be written, tx is told, which may be nil. The caller may hold what tx is guarded by.
-	send(b []byte, to netip.AddrPort, from netip.Addr, tx *clientTx) error
+	send(b []byte, pad slack, to netip.AddrPort, from netip.Addr, tx *clientTx) error
 	// sentBy is host:port for Via.
 	sentBy() string
 }
@@ -69,7 +69,7 @@ func (o origin) back(via wire.Via) route {
 // send writes a response, over another connection if its own is gone.
 func (r *route) send(b []byte) error {
 	if r.conn == nil {
-		return r.udp.send(b, r.to, r.from, nil)
+		return r.udp.send(b, slackOf(b, 0, r.size*amplifyMost/amplifyOf), r.to, r.from, nil)
 	}
 	err := r.conn.enqueue(b)
 	if err != nil && r.layer != nil && !errors.Is(err, ErrOverloaded) && r.again != nil && r.layer.resend(*r.again, r.conn.localName, b) {

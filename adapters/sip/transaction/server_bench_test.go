@@ -17,8 +17,8 @@ import (
 // nowhere is a socket that takes everything.
 type nowhere struct{}
 
-func (nowhere) send([]byte, netip.AddrPort, netip.Addr, *clientTx) error { return nil }
-func (nowhere) sentBy() string                                           { return "192.0.2.1:5060" }
+func (nowhere) send([]byte, slack, netip.AddrPort, netip.Addr, *clientTx) error { return nil }
+func (nowhere) sentBy() string                                                  { return "192.0.2.1:5060" }
 
 func benchLayer(b *testing.B) *bubbleLayer {
 	b.Helper()

@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -22,6 +23,8 @@ const (
 	receiveBuffer = 4 << 20
 	// datagrams is how many datagrams one system call may read or write.
 	datagrams = 64
+	// writeBatch is how many datagrams one system call may write.
+	writeBatch = 128
 	// maxDatagram is the largest UDP payload (RFC 3261 §18.1.1: "For UDP, this size is 65,535 bytes, including IP and UDP headers").
 	maxDatagram = 65535
 )
@@ -40,6 +43,8 @@ type udpSocket struct {
 	// writing is of who writes from out.
 	writing sync.Mutex
 	batch   *packetBatch
+	runs    runs
+	segment int // the longest datagram that goes with others; 0: none does
 	free    outgoing
 
 	serving  atomic.Bool
@@ -64,6 +69,9 @@ func (l *Layer) listenUDP(ctx context.Context, a netip.AddrPort) (*udpSocket, er
 	if s.batch, err = newPacketBatch(pc, local.Addr().Is4(), false); err != nil {
 		pc.Close() //nolint:errcheck // the first fault counts
 		return nil, err
+	}
+	if s.batch.segments() {
+		s.segment = segmentMost
 	}
 	if s.wildcard {
 		// RFC 3581 §4: the response "MUST be sent from the same address and port that the corresponding request was received on".
@@ -163,11 +171,11 @@ func (s *udpSocket) close() {
 }
 
 // send implements packetSender.
-func (s *udpSocket) send(b []byte, to netip.AddrPort, from netip.Addr, tx *clientTx) error {
+func (s *udpSocket) send(b []byte, pad slack, to netip.AddrPort, from netip.Addr, tx *clientTx) error {
 	if !s.wildcard || from.IsUnspecified() {
 		from = netip.Addr{}
 	}
-	if s.out.add(b, to, from, tx) {
+	if s.out.add(b, pad, to, from, tx) {
 		return nil
 	}
 	return s.sendNow(b, to, from)
@@ -199,35 +207,55 @@ func (s *udpSocket) flush() {
 			return
 		}
 		at := 0
-		for i := 0; i < len(all.list); i += datagrams {
-			at = s.flushSome(all, i, min(i+datagrams, len(all.list)), at)
+		for i := 0; i < len(all.list); i += writeBatch {
+			at = s.flushSome(all.list[i:min(i+writeBatch, len(all.list))], all.octets, at)
 		}
 		s.free = all.emptied()
 	}
 }
 
-// flushSome writes datagrams first to last-1, the octets of which begin at at, and returns where they end.
-func (s *udpSocket) flushSome(all outgoing, first, last, at int) int {
-	for i := first; i < last; i++ {
-		d := &all.list[i]
-		b := all.octets[at:d.end]
+// flushSome writes datagrams, the octets of which begin at at, and returns where they end.
+func (s *udpSocket) flushSome(list []outDatagram, octets []byte, at int) int {
+	s.runs.clear()
+	var starts [writeBatch]int
+	for i := range list {
+		d := &list[i]
+		starts[i] = at
+		b := octets[at:d.end]
 		at = d.end
-		if !s.batch.put(i-first, b, d.to, d.from) {
-			// It must not come behind those that follow, nor before those that go before it.
-			s.flushBatch(all.list[first:i])
-			first = i + 1
-			s.lost(d, s.sendNow(b, d.to, d.from))
+		if d.to.Addr().Zone() != "" || len(b) == 0 {
+			s.lost(d, s.sendNow(b, d.to, d.from)) // the batch cannot
+			continue
+		}
+		s.runs.add(uint8(i), len(b), d, s.segment)
+	}
+	s.batch.begin()
+	for i := range s.runs.count {
+		r := &s.runs.list[i]
+		s.batch.message(r.to, r.from, r.size, r.count > 1)
+		for n, k := 0, r.first; n < r.count; n, k = n+1, s.runs.next[k] {
+			d := &list[k]
+			b := octets[starts[k]:d.end]
+			if missing := r.size - len(b); missing > 0 && n < r.count-1 { // the last may be shorter
+				s.batch.piece(b[:d.pad.at])
+				s.batch.piece(spaces[:missing])
+				b = b[d.pad.at:]
+			}
+			s.batch.piece(b)
 		}
 	}
-	s.flushBatch(all.list[first:last])
+	s.flushBatch(list, octets, &starts)
 	return at
 }
 
-// flushBatch writes the datagrams that are in the batch.
-func (s *udpSocket) flushBatch(list []outDatagram) {
+// spaces are for datagrams that are made longer.
+var spaces = bytes.Repeat([]byte{' '}, slackMost)
+
+// flushBatch writes the runs that are in the batch.
+func (s *udpSocket) flushBatch(list []outDatagram, octets []byte, starts *[writeBatch]int) {
 	tries := 0
-	for done := 0; done < len(list); {
-		n, err := s.batch.write(done, len(list))
+	for done := 0; done < s.runs.count; {
+		n, err := s.batch.write(done, s.runs.count)
 		if done += n; err == nil {
 			tries = 0
 			continue
@@ -239,8 +267,28 @@ func (s *udpSocket) flushBatch(list []outDatagram) {
 				continue
 			}
 		}
-		s.lost(&list[done], err)
+		r := &s.runs.list[done]
+		if r.count == 1 {
+			s.lost(&list[r.first], err)
+		} else {
+			s.apart(r, list, octets, starts, err)
+		}
 		done, tries = done+1, 0
+	}
+}
+
+// apart writes the datagrams of a run one by one: the system did not take them together.
+func (s *udpSocket) apart(r *run, list []outDatagram, octets []byte, starts *[writeBatch]int, why error) {
+	switch {
+	case isReported(why) || s.closed.Load():
+	case errors.Is(why, syscall.EINVAL): // larger than a packet of the way there
+		s.segment = min(s.segment, r.size-1)
+	default: // an interface that cannot
+		s.segment = 0
+	}
+	for n, k := 0, r.first; n < r.count; n, k = n+1, s.runs.next[k] {
+		d := &list[k]
+		s.lost(d, s.sendNow(octets[starts[k]:d.end], d.to, d.from))
 	}
 }
 
