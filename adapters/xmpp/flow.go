@@ -36,13 +36,21 @@ func (f *flows) of(name string) *admission.Flow {
 
 // pace holds up the reading of a stream while its share of what can be done is used up, at most 250 ms for each stanza: the other side's queue
 // grows then instead of ours, and it slows down who sends. It is called by the stream's reader, and what it answers is written meanwhile. Answers
-// to requests, which free what waits, are not held up by it.
+// to requests, which free what waits, are not held up by it; those that stand behind other stanzas are, so it ends when one has been due for long: a
+// server whose answer nobody reads is not silent, and its stream would be ended with all that waits in it.
 func (l *path) pace() {
 	f := l.a.flows.of(l.name())
 	if f == nil {
 		return
 	}
-	if d := f.Wait(time.Now()); d > 0 {
+	now := time.Now()
+	if d := f.Wait(now); d > 0 && !l.due(now) {
 		time.Sleep(d)
 	}
+}
+
+// due tells whether something was written so long ago that its acknowledgement must be looked for.
+func (l *path) due(now time.Time) bool {
+	at := l.box.oldest()
+	return !at.IsZero() && now.Sub(at) >= l.a.lim().PingTimeout/4
 }
