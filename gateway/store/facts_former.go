@@ -40,13 +40,23 @@ func (s *Store) takeFormer(ctx context.Context, e *engine) error {
 
 func (s *Store) copyFormer(ctx context.Context, e *engine, former jetstream.Stream) error {
 	var some []*nats.Msg
+	size := int64(0)
 	flush := func() error {
 		if len(some) == 0 {
 			return nil
 		}
 		err := e.factCommits.write(ctx, nil, some...)
-		some = nil
+		some, size = nil, 0
 		return err
+	}
+	add := func(f *fact) error {
+		if len(some) == packRecords || size+f.size() > packOctets {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		some, size = append(some, f.message(false)), size+f.size()
+		return nil
 	}
 	last := uint64(0)
 	prefix := s.at.fact("")
@@ -62,10 +72,7 @@ func (s *Store) copyFormer(ctx context.Context, e *engine, former jetstream.Stre
 		if life := formerLife(h.Get(jetstream.MsgTTLHeader)); life > 0 {
 			f.until = meta.Timestamp.Add(life).UnixNano()
 		}
-		if some = append(some, f.message(false)); len(some) == packRecords {
-			return flush()
-		}
-		return nil
+		return add(f)
 	})
 	if err != nil {
 		return err

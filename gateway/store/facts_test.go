@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -160,6 +161,35 @@ func TestTheLogOfFactsIsCutOff(t *testing.T) {
 		}
 		if err := r.Replace(ctx, "static", "7", []byte("y"), revisions["7"], 0); !errors.Is(err, store.ErrExists) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Large facts are moved too: otherwise the log is never cut off again, and grows until the disk is full.
+func TestLargeFactsAreMoved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir, nil)
+	ctx := t.Context()
+	const large = 70 // together more than the engine takes in one message
+	for i := range large {
+		if err := s.Put(ctx, "large", fmt.Sprint(i), bytes.Repeat([]byte{byte(i)}, 80<<10), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 400 {
+		if err := s.Put(ctx, "busy", "one", make([]byte, 64<<10), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.TidyFacts(s, 0); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]*store.Store{"here": s, "after a crash": open(t, image(t, dir), nil)} {
+		for i := range large {
+			if v, _, err := r.Get(ctx, "large", fmt.Sprint(i)); err != nil || len(v) != 80<<10 || v[0] != byte(i) {
+				t.Errorf("%s: fact %d has %d octets, %v", name, i, len(v), err)
+			}
 		}
 	}
 }

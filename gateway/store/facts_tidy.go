@@ -51,7 +51,7 @@ func (l *factLog) renew(ctx context.Context, before uint64) error {
 	}
 	l.mu.Unlock()
 	for len(old) > 0 {
-		some := old[:min(factsMoved, len(old))]
+		some := old[:fitting(old)]
 		old = old[len(some):]
 		var names []string
 		var all []*nats.Msg
@@ -73,6 +73,17 @@ func (l *factLog) renew(ctx context.Context, before uint64) error {
 		}
 	}
 	return nil
+}
+
+// fitting is how many facts at the beginning of a list, which has one at least, are written in one pack: the engine takes none that is much larger
+// than the largest value.
+func fitting(list []*fact) (n int) {
+	for size := int64(0); n < min(factsMoved, len(list)); n++ {
+		if size += list[n].size(); n > 0 && size > packOctets {
+			break
+		}
+	}
+	return n
 }
 
 // tidyFacts cuts the log off before its first fact, and moves old facts when the log takes more than from octets and what is allowed beside.
