@@ -121,6 +121,37 @@ func TestOutboxFaults(t *testing.T) {
 	}
 }
 
+// An address where nobody listens is told by the system with the datagram behind it, in the middle of a batch: then errors are looked for, or the
+// transaction would find out only when it sends again.
+func TestOutboxLooksForErrors(t *testing.T) {
+	far, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	gone, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := gone.LocalAddr().(*net.UDPAddr).AddrPort()
+	gone.Close()
+	s := outSocket(t, "127.0.0.1:0")
+	for _, to := range []netip.AddrPort{nobody, far.LocalAddr().(*net.UDPAddr).AddrPort()} {
+		if err := s.send([]byte("x"), to, netip.Addr{}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.flush()
+	if _, _, err := far.ReadFromUDPAddrPort(make([]byte, 10)); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-s.errors:
+	default:
+		t.Error("nobody looks for the error")
+	}
+}
+
 // When the outbox is full, who sends writes by himself.
 func TestOutboxFull(t *testing.T) {
 	far, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))

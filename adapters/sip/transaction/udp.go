@@ -257,6 +257,10 @@ func (s *udpSocket) flushBatch(list []outDatagram, octets []byte, starts *[write
 	for done := 0; done < s.runs.count; {
 		n, err := s.batch.write(done, s.runs.count)
 		if done += n; err == nil {
+			if done < len(list) {
+				// The system says nothing of why it took no more, and has forgotten it: of an earlier datagram, perhaps.
+				s.lookForErrors()
+			}
 			tries = 0
 			continue
 		}
