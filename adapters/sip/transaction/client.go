@@ -206,12 +206,14 @@ func (l *Layer) sendUDP(ctx context.Context, target resolver.Target, socket pack
 	*tx.octets = append((*tx.octets)[:0], *scratch...)
 	tx.late, _ = ctx.Value(lateKey{}).(func(*wire.Message))
 	tx.until = until(ctx)
+	// Held from before it can be found until it is sent: who ends all transactions ends it before, or after.
+	tx.mu.Lock()
 	if !l.clients.add(tx, l.bounds().ClientTransactions) {
+		tx.mu.Unlock()
 		r.Err = ErrOverloaded
 		return r, false
 	}
 	l.metrics.requests[1][methodIndex(tx.method)].Inc()
-	tx.mu.Lock()
 	now := time.Now()
 	tx.deadline = now.Add(l.transactionLife())
 	tx.interval = l.cfg.T1

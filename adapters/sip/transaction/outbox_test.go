@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -149,6 +150,35 @@ func TestOutboxLooksForErrors(t *testing.T) {
 	case <-s.errors:
 	default:
 		t.Error("nobody looks for the error")
+	}
+}
+
+// Transactions that begin while all are ended by a shutdown that waits no longer: each ends, and what was sent of it is known.
+func TestTransactionsBeginAtTheEnd(t *testing.T) {
+	s := outSocket(t, "127.0.0.1:0")
+	l := s.layer
+	l.wheel = newWheel(l.cfg.T1)
+	target := resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.UDP, Addr: netip.MustParseAddrPort("127.0.0.1:9")})
+	stop := make(chan struct{})
+	var ends sync.WaitGroup
+	ends.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				l.clients.failAll(ErrClosed)
+			}
+		}
+	})
+	defer ends.Wait()
+	defer close(stop)
+	scratch := getBuffer()
+	for range 10_000 {
+		r, _ := l.sendUDP(t.Context(), target, s, testRequest("MESSAGE", "x"), scratch)
+		if waiting := len(s.out.take(outgoing{}).list); !errors.Is(r.Err, ErrClosed) || r.Sent != (waiting > 0) {
+			t.Fatalf("%v, sent %v, and %d datagrams wait", r.Err, r.Sent, waiting)
+		}
 	}
 }
 
