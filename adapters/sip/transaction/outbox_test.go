@@ -138,7 +138,7 @@ func TestOutboxLooksForErrors(t *testing.T) {
 	gone.Close()
 	s := outSocket(t, "127.0.0.1:0")
 	for _, to := range []netip.AddrPort{nobody, far.LocalAddr().(*net.UDPAddr).AddrPort()} {
-		if err := s.send([]byte("x"), to, netip.Addr{}, nil); err != nil {
+		if err := s.send([]byte("x"), slack{}, to, netip.Addr{}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
