@@ -14,7 +14,7 @@ import (
 // Stored is an entry of the journal as an operator sees it.
 type Stored struct {
 	ID string `json:"id"`
-	// Kind is "message", or "notice" for what a sender is told.
+	// Kind is "message", or "notice" for what a sender is told, or "outcome" for what came late and waits for the gateway that tells it.
 	Kind string `json:"kind"`
 	// From and To are whom it is from and for; Operation is its name in the log.
 	From      string `json:"from"`
@@ -77,8 +77,11 @@ func (j *journal) describe(ctx context.Context, e *entry) (Stored, store.Entry, 
 		return s, se, err
 	}
 	s.Octets = len(se.Octets)
-	if e.kind == store.KindNotice {
+	if e.kind != store.KindMessage {
 		s.Kind = "notice"
+		if e.kind == store.KindOutcome {
+			s.Kind = "outcome"
+		}
 		if n, r, err := decodeNotice(se.Octets); err == nil {
 			s.From, s.To, s.Operation = r.Recipient.Address.String(), r.Sender.Address.String(), n.Op
 		}
@@ -181,7 +184,7 @@ func (j *journal) revive(e *entry) error {
 	}
 	now := time.Now()
 	life := j.gateway.limits().Life
-	if e.kind == store.KindNotice {
+	if e.kind != store.KindMessage {
 		life = j.gateway.limits().NoticeLife
 	}
 	j.mu.Lock()
@@ -264,7 +267,7 @@ func (t *dropping) run(ctx context.Context) {
 		return
 	}
 	j.gateway.log.Warn().Str("entry", string(e.id)).Msg("an operator dropped an entry")
-	if e.kind == store.KindNotice {
+	if e.kind != store.KindMessage {
 		j.remove(e)
 	} else if !j.giveUp(ctx, e, adapters.Failed(adapters.ReasonUndefined, "The message was dropped by an operator")) {
 		t.done <- store.ErrUnavailable

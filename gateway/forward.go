@@ -231,71 +231,6 @@ func (n *node) serveMessage(ctx context.Context, c *carriedMessage) reply {
 	}
 }
 
-// reportPatience is for how long the owner of a message's part is looked for, to have it told of a late outcome.
-const reportPatience = 30 * time.Second
-
-// report has the owner of its message's part deal with a late outcome.
-func (n *node) report(h *handler, r *adapters.Report, res result) {
-	g := n.gateway
-	t := &reportForward{node: n, handler: h, report: *r, result: res, part: g.partOf(h.side, r.Sender.Address, r.Recipient.Address)}
-	if epoch, ok := n.parts.Enter(t.part); ok {
-		defer n.parts.Exit(t.part)
-		h.settle(r, res, epoch)
-		return
-	}
-	key := laneKey{kind: laneForward, side: h.side.index, from: r.Recipient.Address, to: r.Sender.Address}
-	if !g.lanes.add(key, t) {
-		t.result.status = adapters.Failed(adapters.ReasonOverloaded, "")
-		g.finish(&t.result)
-	}
-}
-
-// reportForward is a late outcome on its way to the owner of its message's part.
-type reportForward struct {
-	node    *node
-	handler *handler
-	report  adapters.Report
-	result  result
-	part    int
-}
-
-// run implements task.
-func (t *reportForward) run(ctx context.Context) {
-	n, g := t.node, t.node.gateway
-	ctx, cancel := context.WithTimeout(ctx, reportPatience)
-	defer cancel()
-	var epoch uint64
-	enter := func() (ok bool) {
-		epoch, ok = n.parts.Enter(t.part)
-		return ok
-	}
-	write := func() ([]byte, error) { return carryReport(&t.report, t.result.id, t.handler.side, false) }
-	for {
-		// What one outcome settles another of the same message does not settle again: it may be said twice.
-		a, how := n.ask(ctx, t.part, enter, write)
-		switch how {
-		case forwardMine:
-			t.handler.settle(&t.report, t.result, epoch)
-			n.parts.Exit(t.part)
-			return
-		case forwardDone:
-			if t.result.status = adapters.Accepted(); !a.Found {
-				t.result.status = adapters.Failed(adapters.ReasonInternal, "") // of another version
-			}
-			g.finish(&t.result)
-			return
-		case forwardNobody:
-			t.result.status = adapters.Failed(adapters.ReasonDomainTimeout, "")
-			g.finish(&t.result)
-			return
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(forwardPause):
-		}
-	}
-}
-
 func (n *node) serveReport(c *carriedReport) reply {
 	g := n.gateway
 	m, r, err := decodeNotice(c.Octets)
@@ -372,35 +307,6 @@ func (n *node) serveTell(ctx context.Context, c *carriedReport) reply {
 	}
 	defer n.parts.Exit(part)
 	return reply{Status: carryStatus(g.tellHere(ctx, route, r))}
-}
-
-// nudge tells the owner of a part of an entry that this node has written, and may not try: the part is another's since, who may have read its
-// journal before.
-func (n *node) nudge(part int, id store.ID) {
-	ctx, cancel := context.WithTimeout(context.Background(), reportPatience)
-	defer cancel()
-	enter := func() bool {
-		_, ok := n.parts.Enter(part)
-		return ok
-	}
-	for ctx.Err() == nil {
-		_, how := n.ask(ctx, part, enter, func() ([]byte, error) {
-			return json.Marshal(&call{Version: forwardVersion, Entry: &carriedEntry{ID: string(id)}})
-		})
-		switch how {
-		case forwardMine:
-			n.gateway.journal.loadOne(ctx, id)
-			n.parts.Exit(part)
-			return
-		case forwardDone:
-			return
-		}
-		select { // what cannot be asked now is not asked all the time
-		case <-ctx.Done():
-		case <-time.After(forwardPause):
-		}
-	}
-	n.gateway.log.Error().Str("entry", string(id)).Msg("the owner of an entry could not be told of it: it is tried when its part is taken the next time")
 }
 
 func (n *node) serveEntry(ctx context.Context, c *carriedEntry) reply {

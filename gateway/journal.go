@@ -115,7 +115,7 @@ func (j *journal) keep(d *delivery, key laneKey, given string, failed adapters.S
 	if err == nil && !j.ours(e) {
 		j.gone(e)
 		// The part went to another node while this one wrote, for which that one may have read its journal before. Nothing is promised.
-		go j.gateway.node.nudge(e.part, e.id)
+		j.gateway.node.nudge(e.part, e.id)
 		return adapters.Failed(adapters.ReasonOutcomeUnknown, "")
 	}
 	if err != nil {
@@ -154,7 +154,7 @@ func (j *journal) stored(e *entry, key laneKey, octets []byte) store.Entry {
 // order is the text of a lane's key, for store.Entry.Order. Notices in one lane may belong to several parts, and are in order within each.
 func (j *journal) order(key laneKey, e *entry) string {
 	text := fmt.Sprintf("%d %s %s %s", key.kind, j.gateway.order[key.side].name, key.from.String(), key.to.String())
-	if e.kind == store.KindNotice {
+	if e.kind != store.KindMessage {
 		text = fmt.Sprintf("%s %d", text, e.part)
 	}
 	return text

@@ -100,6 +100,16 @@ func (j *journal) homeOf(se store.Entry) (home, error) {
 			at.part = se.Part
 		}
 		return at, nil
+	case store.KindOutcome:
+		n, r, err := decodeNotice(se.Octets)
+		if err != nil {
+			return home{}, err
+		}
+		s := g.sides[n.Side]
+		if s == nil {
+			return home{}, errors.New("there is no adapter that it came through any more")
+		}
+		return home{key: outcomeLane(s, r), part: g.partOf(s, r.Sender.Address, r.Recipient.Address)}, nil
 	}
 	return home{}, errVersion // of a kind that only a newer version has
 }

@@ -55,8 +55,8 @@ func bodies(ops []*adapters.MessageOp) (list []string) {
 // empty fails the test if the journal has entries.
 func empty(t *testing.T, disk *storetest.Memory) {
 	t.Helper()
-	if u := disk.Usage(); u.Entries != 0 {
-		t.Errorf("%d entries are left in the journal", u.Entries)
+	if n := disk.Entries(); n != 0 {
+		t.Errorf("%d entries are left in the journal", n)
 	}
 }
 

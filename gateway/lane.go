@@ -30,6 +30,7 @@ const (
 	laneNotify
 	laneForward // to another gateway
 	laneAttend
+	laneOutcomes // late outcomes that were stored for their owner
 )
 
 // task is one unit of work in a lane. run is called in the lane's goroutine and may wait for the network.

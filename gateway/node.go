@@ -19,10 +19,15 @@ type node struct {
 	gateway *Gateway
 	bus     store.Bus
 	parts   *cluster.Cluster
+	life    context.Context // of what tells other nodes of entries, until stop
+	end     context.CancelFunc
 
 	mu      sync.Mutex
 	tending *time.Timer
 	left    bool
+
+	nudges   nudges
+	outcomes outcomesKept
 }
 
 var _ cluster.Work = (*node)(nil)
@@ -30,6 +35,7 @@ var _ cluster.Work = (*node)(nil)
 // newNode makes the node, which is no member yet. The adapters open no place by themselves from now on.
 func newNode(g *Gateway, disk store.Durable) (*node, error) {
 	n := &node{gateway: g, bus: disk}
+	n.life, n.end = context.WithCancel(context.Background())
 	var err error
 	n.parts, err = cluster.New(cluster.Config{
 		Facts: disk, Node: disk.Node(), Work: n, Times: g.clusterTimes, Logger: g.log, Registerer: g.registerer,
@@ -96,6 +102,7 @@ func (n *node) leave(ctx context.Context) {
 // stop ends the answers to the others.
 func (n *node) stop() {
 	if n != nil {
+		n.end()
 		n.bus.Serve(nil)
 	}
 }

@@ -466,7 +466,7 @@ func TestQueueAtAnyNode(t *testing.T) {
 		f.server.mu.Lock()
 		f.server.down = false
 		f.server.mu.Unlock()
-		time.Sleep(time.Minute)
+		time.Sleep(10 * time.Minute)
 		empty(t, f.memory)
 	})
 }

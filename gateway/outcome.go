@@ -56,24 +56,26 @@ func (t *tokens) reportID(what string) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// told tells whether an outcome with this key was told, or is being told. It may wait for the disk.
-func (j *journal) told(ctx context.Context, key string) bool {
+// told tells whether an outcome with this key was told, or is being told. It may wait for the disk. Not sure: the disk does not say; then it is
+// taken for told.
+func (j *journal) told(ctx context.Context, key string) (yes, sure bool) {
 	if key == "" {
-		return false
+		return false, true
 	}
 	j.mu.Lock()
 	_, pending := j.pending[key]
 	j.mu.Unlock()
 	if pending || j.recent.has(outcomeRecord(key)) {
-		return true
+		return true, true
 	}
 	ctx, cancel := context.WithTimeout(ctx, markWait)
 	defer cancel()
 	_, _, err := j.disk.Get(ctx, bucketSettled, key)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		j.gateway.log.Error().Str("fault", clip(err.Error())).Msg("a late outcome is not passed on: the store does not say whether one was")
+		return true, false
 	}
-	return !errors.Is(err, store.ErrNotFound)
+	return err == nil, true
 }
 
 // settle writes that the outcome of an entry was told. It is called before the entry is forgotten.
@@ -131,6 +133,7 @@ type reporting struct {
 	durable bool
 
 	epoch uint64 // since when its message's part is this node's
+	lost  bool   // it was neither told nor stored, and may be another time
 
 	stored *entry // its entry in the journal
 }
@@ -151,7 +154,8 @@ func (t *reporting) run(ctx context.Context) {
 		return
 	}
 	if t.durable {
-		if j.told(ctx, t.key) {
+		if yes, sure := j.told(ctx, t.key); yes {
+			t.lost = !sure
 			t.result.status = adapters.Failed(adapters.ReasonUnexpectedRequest, "")
 			return
 		}
@@ -180,7 +184,7 @@ func (t *reporting) run(ctx context.Context) {
 	case again && n != nil:
 		j.add(reportLane(t.to, t.report), t.report.Sender.Address.Domain(), n, t.result.status)
 	case again:
-		j.keepNotice(t)
+		t.lost = !j.keepNotice(t)
 	case n != nil:
 		j.remove(n)
 	case t.key != "":
@@ -214,7 +218,7 @@ func (j *journal) storeNotice(t *reporting) *entry {
 		return nil
 	}
 	if !j.ours(n) {
-		go j.gateway.node.nudge(n.part, n.id)
+		j.gateway.node.nudge(n.part, n.id)
 		return n
 	}
 	j.await(n)

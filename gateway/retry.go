@@ -143,9 +143,12 @@ func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 		return true
 	}
 	var status adapters.Status
-	if e.kind == store.KindNotice {
+	switch e.kind {
+	case store.KindNotice:
 		status = j.deliverNotice(ctx, e, se)
-	} else {
+	case store.KindOutcome:
+		status = j.settleKept(ctx, e, se)
+	default:
 		var ended bool
 		if status, ended = j.deliverMessage(ctx, b, e, se); !ended {
 			j.refused(b) // its end could not be written: it is told when the journal takes it
@@ -249,7 +252,7 @@ func (j *journal) tellEnd(e *entry, from *side, m *storedMessage, op *adapters.M
 	}
 	j.gateway.duplicates.forget(from, op)
 	n, r := j.endOf(e, m, op, status)
-	if j.told(context.Background(), n.settles) {
+	if yes, _ := j.told(context.Background(), n.settles); yes {
 		j.remove(e) // the far side told an outcome of an earlier attempt
 		return true
 	}
@@ -268,7 +271,7 @@ func (j *journal) tellEnd(e *entry, from *side, m *storedMessage, op *adapters.M
 	}
 	j.gone(e)
 	if !j.ours(n) {
-		go j.gateway.node.nudge(n.part, n.id)
+		j.gateway.node.nudge(n.part, n.id)
 		return true
 	}
 	j.await(n)
@@ -343,8 +346,12 @@ func (j *journal) expire(ctx context.Context, e *entry) bool {
 		return false
 	}
 	defer j.gateway.node.exit(e.part)
-	if e.kind == store.KindNotice {
+	switch e.kind {
+	case store.KindNotice:
 		j.bury(nil, e, "nobody took it in its life")
+		return true
+	case store.KindOutcome:
+		j.bury(nil, e, "it could not be told in its life")
 		return true
 	}
 	return j.giveUp(ctx, e, adapters.Failed(adapters.ReasonExpired, ""))

@@ -78,7 +78,7 @@ func (j *journal) tellDoubt(e *entry) (err error) {
 		return errors.New("gateway: there is no adapter for its sender any more")
 	}
 	n, r := j.endOf(e, m, op, adapters.Failed(adapters.ReasonOutcomeUnknown, ""))
-	if j.told(ctx, n.settles) {
+	if yes, _ := j.told(ctx, n.settles); yes {
 		return nil
 	}
 	octets, err := encodeNotice(r, op.ID, from.name, n.settles)
@@ -90,7 +90,7 @@ func (j *journal) tellDoubt(e *entry) (err error) {
 		return err
 	}
 	if !j.ours(n) {
-		go j.gateway.node.nudge(n.part, n.id)
+		j.gateway.node.nudge(n.part, n.id)
 		return nil
 	}
 	j.await(n)

@@ -20,6 +20,7 @@ type Kind uint8
 const (
 	KindMessage Kind = iota + 1 // a message on its way to its recipient
 	KindNotice                  // a report on its way to the sender of a message
+	KindOutcome                 // a late outcome as it came, on its way to the owner of its message's part
 )
 
 // Entry is what was accepted. It never changes.

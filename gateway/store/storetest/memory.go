@@ -336,3 +336,11 @@ func (m *Memory) Usage() store.Usage {
 	}
 	return u
 }
+
+// Entries is how many entries there are, whichever node has them.
+func (m *Memory) Entries() int {
+	s := m.all()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.entries)
+}
