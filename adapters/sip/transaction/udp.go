@@ -257,7 +257,7 @@ func (s *udpSocket) flushBatch(list []outDatagram, octets []byte, starts *[write
 	for done := 0; done < s.runs.count; {
 		n, err := s.batch.write(done, s.runs.count)
 		if done += n; err == nil {
-			if done < len(list) {
+			if done < s.runs.count {
 				// The system says nothing of why it took no more, and has forgotten it: of an earlier datagram, perhaps.
 				s.lookForErrors()
 			}
