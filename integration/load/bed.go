@@ -24,8 +24,7 @@ var peerNames = [...]string{"one", "two", "three"}
 
 const configuration = `log: {level: LEVEL}
 sip:
-  listeners: [{transport: udp, address: "0.0.0.0:SIP"}]
-  advertise: 127.0.0.1
+  listeners: [{transport: udp, address: "127.0.0.1:SIP"}]
   peers:
     - {name: one, networks: [127.0.0.1/32], domains: [sip.test]}
     - {name: two, networks: [127.0.0.2/32], domains: [sip.test]}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -123,5 +125,14 @@ func TestBench(t *testing.T) {
 	}
 	if len(report.Rows) != 3 {
 		t.Errorf("%d rows", len(report.Rows))
+	}
+}
+
+// Nothing that `isthmus overload` starts listens, or sends, anywhere but on loopback.
+func TestOverloadStaysOnLoopback(t *testing.T) {
+	for _, at := range regexp.MustCompile(`\d+\.\d+\.\d+\.\d+`).FindAllString(configuration, -1) {
+		if a := netip.MustParseAddr(at); !a.IsLoopback() {
+			t.Errorf("the gateway's configuration has %s", at)
+		}
 	}
 }
