@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"runtime"
 	"time"
 
@@ -19,6 +20,8 @@ const (
 	SIPToXMPP Mode = "sip-xmpp"
 	XMPPToSIP Mode = "xmpp-sip"
 	BothWays  Mode = "both"
+	// Presence is not of messages: many users of the SIP side watch one of the XMPP side.
+	Presence Mode = "presence"
 )
 
 // BenchConfig is what a bench is made from.
@@ -38,6 +41,8 @@ type BenchConfig struct {
 	Rate float64
 	// Users is how many senders each side has, and how many recipients; Body the octets of a message's text at least.
 	Users, Body int
+	// Watchers is how many watch one user, in the mode Presence.
+	Watchers int
 	// Log takes a line for each thing that is done.
 	Log io.Writer
 }
@@ -75,6 +80,10 @@ type BenchRow struct {
 	P99       time.Duration `json:"p99_ns"`
 	P999      time.Duration `json:"p999_ns"`
 	Most      time.Duration `json:"most_ns"`
+	// Watchers is how many were told of each change, and Opened how many of their watches were opened a second, in the mode Presence. There Rate
+	// is how many NOTIFY requests a second came of a change.
+	Watchers int     `json:"watchers,omitempty"`
+	Opened   float64 `json:"opened_per_second,omitempty"`
 	// Latency is how long each message took from the one side to the other.
 	Latency Histogram `json:"-"`
 }
@@ -86,13 +95,21 @@ type bench struct {
 	server  *Server
 	talker  *talker
 	mode    Mode
+	fanout  *fanout       // in the mode Presence
+	pause   time.Duration // likewise: between two changes
 }
 
 // Bench measures.
 func Bench(ctx context.Context, c BenchConfig) (r BenchReport, err error) {
 	r = BenchReport{Processors: runtime.NumCPU(), Go: runtime.Version(), Procs: c.Procs, Users: c.Users, Body: c.Body}
 	for _, mode := range c.Modes {
-		row, replaced, err := benchMode(ctx, c, mode)
+		one := benchMode
+		if mode == Presence {
+			one = func(ctx context.Context, c BenchConfig, _ Mode) (BenchRow, []string, error) {
+				return benchPresence(ctx, c)
+			}
+		}
+		row, replaced, err := one(ctx, c, mode)
 		r.Replaced = replaced
 		if err != nil {
 			return r, err
@@ -125,9 +142,15 @@ func benchMode(ctx context.Context, c BenchConfig, mode Mode) (row BenchRow, rep
 	if v.delivered > 0 {
 		row.CPU = v.cpu / time.Duration(v.delivered)
 	}
-	row.P50, row.P99, row.P999, row.Most = v.latency.Quantile(0.5), v.latency.Quantile(0.99), v.latency.Quantile(0.999), v.latency.Quantile(1)
+	row.quantiles()
 	fmt.Fprintf(c.Log, "%s: %s\n", mode, v.line(row.Rate))
 	return row, replaced, nil
+}
+
+// quantiles takes them from the histogram.
+func (r *BenchRow) quantiles() {
+	h := &r.Latency
+	r.P50, r.P99, r.P999, r.Most = h.Quantile(0.5), h.Quantile(0.99), h.Quantile(0.999), h.Quantile(1)
 }
 
 func newBench(c BenchConfig, mode Mode) (b *bench, replaced []string, err error) {
@@ -143,7 +166,12 @@ func newBench(c BenchConfig, mode Mode) (b *bench, replaced []string, err error)
 	if b.agent, err = NewAgent("agent", "127.0.0.1", b.gateway.SIP); err != nil {
 		return b, nil, err
 	}
-	if b.server, err = NewServer(nil, b.agent); err != nil {
+	var other func([]byte, func(string))
+	if mode == Presence {
+		b.fanout = newFanout(c.Watchers, b.gateway.SIP)
+		other = b.fanout.stanza
+	}
+	if b.server, err = NewServer(other, b.agent); err != nil {
 		return b, nil, err
 	}
 	text, sides, err := configs.OnLoopback(c.Own, c.Folder, c.Directory, configs.LoopbackPorts{SIP: b.gateway.SIP, Admin: b.gateway.Admin, Agent: b.agent.Port(), Component: b.server.Port()})
@@ -155,7 +183,18 @@ func newBench(c BenchConfig, mode Mode) (b *bench, replaced []string, err error)
 	b.talker = newTalker(b.server, sides.XMPP, sides.SIP, c.Users, c.Body)
 	b.agent.Flushed = b.talker.flush
 	b.talker.run(b.agent)
-	b.agent.Run(b.talker.heard)
+	heard := b.talker.heard
+	if b.fanout != nil {
+		if b.pause, err = pauseOf(text); err != nil {
+			return b, nil, err
+		}
+		b.fanout.between(sides.SIP, sides.XMPP)
+		heard = func(request []byte, from net.Addr) {
+			b.fanout.heard(request)
+			b.talker.heard(request, from)
+		}
+	}
+	b.agent.Run(heard)
 	return b, sides.Replaced, b.gateway.Start(text, 30*time.Second)
 }
 

@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -101,9 +102,10 @@ const own = `
 sip: {peers: [{name: proxy, domains: [example.net]}]}
 xmpp: {components: [{name: server, domain: example.net, serves: [example.com]}]}
 store: {directory: /var/lib/isthmus}
+limits: {sip: {notify_interval: 100ms}}
 `
 
-// A real gateway, both ways: everything arrives once.
+// A real gateway, both ways, and presence: everything arrives once.
 func TestBench(t *testing.T) {
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "isthmus")
@@ -111,7 +113,7 @@ func TestBench(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	report, err := Bench(t.Context(), BenchConfig{
-		Binary: binary, Directory: dir, Own: []byte(own), Modes: []Mode{SIPToXMPP, XMPPToSIP, BothWays},
+		Binary: binary, Directory: dir, Own: []byte(own), Modes: []Mode{SIPToXMPP, XMPPToSIP, BothWays, Presence}, Watchers: 50,
 		Rate: 100, Step: time.Second, Time: 2 * time.Second, Users: 100, Body: 200, Log: t.Output(),
 	})
 	if err != nil {
@@ -119,12 +121,15 @@ func TestBench(t *testing.T) {
 	}
 	for _, r := range report.Rows {
 		// How many were offered depends on the machine; that those arrive does not.
-		if r.Offered == 0 || r.Delivered != r.Offered || r.Twice != 0 || r.Refused != 0 || r.Latency.Count() != r.Delivered || r.CPU <= 0 || r.RSS == 0 {
+		if r.Offered == 0 || r.Delivered != r.Offered || r.Twice != 0 || r.Refused != 0 || r.Latency.Count() != r.Delivered || r.CPU < 0 || r.RSS == 0 {
 			t.Errorf("%+v", r)
 		}
 	}
-	if len(report.Rows) != 3 {
-		t.Errorf("%d rows", len(report.Rows))
+	if len(report.Rows) != 4 {
+		t.Fatalf("%d rows", len(report.Rows))
+	}
+	if p := report.Rows[3]; p.Watchers != 50 || p.Opened <= 0 || p.Rate <= 0 || p.Offered%50 != 0 {
+		t.Errorf("%+v", p)
 	}
 }
 
@@ -134,5 +139,39 @@ func TestOverloadStaysOnLoopback(t *testing.T) {
 		if a := netip.MustParseAddr(at); !a.IsLoopback() {
 			t.Errorf("the gateway's configuration has %s", at)
 		}
+	}
+}
+
+// A fan-out counts a NOTIFY of a round once, and knows one that was sent again from a second one.
+func TestFanoutCounts(t *testing.T) {
+	f := newFanout(3, 5060)
+	f.between(SIPDomain, XMPPDomain)
+	notify := func(to, sequence int, round uint32) {
+		f.heard(fmt.Appendf(nil, "NOTIFY sip:w%06d@127.0.0.1:5070 SIP/2.0\r\nCSeq: %d NOTIFY\r\n\r\n<note>%s%08x</note>", to, sequence, roundPrefix, round))
+	}
+	for i := range 3 {
+		notify(i, 2, 1)
+	}
+	f.round = 2
+	notify(0, 3, 2)
+	notify(0, 3, 2) // again, as its answer was lost
+	notify(0, 4, 2)
+	notify(1, 3, 1) // of the round before, and not the same request
+	notify(7, 1, 2) // of nobody
+	if open, told := f.count(); open != 3 || told != 1 || f.twice != 2 || f.in.Count() != 1 {
+		t.Errorf("%d open, %d told, %d twice, %d in time", open, told, f.twice, f.in.Count())
+	}
+	var replies []string
+	f.stanza([]byte("<presence type='subscribe' from='w000002@sip.test' to='star@xmpp.test'/>"), func(s string) { replies = append(replies, s) })
+	if len(replies) != 2 {
+		t.Fatalf("%q", replies)
+	}
+	for _, r := range replies {
+		if _, err := strictxml.ParseDocument([]byte(r), strictxml.DefaultLimits()); err != nil || !strings.Contains(r, "to='w000002@sip.test'") {
+			t.Errorf("%s: %v", r, err)
+		}
+	}
+	if due := f.due(time.Now()); len(due) != 0 {
+		t.Errorf("due: %v, although all are open", due)
 	}
 }

@@ -29,6 +29,9 @@ func (r *BenchReport) Print(w io.Writer) {
 			whole = "NO"
 		}
 		fmt.Fprintf(w, "%-9s %11s %11.0f %6s %12s %9s %9s %9s %9s %6d MiB\n", x.Mode, highest, x.Rate, whole, short(x.CPU), short(x.P50), short(x.P99), short(x.P999), short(x.Most), x.RSS>>20)
+		if x.Mode == Presence {
+			fmt.Fprintf(w, "          a row of NOTIFY requests: one user watched by %d, opened at %.0f a second; the rate is that of one change of her presence\n", x.Watchers, x.Opened)
+		}
 		if !x.Whole {
 			fmt.Fprintf(w, "          %d offered, %d delivered, %d of them twice, %d refused\n", x.Offered, x.Delivered, x.Twice, x.Refused)
 		}
