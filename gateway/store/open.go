@@ -280,7 +280,7 @@ func (e *engine) start(c *Config) error {
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	s.SetLoggerV2(&engineLog{c.Logger, e}, false, false, false)
+	s.SetLoggerV2(newEngineLog(c.Logger, e), false, false, false)
 	e.server = s
 	go s.Start()
 	if c.Cluster != nil {
@@ -389,51 +389,6 @@ func (s *Store) Close() {
 		}
 	})
 }
-
-// engineLog passes the engine's warnings and errors on; what it tells of itself otherwise is nobody's business.
-type engineLog struct {
-	log zerolog.Logger
-	// engine is told what the engine says nowhere else.
-	engine *engine
-}
-
-// Noticef implements server.Logger.
-func (l *engineLog) Noticef(string, ...any) {}
-
-// Warnf implements server.Logger.
-func (l *engineLog) Warnf(format string, v ...any) {
-	text := clip(fmt.Sprintf(format, v...))
-	if strings.Contains(text, "invalid port") { // see noPort
-		return
-	}
-	l.log.Warn().Str("engine", text).Msg("store")
-}
-
-// Fatalf implements server.Logger.
-func (l *engineLog) Fatalf(format string, v ...any) {
-	if strings.HasPrefix(format, "Error listening on port") { // see noPort
-		return
-	}
-	l.engine.fatal.Store(true)
-	l.Errorf(format, v...)
-}
-
-// Errorf implements server.Logger.
-func (l *engineLog) Errorf(format string, v ...any) {
-	switch {
-	case strings.Contains(format, "ritical write error"):
-		l.engine.fail()
-	case strings.Contains(format, "duplicate name"):
-		l.engine.twice.Store(true)
-	}
-	l.log.Error().Str("engine", clip(fmt.Sprintf(format, v...))).Msg("store")
-}
-
-// Debugf implements server.Logger.
-func (l *engineLog) Debugf(string, ...any) {}
-
-// Tracef implements server.Logger.
-func (l *engineLog) Tracef(string, ...any) {}
 
 // clip bounds what goes into a log line.
 func clip(s string) string { return s[:min(len(s), 256)] }
