@@ -20,5 +20,6 @@ for n in 1 2 3; do
 	mine+=($!)
 done
 echo "three gateways in $dir; what waits: $isthmus queue list -c $dir/1/isthmus.yaml"
-trap 'kill "${mine[@]}" 2>/dev/null || true; wait' INT TERM
+# A gateway that is told to end hands its parts on first, and ends within limits.drain (30 s) and some seconds.
+trap '[ "${#mine[@]}" = 0 ] || kill "${mine[@]}" 2>/dev/null || true; wait; exit 0' INT TERM
 wait
