@@ -169,7 +169,9 @@ func (s *shore) says(gateway, from, to, text string) int {
 		"Call-ID: %s\r\nCSeq: 1 MESSAGE\r\nContent-Type: text/plain; charset=UTF-8\r\nContent-Length: %d\r\n\r\n%s",
 		to, s.conn.LocalAddr(), text, from, text, to, text, len(text), text)
 	pause, next := 500*time.Millisecond, time.Now()
-	for end := next.Add(32 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for end := next.Add(32 * time.Second); time.Now().Before(end); <-look.C {
 		s.mu.Lock()
 		code := s.codes[text]
 		s.mu.Unlock()
