@@ -36,9 +36,13 @@ var _ cluster.Work = (*node)(nil)
 func newNode(g *Gateway, disk store.Durable) (*node, error) {
 	n := &node{gateway: g, bus: disk}
 	n.life, n.end = context.WithCancel(context.Background())
+	home := ""
+	if h, ok := disk.(store.Housed); ok {
+		home = h.Home()
+	}
 	var err error
 	n.parts, err = cluster.New(cluster.Config{
-		Facts: disk, Node: disk.Node(), Work: n, Times: g.clusterTimes, Logger: g.log, Registerer: g.registerer,
+		Facts: disk, Node: disk.Node(), Home: home, Work: n, Times: g.clusterTimes, Logger: g.log, Registerer: g.registerer,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)

@@ -36,6 +36,8 @@ type Config struct {
 	Facts store.Facts
 	// Node is the name of this node, unique in the cluster.
 	Node string
+	// Home is store.Housed's, "" for none: a lease of an earlier process with the same one has nobody any more, and is taken at once.
+	Home string
 	Work Work
 	// Times, where they are not the usual ones.
 	Times  Times
@@ -78,6 +80,7 @@ func (t Times) orDefault() (Times, error) {
 type Cluster struct {
 	facts   store.Facts
 	node    string
+	home    string
 	work    Work
 	times   Times
 	log     zerolog.Logger
@@ -117,7 +120,7 @@ func New(cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("cluster: the node's name %q: %w", cfg.Node, err)
 	}
 	c := &Cluster{
-		facts: cfg.Facts, node: cfg.Node, work: cfg.Work, times: times, log: cfg.Logger, born: time.Now(), nodes: map[string]seen{}, missed: map[string]seen{}, wake: make(chan struct{}, 1),
+		facts: cfg.Facts, node: cfg.Node, home: cfg.Home, work: cfg.Work, times: times, log: cfg.Logger, born: time.Now(), nodes: map[string]seen{}, missed: map[string]seen{}, wake: make(chan struct{}, 1),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.owned, c.disown = context.WithCancel(c.ctx)
@@ -130,7 +133,7 @@ func New(cfg Config) (*Cluster, error) {
 // errTwin says that another process has the name of this node.
 var errTwin = errors.New("cluster: another gateway of this name is running")
 
-// Start joins the cluster: it waits for the end of a lease that an earlier process of this name has left. When it returns nil the node is a
+// Start joins the cluster: it waits for the end of a lease that an earlier process of this name has left, unless that one had the same Home. When it returns nil the node is a
 // member, and takes its share of the parts beside. ctx bounds the start only.
 func (c *Cluster) Start(ctx context.Context) error {
 	for {

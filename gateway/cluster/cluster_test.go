@@ -128,7 +128,7 @@ func (w *world) join(memory *storetest.Memory, name string) *node {
 	w.t.Helper()
 	n := &node{Memory: memory, world: w, name: name, loaded: map[int]bool{}}
 	var err error
-	if n.cluster, err = cluster.New(cluster.Config{Facts: n, Node: name, Work: n, Logger: zerolog.Nop()}); err != nil {
+	if n.cluster, err = cluster.New(cluster.Config{Facts: n, Node: name, Home: memory.Home(), Work: n, Logger: zerolog.Nop()}); err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)

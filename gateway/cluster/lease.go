@@ -20,6 +20,8 @@ type lease struct {
 	Leaving bool `json:"leaving,omitempty"`
 	// Age is how old the process was when this was written, in milliseconds from 1, by its own clock; 0: it does not say.
 	Age int64 `json:"age,omitempty"`
+	// Home is the directory that the node has locked, "" for none.
+	Home string `json:"home,omitempty"`
 }
 
 // age is how old this process is, by the clock of its two that has counted more: one stands still while a machine sleeps, and the other may be set.
@@ -69,7 +71,7 @@ func (c *Cluster) join(ctx context.Context) error {
 	before, draining := c.incarnation, c.draining
 	next := newIncarnation()
 	c.mu.Unlock()
-	octets, err := json.Marshal(lease{next, draining, c.age(time.Now())})
+	octets, err := json.Marshal(lease{next, draining, c.age(time.Now()), c.home})
 	if err != nil {
 		return err
 	}
@@ -81,10 +83,14 @@ func (c *Cluster) join(ctx context.Context) error {
 		switch {
 		case rerr != nil:
 			return rerr
-		case json.Unmarshal(have, &l) != nil || before == "" || l.Incarnation != before:
+		case json.Unmarshal(have, &l) != nil:
+			return errTwin
+		case before == "" && c.home != "" && l.Home == c.home:
+			// Of a process that has ended, because this one has the lock of its directory: it does nothing any more, whatever its lease says.
+		case before == "" || l.Incarnation != before:
 			return errTwin
 		}
-		// It is this process's own, from before the fence fell.
+		// Else it is this process's own, from before the fence fell.
 		err = c.facts.Replace(ctx, bucketNodes, c.node, octets, revision, c.times.Life)
 	}
 	if err != nil {
@@ -104,7 +110,7 @@ func (c *Cluster) renew(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, c.times.Renew)
 	defer cancel()
 	c.mu.Lock()
-	mine := lease{c.incarnation, c.draining, c.age(time.Now())}
+	mine := lease{c.incarnation, c.draining, c.age(time.Now()), c.home}
 	c.mu.Unlock()
 	octets, err := json.Marshal(mine)
 	if err != nil {

@@ -17,3 +17,6 @@ func lockDirectory(dir string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// placeOf is where a file is on this machine's disks, which is not known here.
+func placeOf(*os.File) (string, bool) { return "", false }

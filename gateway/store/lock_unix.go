@@ -9,6 +9,19 @@ import (
 	"syscall"
 )
 
+// placeOf is where a file is on this machine's disks.
+func placeOf(f *os.File) (string, bool) {
+	info, err := f.Stat()
+	if err != nil {
+		return "", false
+	}
+	at, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "", false
+	}
+	return fmt.Sprint(at.Dev, at.Ino), true
+}
+
 // lockDirectory keeps other processes out of a directory for as long as the file is open; the kernel lets go of it when the process dies,
 // however it dies.
 func lockDirectory(dir string) (*os.File, error) {

@@ -41,6 +41,7 @@ type Store struct {
 	cfg  Config
 	at   layout
 	lock *os.File
+	home string
 	now  atomic.Pointer[engine] // nil while it is opened anew, and after Close
 	ids  ids
 	room room
@@ -178,6 +179,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		if s.lock, err = lockDirectory(c.Directory); err != nil {
 			return nil, err
 		}
+		s.home = homeOf(s.lock)
 	}
 	defer func() {
 		if err != nil {

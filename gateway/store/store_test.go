@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -138,11 +139,35 @@ func TestTheFaultsOfTheStoreInMemory(t *testing.T) {
 func TestT_FI_26_ADirectoryIsOneProcesss(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, nil)
+	home := s.Home()
 	if _, err := store.Open(context.Background(), store.Config{Directory: dir}); !errors.Is(err, store.ErrLocked) {
 		t.Errorf("%v", err)
 	}
 	s.Close()
-	open(t, dir, nil)
+	// Whoever has the lock next has the same home, and so knows that nobody else has; a copy of the directory is another one, and so is one that was
+	// made anew in its place.
+	again := open(t, dir, nil)
+	if again.Home() != home || runtime.GOOS == "linux" && len(home) != 32 {
+		t.Errorf("home %q was %q", again.Home(), home)
+	}
+	other := t.TempDir()
+	name, err := os.ReadFile(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(other, "lock"), name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s := open(t, other, nil); home != "" && s.Home() == home {
+		t.Error("a copy has the same home")
+	}
+	again.Close()
+	if err := os.WriteFile(filepath.Join(dir, "lock"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s := open(t, dir, nil); home != "" && (s.Home() == home || s.Home() == "") {
+		t.Errorf("a directory without its name has the home %q", s.Home())
+	}
 	if info, err := os.Stat(filepath.Join(dir, "lock")); err != nil || info.Mode().Perm()&0o077 != 0 {
 		t.Errorf("%v, %v", info, err)
 	}

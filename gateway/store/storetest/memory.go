@@ -20,6 +20,7 @@ type Memory struct {
 	once   sync.Once
 	shared *shared
 	name   string // "": the first
+	home   string
 
 	mu     sync.Mutex // held before shared.mu
 	fail   func(method string) error

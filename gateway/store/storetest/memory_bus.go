@@ -57,6 +57,12 @@ func (m *Memory) Kill() {
 	s.notify()
 }
 
+// Settle has the node say that it is in a directory of this Home.
+func (m *Memory) Settle(home string) { m.home = home }
+
+// Home implements store.Housed.
+func (m *Memory) Home() string { return m.home }
+
 // Node implements store.Bus.
 func (m *Memory) Node() string {
 	if m.name == "" {
