@@ -108,12 +108,13 @@ func OnLoopback(own []byte, folder, directory string, at LoopbackPorts) (text st
 		}
 	}
 	if policy := child(root, "policy"); policy != nil {
-		blocked := child(policy, "blocked_files")
-		if blocked != nil {
-			for _, f := range blocked.Content {
-				if !filepath.IsAbs(f.Value) {
-					f.Value = filepath.Join(folder, f.Value)
-				}
+		files := []*yaml.Node{child(policy, "signature_roots_file")}
+		if blocked := child(policy, "blocked_files"); blocked != nil {
+			files = append(files, blocked.Content...)
+		}
+		for _, f := range files {
+			if f != nil && f.Value != "" && !filepath.IsAbs(f.Value) {
+				f.Value = filepath.Join(folder, f.Value)
 			}
 		}
 		trim(policy, scalar(child(peer, "name")), name)

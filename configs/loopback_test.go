@@ -65,6 +65,7 @@ routes:
   - {domain: example.com, via: xmpp}
 policy:
   blocked_files: [blocked, /etc/blocked]
+  signature_roots_file: people.pem
   rules:
     - {name: a, peers: [proxy, other], sender_rate: 60}
     - {name: b, peers: [other], action: refuse}
@@ -91,6 +92,9 @@ tls: {certificates: [{certificate_file: a, key_file: b}]}
 	}
 	if f := c.Policy.BlockedFiles; len(f) != 2 || f[0] != "/etc/isthmus/blocked" || f[1] != "/etc/blocked" {
 		t.Errorf("blocked files %q", f)
+	}
+	if f := c.Policy.SignatureRootsFile; f != "/etc/isthmus/people.pem" {
+		t.Errorf("authorities of people %q", f)
 	}
 	for _, want := range []string{"certificates", "identity", "tls", "server-to-server"} {
 		if !slices.ContainsFunc(s.Replaced, func(x string) bool { return strings.Contains(x, want) }) {
