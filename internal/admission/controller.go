@@ -191,7 +191,8 @@ func (c *Controller) pace(f *Flow, now time.Time) time.Duration {
 		return most
 	}
 	f.earn(now)
-	if f.credit--; f.credit >= 0 || f.rate <= 0 {
+	// No more is owed than the longest wait makes up for: several streams may bring more meanwhile, and what comes after their flood must not wait for it.
+	if f.credit = max(f.credit-1, -f.rate*most.Seconds()-1); f.credit >= 0 || f.rate <= 0 {
 		return 0
 	}
 	c.refused++ // it is held back, which is as good a sign that there is too much

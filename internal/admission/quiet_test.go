@@ -37,3 +37,33 @@ func TestTheSeldomAreServed(t *testing.T) {
 		}
 	}
 }
+
+// Streams that share a flow are held up together, and no longer than their flood is on: what they brought then is no debt of those that bring a little
+// afterwards.
+func TestAFloodOfStreamsIsOver(t *testing.T) {
+	s := &server{capacity: 1000}
+	c, err := New(Config{Sensors: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Unix(1_800_000_000, 0)
+	loud, streams := &client{flow: c.Flow("loud"), rate: 5000}, c.Flow("streams")
+	play(c, s, &now, 3*time.Second, loud)
+	for range 240 { // a minute of 1,000 streams, each held up for 250 ms
+		for range 1000 {
+			streams.Wait(now)
+		}
+		play(c, s, &now, 250*time.Millisecond, loud)
+	}
+	loud.rate = 100 // there is room for all now
+	held := 0
+	for i := range 240 {
+		if streams.Wait(now) > 0 && i >= 40 {
+			held++
+		}
+		play(c, s, &now, 250*time.Millisecond, loud)
+	}
+	if held > 0 || c.Active() {
+		t.Errorf("from 10 s after the flood on %d of 200 stanzas, four a second, are held up; overload %v", held, c.Active())
+	}
+}
