@@ -15,8 +15,10 @@ type Meter struct {
 	policy  *Policy
 	senders *buckets
 	contact *buckets
-	known   *contacts
-	tenants []tenantMeter
+	// known are the contacts of senders under NewContacts, heard those of others, which such a sender may answer: however many those are, they
+	// take no room from the first.
+	known, heard *contacts
+	tenants      []tenantMeter
 }
 
 // hashed names somebody in a table: 128 bits of a keyed hash. An address may be a part of a whole message, which a table that had it as its key would
@@ -52,9 +54,9 @@ const remembered = 200_000
 func NewMeter(p *Policy, old *Meter) *Meter {
 	m := &Meter{policy: p}
 	if old != nil {
-		m.senders, m.contact, m.known = old.senders, old.contact, old.known
+		m.senders, m.contact, m.known, m.heard = old.senders, old.contact, old.known, old.heard
 	} else {
-		m.senders, m.contact, m.known = newBuckets(remembered), newBuckets(remembered), newContacts(remembered)
+		m.senders, m.contact, m.known, m.heard = newBuckets(remembered), newBuckets(remembered), newContacts(remembered), newContacts(remembered)
 	}
 	before := make(map[string]tenantMeter)
 	if old != nil {
@@ -86,10 +88,14 @@ func (m *Meter) Message(now time.Time, a Ask, v Verdict, octets int) (release fu
 	if m.policy != nil && m.policy.contacts {
 		// Whoever is written to may answer, and is no new contact then.
 		// Looked up first and noted afterwards, so that of two that come at once to somebody new none is let in by the other.
-		if b.NewContacts > 0 && !m.known.have(a.From, a.To) && !m.contact.take(v.By, a.From, now, float64(b.NewContacts)/3600, float64(b.NewContacts)) {
-			return nil, CauseNewContacts, "The sender writes to too many new recipients"
+		if b.NewContacts > 0 {
+			if !m.known.have(a.From, a.To) && !m.heard.have(a.From, a.To) && !m.contact.take(v.By, a.From, now, float64(b.NewContacts)/3600, float64(b.NewContacts)) {
+				return nil, CauseNewContacts, "The sender writes to too many new recipients"
+			}
+			m.known.meet(now, a.From, a.To)
+		} else {
+			m.heard.meet(now, a.From, a.To)
 		}
-		m.known.meet(now, a.From, a.To)
 	}
 	return m.tenantsTake(now, v)
 }

@@ -238,3 +238,22 @@ func TestNewContactsAtOnce(t *testing.T) {
 		t.Errorf("%d passed", n)
 	}
 }
+
+// Whom a sender under new_contacts has written to stays known, however many strangers write to each other under rules without it.
+func TestContactsAreNotFloodedAway(t *testing.T) {
+	p := mustNew(t, Config{Rules: []Rule{
+		{Name: "few", From: party(t, "x.example"), Bounds: Bounds{NewContacts: 1}},
+		{Name: "many"},
+	}})
+	m := NewMeter(p, nil)
+	if _, cause := send(t, p, m, noon, "a@x.example", "b@y.example", 1); cause != "" {
+		t.Fatal(cause)
+	}
+	for i := range 2 * remembered {
+		a := Ask{Operation: Messages, From: cpim.MustParseAddress("im:flood@z.example"), To: cpim.MustParseAddress(fmt.Sprintf("im:u%d@y.example", i))}
+		m.Message(noon, a, p.Decide(a), 1)
+	}
+	if _, cause := send(t, p, m, noon, "a@x.example", "b@y.example", 1); cause != "" {
+		t.Errorf("to somebody whom she knows: %q", cause)
+	}
+}
