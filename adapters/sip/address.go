@@ -75,14 +75,23 @@ func URIOf(p adapters.Party) (string, error) {
 }
 
 func appendURIOf(dst []byte, p adapters.Party) ([]byte, error) {
+	spec, err := uriSpecOf(p)
+	if err != nil {
+		return dst, err
+	}
+	return wire.AppendURI(dst, spec)
+}
+
+// uriSpecOf is what URIOf writes.
+func uriSpecOf(p adapters.Party) (wire.URISpec, error) {
 	spec := wire.URISpec{User: p.Address.Local(), Host: p.Address.Domain()}
 	if p.Instance != "" {
 		if _, err := cpim.NewInstance(p.Instance); err != nil {
-			return dst, err
+			return spec, err
 		}
 		spec.Params = []wire.Param{{Name: "gr", Value: p.Instance}}
 	}
-	return wire.AppendURI(dst, spec)
+	return spec, nil
 }
 
 // contactURI turns what a Gone or Redirect pointed to into a URI for a Contact header field: an im: or pres: address, or a bare

@@ -111,32 +111,25 @@ func newMessage(from, to adapters.Party, thread string, o WriteOptions) (*wire.R
 	if o.OmitInstance {
 		from.Instance = ""
 	}
-	uri, err := URIOf(to)
+	uri, err := uriSpecOf(to)
 	if err != nil {
 		return nil, err
 	}
-	fromURI, err := URIOf(from)
+	fromURI, err := uriSpecOf(from)
 	if err != nil {
 		return nil, err
 	}
-	toURI := uri
-	if to.Instance != "" {
-		if toURI, err = URIOf(adapters.Party{Address: to.Address}); err != nil {
-			return nil, err
-		}
-	}
-	req := &wire.Request{Method: "MESSAGE", URI: uri, CSeq: o.CSeq, CallID: callIDOf(thread)}
+	req := &wire.Request{Method: "MESSAGE", CSeq: o.CSeq, CallID: callIDOf(thread)}
 	if req.CallID == "" {
 		req.CallID = o.CallID
 	}
-	spec := wire.AddrSpec{URI: fromURI, Tag: o.FromTag}
+	display := ""
 	if !o.OmitName {
-		spec.Display = displayName(o.name)
+		display = displayName(o.name)
 	}
-	if req.From, err = wire.FormatAddr(spec); err != nil {
-		return nil, err
-	}
-	if req.To, err = wire.FormatAddr(wire.AddrSpec{URI: toURI}); err != nil {
+	toURI := uri
+	toURI.Params = nil // the device is in the Request-URI alone
+	if err := req.SetAddresses(uri, fromURI, toURI, display, o.FromTag); err != nil {
 		return nil, err
 	}
 	return req, nil
