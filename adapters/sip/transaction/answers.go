@@ -24,17 +24,17 @@ func (t *answerTable) init(limit int, life time.Duration) {
 // known) and 6xx, which is for good. After any other it is not, so that to try again is right.
 func worthKeeping(code int) bool { return code/100 == 2 || code == 504 || code/100 == 6 }
 
-func (t *answerTable) put(key hashKey, code int, text, toTag string) {
+func (t *answerTable) put(at time.Time, key hashKey, code int, text, toTag string) {
 	if t.off || !worthKeeping(code) {
 		return
 	}
 	r, more := replyOf(code, text, toTag)
-	t.known.put(key, r, more)
+	t.known.put(at, key, r, more)
 }
 
 // get finds an answer. Of the Response there are code, phrase and tag.
-func (t *answerTable) get(key hashKey) (wire.Response, bool) {
-	r, more, ok := t.known.get(key)
+func (t *answerTable) get(at time.Time, key hashKey) (wire.Response, bool) {
+	r, more, ok := t.known.get(at, key)
 	if !ok || r.code == 0 {
 		return wire.Response{}, false
 	}
@@ -42,9 +42,9 @@ func (t *answerTable) get(key hashKey) (wire.Response, bool) {
 }
 
 // drop forgets what was put.
-func (t *answerTable) drop(key hashKey) {
-	if _, _, ok := t.known.get(key); ok {
-		t.known.put(key, reply{}, nil)
+func (t *answerTable) drop(at time.Time, key hashKey) {
+	if _, _, ok := t.known.get(at, key); ok {
+		t.known.put(at, key, reply{}, nil)
 	}
 }
 

@@ -130,15 +130,15 @@ func TestAnswersAreBounded(t *testing.T) {
 	var table answerTable
 	table.init(2*shards, time.Hour)
 	for i := range uint64(100) {
-		table.put(hashKey{i * shards, i << 32}, 200, "", "")
+		table.put(time.Now(), hashKey{i * shards, i << 32}, 200, "", "")
 	}
 	if n := table.known.parts[0].len(); n != 2 {
 		t.Errorf("%d kept, should be 2", n)
 	}
-	if _, ok := table.get(hashKey{99 * shards, 99 << 32}); !ok {
+	if _, ok := table.get(time.Now(), hashKey{99 * shards, 99 << 32}); !ok {
 		t.Error("the newest is gone")
 	}
-	if _, ok := table.get(hashKey{97 * shards, 97 << 32}); ok {
+	if _, ok := table.get(time.Now(), hashKey{97 * shards, 97 << 32}); ok {
 		t.Error("an old one is there")
 	}
 }

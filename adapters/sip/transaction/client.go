@@ -268,10 +268,11 @@ func (l *Layer) doStream(ctx context.Context, target resolver.Target, req *wire.
 		tx.name = target.ServerName()
 	}
 	tx.mu.Lock()
-	tx.deadline = time.Now().Add(l.transactionLife())
+	now := time.Now()
+	tx.deadline = now.Add(l.transactionLife())
 	tx.late, _ = ctx.Value(lateKey{}).(func(*wire.Message))
 	tx.conn = c
-	l.wheel.set(&tx.timer, l.transactionLife())
+	l.wheel.set(now, &tx.timer, l.transactionLife())
 	tx.mu.Unlock()
 	if err := c.enqueueFor(tx, *scratch); err != nil {
 		tx.fail(err, false)
@@ -360,7 +361,7 @@ func (tx *clientTx) wakeIn(now time.Time, d time.Duration) {
 	if !tx.until.IsZero() && !tx.gone {
 		d = min(d, max(0, tx.until.Sub(now)))
 	}
-	tx.layer.wheel.set(&tx.timer, d)
+	tx.layer.wheel.set(now, &tx.timer, d)
 }
 
 // finish ends the transaction with r, whose Sent it sets. tx.mu is held.
@@ -424,7 +425,7 @@ func (tx *clientTx) expire() {
 		}
 	}
 	if tx.conn != nil || tx.gone {
-		l.wheel.set(&tx.timer, left)
+		l.wheel.set(now, &tx.timer, left)
 		return
 	}
 	tx.interval = min(2*tx.interval, l.cfg.T2)

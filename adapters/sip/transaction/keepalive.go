@@ -65,7 +65,7 @@ func (k *keepAliver) start(interval, life time.Duration) {
 }
 
 func (k *keepAliver) arm() {
-	k.conn.layer.wheel.set(&k.timer, k.interval-time.Duration(rand.Int64N(int64(k.interval)/5+1)))
+	k.conn.layer.wheel.set(time.Now(), &k.timer, k.interval-time.Duration(rand.Int64N(int64(k.interval)/5+1)))
 }
 
 // kept reports whether the connection stays although nothing else crosses it.
@@ -120,5 +120,5 @@ func (k *keepAliver) expire() {
 		return
 	}
 	k.pinged = now
-	k.conn.layer.wheel.set(&k.timer, pongWait)
+	k.conn.layer.wheel.set(time.Now(), &k.timer, pongWait)
 }

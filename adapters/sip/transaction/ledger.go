@@ -77,15 +77,15 @@ func (l *ledger[V]) expireBy(w *wheel, ended func(n int)) {
 
 func (l *ledger[V]) part(k hashKey) *ledgerPart[V] { return &l.parts[k[0]&uint64(len(l.parts)-1)] }
 
-// now is the time of entry.due.
-func (l *ledger[V]) now() uint32 { return uint32(time.Since(l.epoch) / time.Millisecond) }
+// tick is a time as entry.due counts.
+func (l *ledger[V]) tick(t time.Time) uint32 { return uint32(t.Sub(l.epoch) / time.Millisecond) }
 
-// put enters v, in the place of what the key had before. more is kept beside it; nil for nothing.
-func (l *ledger[V]) put(key hashKey, v V, more []byte) {
+// put enters v at a time, in the place of what the key had before. more is kept beside it; nil for nothing.
+func (l *ledger[V]) put(at time.Time, key hashKey, v V, more []byte) {
 	p := l.part(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := l.now()
+	now := l.tick(at)
 	gone := 0
 	if p.wheel == nil {
 		gone = p.expired(now)
@@ -113,12 +113,12 @@ func (l *ledger[V]) put(key hashKey, v V, more []byte) {
 		delete(p.more, key)
 	}
 	if p.wheel != nil && p.len() == 1 {
-		p.wheel.set(&p.timer, l.life)
+		p.wheel.set(at, &p.timer, l.life)
 	}
 }
 
-// get finds what was entered last for a key.
-func (l *ledger[V]) get(key hashKey) (v V, more []byte, ok bool) {
+// get finds what was entered last for a key and has not ended at that time.
+func (l *ledger[V]) get(at time.Time, key hashKey) (v V, more []byte, ok bool) {
 	p := l.part(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,7 +127,7 @@ func (l *ledger[V]) get(key hashKey) (v V, more []byte, ok bool) {
 		return v, nil, false
 	}
 	e := p.at(uint32(p.index[slot]) & numberMask)
-	if int32(l.now()-e.due) >= 0 {
+	if int32(l.tick(at)-e.due) >= 0 {
 		return v, nil, false
 	}
 	if e.more {
@@ -194,10 +194,11 @@ func (p *ledgerPart[V]) tell(n int) {
 func (p *ledgerPart[V]) expire() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.of.now()
+	at := time.Now()
+	now := p.of.tick(at)
 	p.tell(p.expired(now))
 	if p.head != p.next {
-		p.wheel.set(&p.timer, time.Duration(p.at(p.head).due-now)*time.Millisecond)
+		p.wheel.set(at, &p.timer, time.Duration(p.at(p.head).due-now)*time.Millisecond)
 	} else {
 		p.spare = nil
 	}

@@ -35,7 +35,7 @@ func TestLedgerAgainstAMap(t *testing.T) {
 		}
 		for i := range 60_000 {
 			k := key()
-			v, more, ok := l.get(k)
+			v, more, ok := l.get(time.Now(), k)
 			want, there := model[k]
 			if there = there && time.Now().Before(want.until); ok != there || ok && (v != want.value || string(more) != want.more) {
 				t.Fatalf("step %d: %v: %d %q %v, should be %+v %v", i, k, v, more, ok, want, there)
@@ -46,7 +46,7 @@ func TestLedgerAgainstAMap(t *testing.T) {
 				if rnd.IntN(4) == 0 {
 					beside = []byte{byte(i), 'x'}
 				}
-				l.put(k, uint32(i), beside)
+				l.put(time.Now(), k, uint32(i), beside)
 				kept.Add(1)
 				model[k] = known{uint32(i), string(beside), time.Now().Add(life + 2*time.Millisecond)}
 			case 3:
@@ -56,7 +56,7 @@ func TestLedgerAgainstAMap(t *testing.T) {
 			}
 		}
 		for k, want := range model {
-			if _, _, ok := l.get(k); ok != time.Now().Before(want.until) {
+			if _, _, ok := l.get(time.Now(), k); ok != time.Now().Before(want.until) {
 				t.Errorf("%v: %v", k, ok)
 			}
 		}
@@ -89,14 +89,14 @@ func BenchmarkLedger(b *testing.B) {
 	}
 	before := heapNow()
 	for n := range uint64(1 << 20) {
-		l.put(key(n), reply{}, nil)
+		l.put(time.Now(), key(n), reply{}, nil)
 	}
 	held := heapNow() - before
 	b.ReportAllocs()
 	n := uint64(1 << 20)
 	for b.Loop() {
-		l.put(key(n), reply{}, nil)
-		if _, _, ok := l.get(key(n)); !ok {
+		l.put(time.Now(), key(n), reply{}, nil)
+		if _, _, ok := l.get(time.Now(), key(n)); !ok {
 			b.Fatal("not found")
 		}
 		n++

@@ -21,6 +21,7 @@ type origin struct {
 	local  netip.AddrPort
 	flow   *admission.Flow // whose share a request counts for
 	over   bool            // the request is over that share
+	at     time.Time       // when it was read; zero: now
 }
 
 // packetSender is what the transactions need of a UDP socket.
@@ -144,6 +145,9 @@ func (l *Layer) receiveInto(m *wire.Message, b []byte, o origin, pooled *receive
 			l.log.Error().Interface("panic", r).Stringer("peer", o.remote).Bytes("stack", debug.Stack()).Msg("sip message dropped after a panic")
 		}
 	}()
+	if o.at.IsZero() {
+		o.at = time.Now()
+	}
 	l.tap(Inbound, b)
 	if o.conn != nil && l.shed(b, &o) {
 		return true

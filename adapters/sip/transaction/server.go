@@ -76,8 +76,9 @@ func (tx *ServerTx) Respond(code int, reason string, opts RespondOptions) error 
 			tx.expired = false
 			l := tx.layer
 			tag := wire.NewTag()
-			l.answers.drop(tx.message)
-			l.answers.put(tx.message, code, reason, tag)
+			now := time.Now()
+			l.answers.drop(now, tx.message)
+			l.answers.put(now, tx.message, code, reason, tag)
 			opts.ToTag = tag
 			followers := tx.followers
 			tx.followers = nil
@@ -104,6 +105,7 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 	default:
 		opts.ToTag = l.statelessTag(tx.req)
 	}
+	now := time.Now()
 	scratch := getBuffer()
 	defer putBuffer(scratch)
 	r := wire.Response{
@@ -126,7 +128,7 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if code >= 200 && tx.merges && tx.req.Method() == "MESSAGE" {
-		l.answers.put(tx.message, code, reason, opts.ToTag)
+		l.answers.put(now, tx.message, code, reason, opts.ToTag)
 	}
 	if room {
 		l.tap(Outbound, b)
@@ -148,7 +150,7 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 		}
 		followers := tx.followers
 		if err != nil || opts.Forget {
-			tx.complete(reply{}, nil, false)
+			tx.complete(now, reply{}, nil, false)
 		} else {
 			short, plain := shortReply(code, reason, opts.ToTag)
 			if plain && len(opts.Headers)+len(opts.Spare)+len(opts.Body)+len(opts.ContentType) == 0 {
@@ -156,7 +158,7 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 			} else {
 				short.kind = replyKept
 			}
-			tx.complete(short, b, true)
+			tx.complete(now, short, b, true)
 		}
 		for _, f := range followers {
 			f.Respond(code, reason, opts) //nolint:errcheck // counted; each is a copy
@@ -173,7 +175,7 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 
 // complete is the transition to Completed, and on to Terminated where there is nothing to absorb: Timer J is "zero seconds for reliable
 // transports" (RFC 3261 §17.2.2). What is remembered is r, and the octets of a response that r cannot hold.
-func (tx *ServerTx) complete(r reply, octets []byte, sent bool) {
+func (tx *ServerTx) complete(now time.Time, r reply, octets []byte, sent bool) {
 	tx.followers = nil
 	l := tx.layer
 	l.leave()
@@ -191,9 +193,9 @@ func (tx *ServerTx) complete(r reply, octets []byte, sent bool) {
 	tx.req = nil
 	// Entered there before it leaves here: a copy that comes meanwhile finds one of the two.
 	r.check = checkOf(tx.merge)
-	l.servers.completed(tx, r, bytes.Clone(octets))
+	l.servers.completed(now, tx, r, bytes.Clone(octets))
 	if tx.merges {
-		l.merged.completed(tx)
+		l.merged.completed(now, tx)
 	}
 }
 
@@ -228,7 +230,7 @@ func (tx *ServerTx) expire() {
 	l := tx.layer
 	switch tx.state {
 	case serverTrying:
-		l.wheel.set(&tx.timer, l.transactionLife()-l.trying100())
+		l.wheel.set(time.Now(), &tx.timer, l.transactionLife()-l.trying100())
 		tx.respond(100, "", RespondOptions{}) //nolint:errcheck // counted; the final response is what matters
 		tx.state = serverProceeding
 	case serverProceeding:
@@ -236,7 +238,7 @@ func (tx *ServerTx) expire() {
 		l.metrics.drop(dropUnanswered)
 		if tx.merges && tx.req.Method() == "MESSAGE" {
 			// It may be delivered yet, so a copy must not be (THREATS T-FI-24): its outcome is not known.
-			l.answers.put(tx.message, 504, "", wire.NewTag())
+			l.answers.put(time.Now(), tx.message, 504, "", wire.NewTag())
 			tx.expired = true
 		}
 		tx.req = nil
@@ -319,7 +321,7 @@ func (l *Layer) request(m *wire.Message, o origin) {
 				return
 			}
 		}
-		known, full := l.servers.add(tx, l.bounds().ServerTransactions)
+		known, full := l.servers.add(o.at, tx, l.bounds().ServerTransactions)
 		if known || full {
 			if tx.merges {
 				l.merged.remove(tx)
@@ -333,7 +335,7 @@ func (l *Layer) request(m *wire.Message, o origin) {
 			return
 		}
 		l.enter()
-		l.wheel.set(&tx.timer, l.trying100())
+		l.wheel.set(o.at, &tx.timer, l.trying100())
 		if first != nil {
 			l.copyOf(first, tx)
 			return
@@ -352,7 +354,7 @@ func (l *Layer) copied(key hashKey, m *wire.Message, size int, o origin) bool {
 			return true
 		}
 	}
-	r, octets, ok := l.servers.done.get(key)
+	r, octets, ok := l.servers.done.get(o.at, key)
 	if !ok {
 		return false
 	}
@@ -397,7 +399,7 @@ func (l *Layer) merges(tx *ServerTx, m *wire.Message, size int, o origin) (first
 	if message {
 		tx.message = l.merged.messageKey(m)
 	}
-	old, same, known := l.merged.add(tx)
+	old, same, known := l.merged.add(o.at, tx)
 	if known {
 		tx.merges = false
 		if !message || !same {
@@ -414,7 +416,7 @@ func (l *Layer) merges(tx *ServerTx, m *wire.Message, size int, o origin) (first
 		return nil, false
 	}
 	// Looked for only now: who answers puts the answer here before it leaves the table above.
-	if a, ok := l.answers.get(tx.message); ok {
+	if a, ok := l.answers.get(o.at, tx.message); ok {
 		if tx.merges {
 			l.merged.remove(tx)
 		}
@@ -452,7 +454,7 @@ func (l *Layer) copyOf(first, tx *ServerTx) {
 	if first.follow(tx) {
 		return
 	}
-	if a, ok := l.answers.get(tx.message); ok {
+	if a, ok := l.answers.get(time.Now(), tx.message); ok {
 		tx.Respond(a.Code, a.Reason, RespondOptions{ToTag: a.ToTag}) //nolint:errcheck // counted
 		return
 	}
@@ -463,7 +465,7 @@ func (l *Layer) copyOf(first, tx *ServerTx) {
 // it has no effect.
 func (l *Layer) cancel(m *wire.Message, size int, o origin) {
 	for _, method := range methods[:len(methods)-1] {
-		if l.servers.has(l.servers.key(m, method)) {
+		if l.servers.has(o.at, l.servers.key(m, method)) {
 			l.refuse(m, size, o, 200, "")
 			return
 		}

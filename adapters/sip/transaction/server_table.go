@@ -38,23 +38,23 @@ func (t *serverTable) find(key hashKey) *ServerTx {
 }
 
 // has reports whether there is a transaction of key.
-func (t *serverTable) has(key hashKey) bool {
+func (t *serverTable) has(at time.Time, key hashKey) bool {
 	if t.find(key) != nil {
 		return true
 	}
-	_, _, ok := t.done.get(key)
+	_, _, ok := t.done.get(at, key)
 	return ok
 }
 
 // add adds tx. known tells that its key was there already, full that there was no room.
-func (t *serverTable) add(tx *ServerTx, limit int) (known, full bool) {
+func (t *serverTable) add(at time.Time, tx *ServerTx, limit int) (known, full bool) {
 	p := t.live.part(tx.key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.tx[tx.key] != nil {
 		return true, false
 	}
-	if _, _, known = t.done.get(tx.key); known {
+	if _, _, known = t.done.get(at, tx.key); known {
 		return true, false
 	}
 	if t.count.Add(1) > int64(limit) {
@@ -67,8 +67,8 @@ func (t *serverTable) add(tx *ServerTx, limit int) (known, full bool) {
 }
 
 // completed moves tx to those that were answered.
-func (t *serverTable) completed(tx *ServerTx, r reply, octets []byte) {
-	t.done.put(tx.key, r, octets)
+func (t *serverTable) completed(at time.Time, tx *ServerTx, r reply, octets []byte) {
+	t.done.put(at, tx.key, r, octets)
 	t.live.remove(tx.key, tx)
 }
 
@@ -178,14 +178,14 @@ func (t *mergeTable) append(b []byte, m *wire.Message) []byte {
 
 // add adds tx, unless there is an ongoing request with its key. known tells that there is: old, or one that was answered. same tells that
 // its messageKey is that of tx.
-func (t *mergeTable) add(tx *ServerTx) (old *ServerTx, same, known bool) {
+func (t *mergeTable) add(at time.Time, tx *ServerTx) (old *ServerTx, same, known bool) {
 	p := t.live.part(tx.merge)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if old = p.tx[tx.merge]; old != nil {
 		return old, old.message == tx.message, true
 	}
-	if message, _, known := t.done.get(tx.merge); known {
+	if message, _, known := t.done.get(at, tx.merge); known {
 		return nil, message == tx.message[0], true
 	}
 	p.tx[tx.merge] = tx
@@ -206,8 +206,8 @@ func (t *mergeTable) replace(old, tx *ServerTx) (now *ServerTx) {
 }
 
 // completed moves tx to those that were answered.
-func (t *mergeTable) completed(tx *ServerTx) {
-	t.done.put(tx.merge, tx.message[0], nil)
+func (t *mergeTable) completed(at time.Time, tx *ServerTx) {
+	t.done.put(at, tx.merge, tx.message[0], nil)
 	t.live.remove(tx.merge, tx)
 }
 

@@ -40,7 +40,10 @@ func (l *Layer) shed(b []byte, o *origin) (refused bool) {
 	if o.flow = l.flowOf(o); o.flow == nil {
 		return false
 	}
-	now := time.Now()
+	now := o.at
+	if now.IsZero() {
+		now = time.Now()
+	}
 	if !l.cfg.Admission.Active() {
 		o.over = !o.flow.Admit(now)
 		return false
@@ -51,7 +54,7 @@ func (l *Layer) shed(b []byte, o *origin) (refused bool) {
 		return false
 	}
 	via := g.TopVia()
-	if key, ok := l.servers.glanced(via, g.Method()); !ok || l.servers.has(key) {
+	if key, ok := l.servers.glanced(via, g.Method()); !ok || l.servers.has(now, key) {
 		o.over = !ok && !o.flow.Admit(now)
 		return false
 	}

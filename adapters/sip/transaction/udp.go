@@ -387,9 +387,11 @@ func (s *udpSocket) read() {
 			runtime.Gosched() // what was taken is to be done, while the rest is refused
 		}
 		n, err := batch.read()
-		queue.Read(time.Now(), n < datagrams)
+		now := time.Now()
+		queue.Read(now, n < datagrams)
 		for i := range n {
-			s.deliver(batch.datagram(i))
+			octets, from, to := batch.datagram(i)
+			s.deliver(now, octets, from, to)
 		}
 		if err != nil && s.stopped(err) {
 			return
@@ -411,8 +413,8 @@ func (s *udpSocket) stopped(err error) bool {
 	return true
 }
 
-// deliver gives one datagram to the layer, which copies it.
-func (s *udpSocket) deliver(data []byte, remote netip.AddrPort, to netip.Addr) {
+// deliver gives one datagram that was read now to the layer, which copies it.
+func (s *udpSocket) deliver(now time.Time, data []byte, remote netip.AddrPort, to netip.Addr) {
 	if !remote.IsValid() {
 		return
 	}
@@ -420,7 +422,7 @@ func (s *udpSocket) deliver(data []byte, remote netip.AddrPort, to netip.Addr) {
 		s.layer.metrics.drop(dropKeepAlive)
 		return
 	}
-	o := origin{udp: s, remote: remote, local: s.local}
+	o := origin{at: now, udp: s, remote: remote, local: s.local}
 	if s.wildcard && to.IsValid() {
 		o.local = netip.AddrPortFrom(to, s.local.Port())
 	}

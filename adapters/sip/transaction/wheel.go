@@ -47,21 +47,21 @@ func newWheel(tick time.Duration) *wheel {
 }
 
 // at is the first tick that is not before d from now.
-func (w *wheel) at(d time.Duration) int64 {
-	return int64((time.Since(w.epoch) + d + w.tick - 1) / w.tick)
+func (w *wheel) at(now time.Time, d time.Duration) int64 {
+	return int64((now.Sub(w.epoch) + d + w.tick - 1) / w.tick)
 }
 
-// set arms t, or arms it anew, to fire when d has passed.
-func (w *wheel) set(t *timer, d time.Duration) {
+// set arms t, or arms it anew, to fire when d has passed since now.
+func (w *wheel) set(now time.Time, t *timer, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if t.next != nil {
 		w.unlink(t)
 	}
 	if w.armed == 0 {
-		w.now = max(w.now, w.at(0)-1) // nothing was due while it slept
+		w.now = max(w.now, w.at(now, 0)-1) // nothing was due while it slept
 	}
-	t.due = max(w.at(d), w.now+1)
+	t.due = max(w.at(now, d), w.now+1)
 	head := &w.slots[t.due%wheelSlots]
 	t.prev, t.next = head.prev, head
 	head.prev.next, head.prev = t, t
