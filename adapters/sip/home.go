@@ -188,7 +188,7 @@ func (a *Adapter) carriedRequest(octets []byte) (*inbound, error) {
 	}
 	req.SetSource(remote)
 	in := &inbound{
-		req: req, peer: peer, identity: identity, src: transaction.Source{Transport: transportNamed(c.Transport), Remote: remote, Local: local},
+		req: req, method: req.Method(), peer: peer, identity: identity, src: transaction.Source{Transport: transportNamed(c.Transport), Remote: remote, Local: local},
 	}
 	in.opts = in.options()
 	if m := req.Method(); m != "SUBSCRIBE" && m != "NOTIFY" {

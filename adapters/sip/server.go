@@ -26,6 +26,7 @@ type inbound struct {
 	identity wire.Addr
 	// answered takes the response to a request that another gateway has taken; nil for one of tx.
 	answered func(r answer, toTag string)
+	method   string // of req, which may be another's once it was answered
 }
 
 // options is how a request is read.
@@ -40,7 +41,7 @@ func (in *inbound) options() ReadOptions {
 // then the method's own.
 func (s *server) Request(req *wire.Message, src transaction.Source, tx *transaction.ServerTx) {
 	a := (*Adapter)(s)
-	in := &inbound{req: req, src: src, tx: tx}
+	in := &inbound{req: req, src: src, tx: tx, method: req.Method()}
 	if ref := a.admit(in); ref != nil {
 		a.refuse(in, ref)
 		return
@@ -171,7 +172,7 @@ func (a *Adapter) respond(in *inbound, r answer, toTag string) {
 	}
 	err := in.tx.Respond(r.code, r.phrase, transaction.RespondOptions{ToTag: toTag, Headers: r.headers, Spare: r.spare, Forget: r.forget})
 	if err != nil {
-		a.log.Debug().Str("method", in.req.Method()).Int("code", r.code).Str("fault", clip(err.Error())).Msg("a response was not sent")
+		a.log.Debug().Str("method", in.method).Int("code", r.code).Str("fault", clip(err.Error())).Msg("a response was not sent")
 	}
 }
 

@@ -210,7 +210,7 @@ func TestTwoCopiesAtOnce(t *testing.T) {
 	var table mergeTable
 	table.init(time.Minute)
 	old, one, two := &ServerTx{}, &ServerTx{}, &ServerTx{}
-	if _, _, known := table.add(old); known || table.replace(old, one) != nil {
+	if _, _, known := table.add(time.Now(), old); known || table.replace(old, one) != nil {
 		t.Fatal("no place")
 	}
 	if table.replace(old, two) != one {

@@ -18,7 +18,8 @@ import (
 
 // Handler takes requests, in order of arrival on each connection (on each socket of UDP). It is called from the goroutine that reads
 // the socket and must not block. It must answer each tx, perhaps later and from another goroutine; what is not answered within 64*T1
-// is forgotten without an answer (RFC 4320 §4.2).
+// is forgotten without an answer (RFC 4320 §4.2). The memory of a MESSAGE is used again: once it was answered nobody may look at req, but Request
+// itself until it returns; what req's methods have returned stays.
 type Handler interface {
 	Request(req *wire.Message, src Source, tx *ServerTx)
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
@@ -22,6 +23,7 @@ type origin struct {
 	flow   *admission.Flow // whose share a request counts for
 	over   bool            // the request is over that share
 	at     time.Time       // when it was read; zero: now
+	held   *held           // the message, if its memory is used again
 }
 
 // packetSender is what the transactions need of a UDP socket.
@@ -117,12 +119,34 @@ func (r *received) free() {
 	}
 }
 
+// held is a request, to be used again once neither who reads it nor its transaction needs it. Its octets are of that request for ever: what its
+// methods have returned stays true.
+type held struct {
+	message wire.Message
+	users   atomic.Int32
+}
+
+// requests are those that nobody has. A sync.Pool is a cache, not state.
+var requests = sync.Pool{New: func() any { return new(held) }}
+
+// release says that one of those who have h has done with it. It may be nil.
+func (h *held) release() {
+	if h != nil && h.users.Add(-1) == 0 {
+		requests.Put(h)
+	}
+}
+
 // take takes one datagram, which it copies first. It is called like receive.
 func (l *Layer) take(data []byte, o origin) {
 	if !bytes.HasPrefix(data, []byte("SIP/2.0 ")) {
 		b := make([]byte, len(data))
 		copy(b, data)
-		l.receive(b, o)
+		h := requests.Get().(*held)
+		h.users.Store(1)
+		o.held = h
+		if !l.receiveInto(&h.message, b, o, nil) {
+			h.release()
+		}
 		return
 	}
 	r := pooledResponses.Get().(*received)
@@ -170,7 +194,7 @@ func (l *Layer) receiveInto(m *wire.Message, b []byte, o origin, pooled *receive
 	}
 	if m.IsRequest() {
 		l.request(m, o)
-		return true
+		return m.Method() != "MESSAGE" // see Handler
 	}
 	l.metrics.responses[0][m.StatusCode()/100].Inc()
 	return l.clients.response(l, m, o, pooled)

@@ -38,6 +38,7 @@ type ServerTx struct {
 	state    serverState
 	timer    timer
 	req      *wire.Message // nil once answered
+	held     *held         // what req is part of; nil: it is of nobody else afterwards
 	response []byte        // the provisional one, for copies of the request
 	// Of a MESSAGE: what it is remembered by (see answerTable), and its copies in other transactions, which get the same answer.
 	message   hashKey
@@ -180,7 +181,7 @@ func (tx *ServerTx) complete(now time.Time, r reply, octets []byte, sent bool) {
 	l := tx.layer
 	l.leave()
 	if !tx.stateful || tx.route.conn != nil || !sent {
-		tx.req = nil
+		tx.drop()
 		tx.terminate()
 		return
 	}
@@ -190,13 +191,20 @@ func (tx *ServerTx) complete(now time.Time, r reply, octets []byte, sent bool) {
 	if !tx.merges {
 		tx.merge = l.merged.key(tx.req)
 	}
-	tx.req = nil
+	tx.drop()
 	// Entered there before it leaves here: a copy that comes meanwhile finds one of the two.
 	r.check = checkOf(tx.merge)
 	l.servers.completed(now, tx, r, bytes.Clone(octets))
 	if tx.merges {
 		l.merged.completed(now, tx)
 	}
+}
+
+// drop lets the request go.
+func (tx *ServerTx) drop() {
+	tx.req = nil
+	tx.held.release()
+	tx.held = nil
 }
 
 func (tx *ServerTx) terminate() {
@@ -241,7 +249,7 @@ func (tx *ServerTx) expire() {
 			l.answers.put(time.Now(), tx.message, 504, "", wire.NewTag())
 			tx.expired = true
 		}
-		tx.req = nil
+		tx.drop()
 		l.leave()
 		tx.terminate()
 	case serverCompleted, serverTerminated:
@@ -313,6 +321,10 @@ func (l *Layer) request(m *wire.Message, o origin) {
 	tx := &ServerTx{layer: l, key: key, route: o.back(m.TopVia()), req: m}
 	tx.route.layer, tx.route.size = l, size
 	tx.timer.owner = tx
+	if method == "MESSAGE" && o.held != nil {
+		tx.held = o.held
+		tx.held.users.Add(1)
+	}
 	if method != "INVITE" {
 		var first *ServerTx // whose answer this copy waits for
 		if m.To().Tag() == "" {
