@@ -64,11 +64,15 @@ func (j *journal) homeOf(se store.Entry) (home, error) {
 	g := j.gateway
 	switch se.Kind {
 	case store.KindMessage:
-		m, op, err := decodeMessage(se.Octets)
-		if err != nil {
-			return home{}, err
+		side, op, ok := headOf(se.Octets)
+		if !ok {
+			m, whole, err := decodeMessage(se.Octets)
+			if err != nil {
+				return home{}, err
+			}
+			side, op = m.Side, whole
 		}
-		g.duplicates.restore(g.sides[m.Side], op)
+		g.duplicates.restore(g.sides[side], op)
 		at := home{domain: op.To.Address.Domain(), part: se.Part}
 		r := g.routeOf(at.domain)
 		to := place{domain: at.domain}

@@ -127,28 +127,34 @@ func (s *Store) Replay(ctx context.Context, parts []int, f func(Entry, Progress)
 	if err != nil {
 		return err
 	}
-	all, err := survey(ctx, engine.journal, parts)
-	if err != nil {
-		return err
-	}
-	progress := make(map[ID]Progress, len(all))
-	err = scan(ctx, engine.journal, parts, func(at loc, r record) error {
-		if known, ok := all[r.subject[len(progressPrefix):]]; ok && known.progress == at {
-			p, err := progressOf(r.data)
-			if err != nil {
-				corrupt(known.id, err)
+	// Where everything is, is known since the journal was opened. What is written after this is nobody's to replay.
+	all, progressed := s.room.all(parts)
+	progress := make(map[ID]Progress, progressed)
+	unreadable := func(err error) { corrupt("", err) }
+	if progressed > 0 {
+		err = scan(ctx, engine.journal, parts, func(at loc, r record) error {
+			if !strings.HasPrefix(r.subject, progressPrefix) {
 				return nil
 			}
-			progress[known.id] = p
+			if _, id := ofSubject(r.subject); all[id].progress == at {
+				p, err := progressOf(r.data)
+				if err != nil {
+					corrupt(id, err)
+					return nil
+				}
+				progress[id] = p
+			}
+			return nil
+		}, func(error) {})
+		if err != nil {
+			return err
 		}
-		return nil
-	}, func(err error) { corrupt("", err) })
-	if err != nil {
-		return err
 	}
 	return scan(ctx, engine.journal, parts, func(at loc, r record) error {
-		known, ok := all[r.subject[len(entrySubject):]]
-		if !ok || known.entry != at {
+		if !strings.HasPrefix(r.subject, entrySubject) {
+			return nil
+		}
+		if _, id := ofSubject(r.subject); all[id].entry != at {
 			return nil
 		}
 		e, err := entryOf(r.subject, r.header, r.data)
@@ -161,7 +167,7 @@ func (s *Store) Replay(ctx context.Context, parts []int, f func(Entry, Progress)
 			p = Progress{Next: e.Accepted}
 		}
 		return f(e, p)
-	}, func(error) {})
+	}, unreadable)
 }
 
 // scan calls f for each record that the log holds now of some parts, nil: of all, in order. Those of other parts may be among them.

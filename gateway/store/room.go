@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"strings"
 	"sync"
 
@@ -69,6 +70,22 @@ func (r *room) add(id ID, p place) {
 	defer r.mu.Unlock()
 	p.size += entryCost
 	r.put(id, p)
+}
+
+// all is where the entries of some parts are, nil: of all, and how many of them have a progress.
+func (r *room) all(parts []int) (list map[ID]place, progressed int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list = make(map[ID]place, len(r.held))
+	for id, p := range r.held {
+		if p.entry.seq == 0 || parts != nil && !slices.Contains(parts, p.part) {
+			continue // else it is just being written
+		}
+		if list[id] = p; p.progress.seq != 0 {
+			progressed++
+		}
+	}
+	return list, progressed
 }
 
 // at is where an entry and its progress are.
