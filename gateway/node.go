@@ -179,8 +179,9 @@ func (n *node) Take(ctx context.Context, parts []int) error {
 
 // Begun implements cluster.Work.
 func (n *node) Begun(parts []int) {
-	n.gateway.journal.releaseAll()
+	// Opened first: what is tried before its link is there waits for another time.
 	n.places(parts, func(s adapters.Shared, place string, _ int) { s.Open(place) })
+	n.gateway.journal.releaseAll()
 }
 
 // Leave implements cluster.Work: what waits for a place that is closed is tried by its next owner.

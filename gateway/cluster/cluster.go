@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -280,12 +281,24 @@ func (c *Cluster) hand(owned context.Context, to map[string][]int) {
 		c.mu.Unlock()
 		c.poke()
 	}()
-	var all []int
-	for _, parts := range to {
-		all = append(all, parts...)
-	}
 	ctx, cancel := context.WithTimeout(owned, c.times.Hand)
 	defer cancel()
+	var all []int
+	for owner, parts := range to {
+		if !c.takes(ctx, owner) {
+			c.keepAll(parts)
+			delete(to, owner)
+			continue
+		}
+		all = append(all, parts...)
+	}
+	if len(all) == 0 {
+		select { // until this node has been told, or the store answers
+		case <-owned.Done():
+		case <-time.After(c.times.Renew / 8):
+		}
+		return
+	}
 	var left sync.WaitGroup
 	left.Go(func() { c.work.Leave(ctx, all) })
 	for _, n := range all {
@@ -320,6 +333,24 @@ func (c *Cluster) hand(owned context.Context, to map[string][]int) {
 		c.parts[n].state.CompareAndSwap(leaving, idle)
 	}
 	c.mu.Unlock()
+}
+
+// takes asks the store whether a node takes parts. What this one was told may be old: a node that leaves hands its parts on as soon as it has said
+// so, and whoever has not heard that yet would give them back to it, where nobody did anything for them until its lease had ended.
+func (c *Cluster) takes(ctx context.Context, owner string) bool {
+	ctx, cancel := context.WithTimeout(ctx, c.times.Renew)
+	defer cancel()
+	name, incarnation := split(owner)
+	have, _, err := c.facts.Get(ctx, bucketNodes, name)
+	var l lease
+	return err == nil && json.Unmarshal(have, &l) == nil && l.Incarnation == incarnation && !l.Leaving
+}
+
+// keepAll keeps parts that were to be handed on, and for which nothing has been left yet. They are looked at again in the next step.
+func (c *Cluster) keepAll(parts []int) {
+	for _, n := range parts {
+		c.parts[n].state.CompareAndSwap(leaving, held)
+	}
 }
 
 // keepBusy keeps the parts for which something is still under way: whoever got them now would do the same once more. They are handed on another time.
