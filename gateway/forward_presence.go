@@ -157,12 +157,15 @@ type notifyForward struct {
 	began   time.Time
 }
 
+// presencePatience is for how long the owner of a pair is looked for, to have it told what a presentity says.
+const presencePatience = 30 * time.Second
+
 // decisionWait is for how long the owner of a pair is looked for, to have it told a decision of a user's.
 const decisionWait = 2 * time.Minute
 
 // run implements task.
 func (t *notifyForward) run(ctx context.Context) {
-	n, wait := t.handler.gateway.node, reportPatience
+	n, wait := t.handler.gateway.node, presencePatience
 	if t.op.Change != adapters.AuthorizationUnchanged || t.op.State != adapters.WatchNeutral {
 		wait = decisionWait
 	}
@@ -286,7 +289,7 @@ func (n *node) spread(way adapters.Way, back bool) {
 	}
 	for _, name := range n.others() {
 		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), reportPatience)
+			ctx, cancel := context.WithTimeout(context.Background(), presencePatience)
 			defer cancel()
 			for {
 				if _, err := n.bus.Call(ctx, name, octets); err == nil || errors.Is(err, store.ErrNoNode) {
