@@ -94,10 +94,14 @@ func (l *path) dispatch(s *stanza.Stanza, via *arrival) {
 		l.enqueueReply(&item{octets: octets, stanzas: 1})
 	case stanza.Message:
 		l.pace()
-		l.message(s, via)
+		if !l.message(s, via) {
+			l.a.flows.of(l.name()).Done()
+		}
 	case stanza.Presence:
 		l.pace()
-		l.presence(s, via)
+		if !l.presence(s, via) {
+			l.a.flows.of(l.name()).Done()
+		}
 	}
 }
 
@@ -205,21 +209,22 @@ func failure(kind stanza.Kind, from, to jid.JID, id string, st adapters.Status) 
 
 func (l *path) peer() adapters.Peer { return adapters.Peer{Adapter: Name, Name: l.name()} }
 
-func (l *path) message(s *stanza.Stanza, via *arrival) {
+// message handles a message. It tells whether the core was asked, whose answer ends the work on it; else that has ended.
+func (l *path) message(s *stanza.Stanza, via *arrival) (asked bool) {
 	if s.Type == "error" {
 		if l.box.reject(stanza.Message, s.ID, s.From, s.To, s.Error.Status()) {
-			return
+			return false
 		}
 	}
 	if r := stanza.ToReport(s, time.Now()); r != nil && l.a.reached(s, &r.Sender.Address) == nil {
 		l.a.h.Report(l.a.base, r)
 		if s.Type == "error" || !s.Says() {
-			return
+			return false
 		}
 	}
 	if s.Event.Node != "" && !s.HasBody {
 		l.event(s)
-		return
+		return false
 	}
 	l.a.reaches(s)
 	op, e := stanza.ToMessage(s)
@@ -232,14 +237,14 @@ func (l *path) message(s *stanza.Stanza, via *arrival) {
 		if !s.Quiet() {
 			l.reply(s, e)
 		}
-		return
+		return false
 	case op == nil:
-		return
+		return false
 	}
 	q := l.asking(via)
 	if l.closing(s) {
 		q.settle(nil)
-		return
+		return true
 	}
 	taken := false
 	defer func() {
@@ -257,17 +262,19 @@ func (l *path) message(s *stanza.Stanza, via *arrival) {
 		q.settle(failure(stanza.Message, from, to, id, st))
 	})
 	taken = true
+	return true
 }
 
-func (l *path) presence(s *stanza.Stanza, via *arrival) {
+// presence handles presence, as message does a message.
+func (l *path) presence(s *stanza.Stanza, via *arrival) (asked bool) {
 	if s.Type == "error" {
 		if !l.box.reject(stanza.Presence, s.ID, s.From, s.To, s.Error.Status()) {
 			l.latePresenceError(s)
 		}
-		return
+		return false
 	}
 	if l.attendance(s) {
-		return
+		return false
 	}
 	if op, e := stanza.ToWatch(s); op != nil || e != nil {
 		if e == nil {
@@ -276,12 +283,12 @@ func (l *path) presence(s *stanza.Stanza, via *arrival) {
 		if e != nil {
 			l.refused("presence")
 			l.reply(s, e)
-			return
+			return false
 		}
 		q := l.asking(via)
 		if l.closing(s) {
 			q.settle(nil)
-			return
+			return true
 		}
 		taken := false
 		defer func() {
@@ -293,7 +300,7 @@ func (l *path) presence(s *stanza.Stanza, via *arrival) {
 		from, to, id := s.From, s.To, s.ID
 		l.a.h.Watch(l.a.base, op, func(st adapters.WatchStatus) { q.settle(failure(stanza.Presence, from, to, id, st.Status)) })
 		taken = true
-		return
+		return true
 	}
 	op, e := stanza.ToNotify(s, time.Now())
 	if op != nil {
@@ -316,6 +323,7 @@ func (l *path) presence(s *stanza.Stanza, via *arrival) {
 		l.refused("presence-type")
 		l.fail(s, stanza.BadRequest, "There is no such presence type")
 	}
+	return false
 }
 
 // latePresenceError tells the core of an error that came after the presence stanza it answers was acknowledged: the watch it was
