@@ -22,6 +22,7 @@ type origin struct {
 	local  netip.AddrPort
 	flow   *admission.Flow // whose share a request counts for
 	over   bool            // the request is over that share
+	free   bool            // it is a copy of one that was counted
 	at     time.Time       // when it was read; zero: now
 	held   *held           // the message, if its memory is used again
 }
@@ -79,6 +80,14 @@ func (r *route) send(b []byte) error {
 		return nil
 	}
 	return err
+}
+
+// done tells whose share it was that the work on a request has ended, which has no transaction to tell it: else nothing seems to be done while such
+// requests come, and all are refused more of theirs.
+func (o origin) done() {
+	if !o.over && !o.free {
+		o.flow.Done()
+	}
 }
 
 // source is where the request came from.
@@ -181,6 +190,7 @@ func (l *Layer) receiveInto(m *wire.Message, b []byte, o origin, pooled *receive
 			m = nil
 		}
 		l.refuseSyntax(m, err, len(b), o)
+		o.done()
 		return true
 	}
 	m.SetSource(o.remote)
@@ -190,10 +200,13 @@ func (l *Layer) receiveInto(m *wire.Message, b []byte, o origin, pooled *receive
 		if m.IsRequest() && m.Method() != "ACK" {
 			l.refuse(m, len(b), o, 400, "Bad Request: octets behind the message")
 		}
+		o.done()
 		return true
 	}
 	if m.IsRequest() {
-		l.request(m, o)
+		if !l.request(m, o) {
+			o.done()
+		}
 		return m.Method() != "MESSAGE" // see Handler
 	}
 	l.metrics.responses[0][m.StatusCode()/100].Inc()

@@ -279,13 +279,13 @@ func (tx *ServerTx) again(o origin) bool {
 	return true
 }
 
-// request matches a request and makes its transaction.
-func (l *Layer) request(m *wire.Message, o origin) {
+// request matches a request and makes its transaction. It reports false if the work on it has ended without one, and not for want of room.
+func (l *Layer) request(m *wire.Message, o origin) (goesOn bool) {
 	method := m.Method()
 	size := len(m.Raw())
 	if method == "ACK" {
 		l.metrics.drop(dropACK)
-		return
+		return false
 	}
 	src := o.source()
 	if l.cfg.Admit != nil && !l.cfg.Admit(src) {
@@ -294,29 +294,29 @@ func (l *Layer) request(m *wire.Message, o origin) {
 		if l.cfg.Refused != nil {
 			l.cfg.Refused(src)
 		}
-		return
+		return false
 	}
 	if o.conn != nil && m.TopVia().OffersAlias() {
 		l.pool.offered(o.conn, m.TopVia().Port())
 	}
 	key := l.servers.key(m, method)
 	if l.copied(key, m, size, o) {
-		return
+		return false
 	}
 	l.metrics.requests[0][methodIndex(method)].Inc()
 	if l.closing.Load() {
 		l.metrics.drop(dropClosing)
 		l.refuse(m, size, o, 503, "")
-		return
+		return true
 	}
 	if method == "CANCEL" {
 		l.cancel(m, size, o)
-		return
+		return false
 	}
 	if l.turnedAway(m, &o) {
 		l.metrics.drop(dropLoad)
 		l.refuse(m, size, o, 503, "")
-		return
+		return true
 	}
 	tx := &ServerTx{layer: l, key: key, route: o.back(m.TopVia()), req: m}
 	tx.route.layer, tx.route.size = l, size
@@ -330,7 +330,7 @@ func (l *Layer) request(m *wire.Message, o origin) {
 		if m.To().Tag() == "" {
 			var done bool
 			if first, done = l.merges(tx, m, size, o); done {
-				return
+				return false
 			}
 		}
 		known, full := l.servers.add(o.at, tx, l.bounds().ServerTransactions)
@@ -341,21 +341,22 @@ func (l *Layer) request(m *wire.Message, o origin) {
 			if full {
 				l.metrics.drop(dropFull)
 				l.refuse(m, size, o, 503, "")
-				return
+				return true
 			}
 			l.copied(key, m, size, o) // the same request on two sockets at once
-			return
+			return false
 		}
 		l.enter()
 		l.wheel.set(o.at, &tx.timer, l.trying100())
 		if first != nil {
 			l.copyOf(first, tx)
-			return
+			return true
 		}
 	} else {
 		l.enter()
 	}
 	l.handler.Request(m, src, tx)
+	return true
 }
 
 // copied answers a copy of a request whose transaction is there (RFC 3261 §17.2.2), and reports whether it is one.

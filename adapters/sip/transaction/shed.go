@@ -55,6 +55,7 @@ func (l *Layer) shed(b []byte, o *origin) (refused bool) {
 	}
 	via := g.TopVia()
 	if key, ok := l.servers.glanced(via, g.Method()); !ok || l.servers.has(now, key) {
+		o.free = ok
 		o.over = !ok && !o.flow.Admit(now)
 		return false
 	}

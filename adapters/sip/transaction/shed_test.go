@@ -104,3 +104,63 @@ func TestT_OV_02_RefusedAtFirstSight(t *testing.T) {
 		l.stop()
 	})
 }
+
+// lateSensors are of a process whose goroutines wait for so long.
+type lateSensors struct{ delay time.Duration }
+
+func (s *lateSensors) Delay() time.Duration { return s.delay }
+func (*lateSensors) Memory() int64          { return 0 }
+
+// What is answered without a transaction is done too. If it were not, a peer that sends what is malformed, or merged (RFC 3261 §8.2.2.2), would have less and less
+// be taken of everybody.
+func TestWhatIsRefusedIsDone(t *testing.T) {
+	for name, request := range map[string]func(i int) []byte{
+		"malformed": func(i int) []byte {
+			return bytes.Replace(inRequest("MESSAGE", fmt.Sprintf("z9hG4bKm%d", i), fmt.Sprint(i), ""), []byte("Max-Forwards: 70"), []byte("Max-Forwards: x"), 1)
+		},
+		"merged": func(i int) []byte { return inRequest("MESSAGE", fmt.Sprintf("z9hG4bKm%d", i), "merged", "") },
+		"ACK":    func(i int) []byte { return inRequest("ACK", fmt.Sprintf("z9hG4bKm%d", i), fmt.Sprint(i), "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sensors := &lateSensors{}
+				control, err := admission.New(admission.Config{Sensors: sensors})
+				if err != nil {
+					t.Fatal(err)
+				}
+				l := newBubble(t, handlerFunc(func(_ *wire.Message, _ Source, tx *ServerTx) {
+					tx.Respond(202, "", RespondOptions{}) //nolint:errcheck // nobody reads it
+				}), func(c *Config) {
+					c.Admission = control
+					c.Flow = func(netip.Addr, []string) *admission.Flow { return control.Flow("peer") }
+				})
+				n := 0
+				play := func(d time.Duration) (taken int) {
+					for end := time.Now().Add(d); time.Now().Before(end); n++ {
+						o := l.origin
+						raw := request(n)
+						if !l.shed(raw, &o) {
+							if l.receive(raw, o); !o.over {
+								taken++
+							}
+						}
+						time.Sleep(time.Millisecond)
+					}
+					return taken
+				}
+				play(time.Second)
+				sensors.delay = 60 * time.Millisecond
+				play(time.Second)
+				if !control.Active() {
+					t.Fatal("there is no overload")
+				}
+				sensors.delay = 5 * time.Millisecond // it keeps up
+				play(5 * time.Second)
+				if taken := play(5 * time.Second); taken < 2500 {
+					t.Errorf("%d of 5,000 were taken in 5 s", taken)
+				}
+				l.stop()
+			})
+		})
+	}
+}
