@@ -62,8 +62,9 @@ const (
 const (
 	bucketRecent  = "recent"
 	rememberEvery = 50 * time.Millisecond
-	// rememberSlots of rememberRecords each: 262,144 records in 4.5 MB.
-	rememberSlots, rememberRecords = 1024, 256
+	// rememberSlots of rememberRecords each, or more, up to rememberTogether, when more come within rememberEvery: 262,144 records in 4.5 MB at
+	// least, four times as much at most. A slot that has rememberRecords is not written again: the next one begins.
+	rememberSlots, rememberRecords, rememberTogether = 1024, 256, 1024
 	// rememberCopies is for how long after a start copies of what was handed over before it are looked for.
 	rememberCopies = 10 * time.Minute
 )
@@ -143,11 +144,11 @@ func (c *recollection) note(r recollected, know bool) {
 		c.know(r)
 	}
 	if len(c.octets) == 0 {
-		c.octets = make([]byte, 8, 8+rememberRecords*len(r))
+		c.octets = append(c.octets, make([]byte, 8)...) // the time
 	}
 	c.octets = append(c.octets, r[:]...)
 	c.unwritten = true
-	if len(c.octets) == cap(c.octets) {
+	if c.records() >= rememberTogether {
 		c.write()
 	} else if c.timer == nil {
 		c.timer = time.AfterFunc(rememberEvery, func() {
@@ -160,6 +161,9 @@ func (c *recollection) note(r recollected, know bool) {
 	}
 }
 
+// records is how many the slot has that is being filled.
+func (c *recollection) records() int { return len(c.octets) / len(recollected{}) }
+
 // write writes the slot behind, and begins the next one if it is full. The caller holds the lock.
 func (c *recollection) write() {
 	if !c.unwritten {
@@ -168,8 +172,8 @@ func (c *recollection) write() {
 	c.unwritten = false
 	binary.BigEndian.PutUint64(c.octets, uint64(time.Now().UnixNano()))
 	key, octets := c.node+"/"+strconv.Itoa(c.slot), append([]byte(nil), c.octets...)
-	if len(c.octets) == cap(c.octets) {
-		c.slot, c.octets = (c.slot+1)%rememberSlots, nil
+	if c.records() >= rememberRecords {
+		c.slot, c.octets = (c.slot+1)%rememberSlots, c.octets[:0]
 	}
 	select {
 	case c.work <- slotWrite{key, octets}:

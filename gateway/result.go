@@ -57,7 +57,7 @@ func (g *Gateway) finish(r *result) {
 	}
 	e.Str("from_domain", r.sender.Domain()).Str("to_domain", r.recipient.Domain())
 	if r.transID != "" {
-		e.Str("trans_id", clip(r.transID))
+		e.Str("trans_id", clipTo(r.transID, shownTransID))
 	}
 	if r.verb != 0 {
 		e.Str("verb", r.verb.String())
@@ -82,9 +82,15 @@ func statusFields(e *zerolog.Event, s adapters.Status) {
 	}
 }
 
-// clip cuts what a stranger wrote to 256 octets, at a character's end; zerolog quotes what is left (T-AD-06).
-func clip(s string) string {
-	const most = 256
+// shownTransID is how many octets of an identifier are logged: all that its sender gave it, in practice, and enough of the sealed token behind it to find
+// the message on the other side. The whole of it would be half of the line.
+const shownTransID = 64
+
+// clip cuts what a stranger wrote to 256 octets; see clipTo.
+func clip(s string) string { return clipTo(s, 256) }
+
+// clipTo cuts what a stranger wrote to so many octets, at a character's end; zerolog quotes what is left (T-AD-06).
+func clipTo(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
