@@ -27,6 +27,7 @@ type floor struct {
 // Keep begins to keep a floor of so many octets, and returns what ends it and has the collector do again what it did before. There is one floor
 // at a time.
 func Keep(octets uint64) (end func()) {
+	inHugePages(octets)
 	before := debug.SetGCPercent(standard)
 	f := &floor{octets: octets, sample: []metrics.Sample{
 		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"},
