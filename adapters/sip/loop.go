@@ -33,8 +33,8 @@ const loopMarkLength = 13
 
 // markLoop puts the mark before the hint of the branch.
 func (a *Adapter) markLoop(req *wire.Request) {
-	from, err := wire.ParseAddr(req.From)
-	if err != nil {
+	tag, ok := req.FromTag()
+	if !ok {
 		return // the transaction layer refuses the request
 	}
 	hint := req.BranchHint
@@ -42,7 +42,7 @@ func (a *Adapter) markLoop(req *wire.Request) {
 		hint = hint[loopMarkLength+1:] // of the last attempt
 	}
 	var room [128]byte
-	b := append(a.appendLoopMark(room[:0], req.URI, from.Tag(), req.CallID, req.CSeq), loopEnd)
+	b := append(a.appendLoopMark(room[:0], req.URI, tag, req.CallID, req.CSeq), loopEnd)
 	if isToken(hint) {
 		b = append(b, hint...)
 	}

@@ -45,6 +45,9 @@ func TestSetAddresses(t *testing.T) {
 				}
 				return string(b)
 			}
+			if tag, ok := r.FromTag(); !ok || tag != v.tag {
+				t.Errorf("the tag is %q", tag)
+			}
 			from, err := FormatAddr(AddrSpec{Display: v.display, URI: one(v.from), Tag: v.tag})
 			if err != nil {
 				t.Fatal(err)
@@ -54,6 +57,9 @@ func TestSetAddresses(t *testing.T) {
 				t.Fatal(err)
 			}
 			plain := Request{Method: "MESSAGE", CallID: "c", CSeq: 1, URI: one(v.uri), From: from, To: to}
+			if tag, ok := plain.FromTag(); !ok || tag != v.tag {
+				t.Errorf("read, the tag is %q", tag)
+			}
 			via := ViaSpec{Transport: "UDP", SentBy: "h", Branch: "z9hG4bKx"}
 			want, err := AppendRequest(nil, &plain, via)
 			if err != nil {
@@ -75,6 +81,15 @@ func TestSetAddresses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A From that is none has no tag.
+func TestFromTagOfNone(t *testing.T) {
+	for _, from := range []string{"", "<sip:a", "a b c"} {
+		if tag, ok := (&Request{From: from}).FromTag(); ok {
+			t.Errorf("%q has the tag %q", from, tag)
+		}
 	}
 }
 

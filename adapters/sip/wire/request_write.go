@@ -20,6 +20,16 @@ type Request struct {
 
 	// addressed is URI, From and To as SetAddresses wrote them: what is still that needs no second look.
 	addressed [3]string
+	tag       string // of From, as SetAddresses wrote it
+}
+
+// FromTag is the tag of From, "" if it has none. ok is false if From is none that can be written.
+func (r *Request) FromTag() (tag string, ok bool) {
+	if same(r.From, r.addressed[1]) {
+		return r.tag, r.From != ""
+	}
+	a, err := ParseAddr(r.From)
+	return a.Tag(), err == nil
 }
 
 // SetAddresses writes URI, From and To at once, which costs less than each by itself: URIs as AppendURI writes them, From with a display name
@@ -52,7 +62,7 @@ func (r *Request) SetAddresses(uri, from, to URISpec, display, tag string) error
 	}
 	all := text(append(b, '>'))
 	r.URI, r.From, r.To = all[:fromAt], all[fromAt:toAt], all[toAt:]
-	r.addressed = [3]string{r.URI, r.From, r.To}
+	r.addressed, r.tag = [3]string{r.URI, r.From, r.To}, tag
 	return nil
 }
 
