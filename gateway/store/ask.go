@@ -32,6 +32,23 @@ func (s *Store) asked(ctx context.Context, f func(context.Context) error) error 
 	}
 }
 
+// writeAgain is after how long a write is said again that overwrites whatever is there.
+const writeAgain = 3 * time.Second
+
+// written calls f, which writes a fact whatever its revision, until there is an answer or ctx ends: what was on its way to a leader that died is
+// lost, and nobody says so. Twice the same is the same.
+func written(ctx context.Context, f func(context.Context) error) error {
+	for {
+		once, cancel := context.WithTimeout(ctx, writeAgain)
+		err := f(once)
+		late := once.Err() != nil
+		cancel()
+		if err == nil || !late || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
 // last is the last message of a subject of the journal.
 func (s *Store) last(ctx context.Context, e *engine, subject string) (m *jetstream.RawStreamMsg, err error) {
 	err = s.asked(ctx, func(ctx context.Context) (err error) {

@@ -42,7 +42,7 @@ func always(*fact) bool { return true }
 // Put implements Facts.
 func (s *Store) Put(ctx context.Context, bucket, key string, value []byte, life time.Duration) error {
 	if s.clustered() {
-		return s.put(ctx, bucket, key, value, life)
+		return written(ctx, func(ctx context.Context) error { return s.put(ctx, bucket, key, value, life) })
 	}
 	return s.change(ctx, bucket, key, value, life, false, always)
 }
@@ -85,7 +85,7 @@ func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, uint64, er
 // Delete implements Facts.
 func (s *Store) Delete(ctx context.Context, bucket, key string) error {
 	if s.clustered() {
-		return s.deleteShared(ctx, bucket, key)
+		return written(ctx, func(ctx context.Context) error { return s.deleteShared(ctx, bucket, key) })
 	}
 	return s.change(ctx, bucket, key, nil, 0, true, always)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/isthmus-gateway/isthmus/gateway/store"
 )
@@ -114,7 +115,15 @@ func (m *Memory) Call(ctx context.Context, node string, octets []byte) ([]byte, 
 		return nil, store.ErrNoNode
 	}
 	answer := make(chan []byte, 1)
-	go func() { answer <- slices.Clone(serve(ctx, m.Node(), slices.Clone(octets))) }()
+	go func() {
+		// The time that is left is told in whole milliseconds, so that who serves gives up before who asks.
+		if end, ok := ctx.Deadline(); ok {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithDeadline(ctx, end.Add(-time.Millisecond))
+			defer cancel()
+		}
+		answer <- slices.Clone(serve(ctx, m.Node(), slices.Clone(octets)))
+	}()
 	came := answer
 	if loss == LostAfter {
 		came = nil
