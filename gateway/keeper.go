@@ -75,7 +75,8 @@ type keeper struct {
 	pending map[factName]*unwritten
 	queue   []factName // those that wait for a writer, each once
 	writers int
-	failing int // failures since the last success
+	failing int // pauses since the last success
+	pauses  int // pauses that are over
 	stopped bool
 	idle    chan struct{} // closed when nothing is left; nil while nobody waits for that
 	retry   *time.Timer
@@ -147,6 +148,7 @@ func (k *keeper) write() {
 		value, done := u.value, u.done
 		ctx, cancel := context.WithTimeout(k.ctx, keeperWait)
 		u.done, u.newer, u.writing, u.cancel = nil, false, true, cancel
+		began := k.pauses
 		dropped := u.dropped || k.mine != nil && !k.mine(name.part())
 		k.mu.Unlock()
 		err := errNotOwner
@@ -174,7 +176,9 @@ func (k *keeper) write() {
 			delete(k.pending, name)
 		case err != nil:
 			k.queue = append(k.queue, name)
-			k.pause(err)
+			if began == k.pauses { // else it failed for what the others did, which has been waited out
+				k.pause(err)
+			}
 		case u.newer:
 			k.failing = 0
 			k.queue = append(k.queue, name)
@@ -199,19 +203,21 @@ func (k *keeper) one(ctx context.Context, name factName, value []byte) error {
 	return k.facts.Put(ctx, name.bucket, name.key, value, 0)
 }
 
-// pause has the writers wait after a failure. k.mu is held.
+// pause has the writers wait after a failure. Many writes that fail for one reason, such as the death of the node that leads a cluster's writing, are
+// one failure. k.mu is held.
 func (k *keeper) pause(err error) {
-	if k.failing++; k.failing == 1 {
-		k.trouble(err)
-	}
 	if k.retry != nil || k.stopped {
 		return
+	}
+	if k.failing++; k.failing == 1 {
+		k.trouble(err)
 	}
 	wait := min(keeperRetryFirst<<min(k.failing-1, 10), keeperRetryMost)
 	k.retry = time.AfterFunc(wait, func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.retry = nil
+		k.pauses++
 		for i := 0; i < len(k.queue) && k.writers < keeperWriters; i++ {
 			k.writers++
 			go k.write()

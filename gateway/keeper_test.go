@@ -191,3 +191,39 @@ func TestAdapterGetsItsRecordsBack(t *testing.T) {
 		}
 	})
 }
+
+// lostFacts loses every write that is under way until a time, as a cluster does whose leader has died, each after its own patience.
+type lostFacts struct {
+	*storetest.Memory
+	until time.Time
+}
+
+func (l *lostFacts) Put(ctx context.Context, bucket, key string, value []byte, life time.Duration) error {
+	if time.Now().Before(l.until) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return l.Memory.Put(ctx, bucket, key, value, life)
+}
+
+// Many writes that a dead leader has lost are one failure, and not one after the other ever longer waits.
+func TestKeeperCountsWhatFailsTogetherOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &lostFacts{Memory: &storetest.Memory{}, until: time.Now().Add(4 * time.Second)}
+		troubles := 0
+		k := newKeeper(disk, func(error) { troubles++ })
+		r := records{keeper: k, side: "sip"}
+		for i := range 30 {
+			r.Save(julietOf(fmt.Sprintf("romeo%d", i)), "tag", []byte("one"), nil)
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(keeperWait + keeperRetryFirst) // the last of them has failed, and been written again
+		synctest.Wait()
+		if n := k.waiting(); n != 0 || troubles != 1 {
+			t.Errorf("%d of 30 are not written, %d troubles", n, troubles)
+		}
+		if err := k.stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
