@@ -155,6 +155,9 @@ func (n *node) call(ctx context.Context, to string, write func() ([]byte, error)
 	if err := json.Unmarshal(answer, a); err != nil {
 		return nil, fmt.Errorf("%w: the answer cannot be read", store.ErrUnknown)
 	}
+	if a.Late {
+		return nil, fmt.Errorf("%w: there was no answer in time", store.ErrUnknown)
+	}
 	return a, nil
 }
 

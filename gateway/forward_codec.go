@@ -53,8 +53,10 @@ type carriedQueue struct {
 	After string `json:"after,omitempty"`
 }
 
-// reply answers a call. Moved tells that nothing was done because the part is another node's: Owner's, if that is known.
+// reply answers a call. Moved tells that nothing was done because the part is another node's: Owner's, if that is known. Late tells that the time of
+// the call was over before it was known what became of it.
 type reply struct {
+	Late   bool           `json:"late,omitempty"`
 	Moved  bool           `json:"moved,omitempty"`
 	Owner  string         `json:"owner,omitempty"`
 	Fault  string         `json:"fault,omitempty"` // why nothing could be done

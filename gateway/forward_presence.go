@@ -239,8 +239,8 @@ func (n *node) serveWatch(ctx context.Context, c *carriedWatch) reply {
 			return n.moved(part)
 		}
 		return reply{Watch: carryWatchStatus(s)}
-	case <-ctx.Done(): // nobody hears it
-		return reply{Watch: carryWatchStatus(adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonDomainTimeout, "")})}
+	case <-ctx.Done(): // it is asked again, and may still hear this
+		return reply{Late: true}
 	}
 }
 
@@ -275,7 +275,8 @@ func (n *node) serveNotify(ctx context.Context, c *carriedNotify) reply {
 		if !n.parts.Still(part, epoch) {
 			return n.moved(part)
 		}
-	case <-ctx.Done():
+	case <-ctx.Done(): // it is not safe yet
+		return reply{Late: true}
 	}
 	return reply{Found: true}
 }

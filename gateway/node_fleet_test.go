@@ -4,7 +4,9 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/adaptertest"
@@ -109,6 +111,19 @@ type member struct {
 	*strait
 	xmpp   *linked
 	memory *storetest.Memory
+	reads  atomic.Int64 // how long it takes to read the facts of some parts, in nanoseconds
+}
+
+// slowly is the member's store.
+type slowly struct {
+	*storetest.Memory
+	member *member
+}
+
+func (s slowly) EachOf(ctx context.Context, buckets []string, f func(string, string, []byte, uint64) error) error {
+	err := s.Memory.EachOf(ctx, buckets, f)
+	time.Sleep(time.Duration(s.member.reads.Load()))
+	return err
 }
 
 func (f *fleet) start(name string) *member {
@@ -124,7 +139,7 @@ func (f *fleet) startOn(name string, memory *storetest.Memory) *member {
 		m.xmpp = &linked{Fake: fake, name: name, server: f.server}
 		c.Adapters[1] = m.xmpp
 		c.Cluster = true
-		c.OpenStore = func(context.Context) (store.Durable, error) { return m.memory, nil }
+		c.OpenStore = func(context.Context) (store.Durable, error) { return slowly{m.memory, m}, nil }
 	})
 	f.nodes[name] = m
 	return m

@@ -467,14 +467,28 @@ func (w *watches) settle(s *watchShard, x *watched) {
 	}
 }
 
+// notHere is how soon it is looked again whether what is due may be done: while a part is only being taken, or given up, or this gateway is cut off
+// from the store, nobody could be asked or told anything.
+const notHere = time.Second
+
 // tick brings a Tick to every state of s that is due.
 func (w *watches) tick(s *watchShard) {
 	var due []*watched
 	var mine []pair
 	s.mu.Lock()
 	now := time.Now()
+	var early []*watched
 	for len(s.wakes) > 0 && !s.wakes[0].wake.After(now) && !s.closed {
-		due = append(due, heap.Pop(&s.wakes).(*watched))
+		x := heap.Pop(&s.wakes).(*watched)
+		if w.gateway.here(x.pair) {
+			due = append(due, x)
+		} else {
+			early = append(early, x)
+		}
+	}
+	for _, x := range early {
+		x.wake = now.Add(notHere)
+		heap.Push(&s.wakes, x)
 	}
 	for _, x := range due {
 		j := job{effects: x.state.Step(now, watch.Event{Tick: true})}

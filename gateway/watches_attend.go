@@ -22,6 +22,7 @@ func (t *attending) run(ctx context.Context) {
 	g := t.watches.gateway
 	leave, mine := g.stay(t.pair)
 	if !mine {
+		t.watches.attended(t.pair, adapters.AttendanceUnknown)
 		return
 	}
 	defer leave()

@@ -294,3 +294,72 @@ func TestWatchIsHandedOn(t *testing.T) {
 		}
 	})
 }
+
+// A watch whose owner's store is slow for longer than one call may last is answered when it is kept, and not refused because nobody knew yet.
+func TestSlowOwnerOfAWatchIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, all, owner := watched(t)
+		defer f.shutdown()
+		const slow = 5 * time.Second
+		all[owner].memory.FailWith(func(method string) error {
+			if method == "Put" || method == "Delete" {
+				time.Sleep(slow)
+			}
+			return nil
+		})
+		var other *member
+		for name, m := range all {
+			if name != owner {
+				other = m
+			}
+		}
+		// The XMPP side's user takes her approval back, and it comes to a node that is not the owner.
+		kept := make(chan time.Time, 1)
+		begin := time.Now()
+		refusal := subscribed()
+		refusal.Change, refusal.State, refusal.End = adapters.AuthorizationRefused, adapters.WatchTerminated, adapters.EndRejected
+		refusal.Kept = func() { kept <- time.Now() }
+		other.xmpp.Handler().Notify(t.Context(), refusal)
+		if after := (<-kept).Sub(begin); after < slow {
+			t.Errorf("the refusal was said to be kept after %v, the store takes %v", after, slow)
+		}
+		answers := make(chan adapters.WatchStatus, 2)
+		op := julietWatchesRomeo(adapters.WatchAsk)
+		op.Hops = adapters.DefaultHops
+		for _, m := range all {
+			m.memory.FailWith(func(method string) error {
+				if method == "Put" {
+					time.Sleep(slow)
+				}
+				return nil
+			})
+		}
+		for _, m := range all { // one of them is the owner, the others ask it
+			m.xmpp.Handler().Watch(t.Context(), op, func(s adapters.WatchStatus) { answers <- s })
+			if s := <-answers; s.Outcome == adapters.Failure {
+				t.Errorf("juliet's request: %+v", s)
+			}
+		}
+	})
+}
+
+// A watch whose turn comes while its part is still being read is asked for when it can be, and not never: T-PR-11.
+func TestWatchOfAPartThatIsBeingReadWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, all, owner := watched(t)
+		defer f.shutdown()
+		for _, m := range all {
+			m.reads.Store(int64(4 * time.Second)) // the turn of the first watch is 2 s after it was read
+		}
+		f.say(basicOf(pidf.BasicClosed))
+		n := len(f.seen(all))
+		f.kill(owner)
+		time.Sleep(13 * time.Second) // it is being read
+		for _, m := range f.nodes {  // and the way to the XMPP side is said to be back, which has its state ask at once
+			m.xmpp.Handler().(adapters.Outages).Back(toXMPP)
+		}
+		if by, _ := f.hears(all, n, pidf.BasicClosed); by == owner {
+			t.Errorf("%s tells", by)
+		}
+	})
+}

@@ -40,6 +40,7 @@ func (t *watchRequest) run(ctx context.Context) {
 	g := t.watches.gateway
 	leave, mine := g.stay(t.pair)
 	if !mine {
+		t.watches.answered(t, adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "")})
 		return
 	}
 	defer leave()
@@ -68,7 +69,7 @@ func (t *watchRequest) run(ctx context.Context) {
 	failpoint.Hit("watch-ask-after")
 }
 
-// answer brings the outcome of a request back to its state, and writes the operation's line.
+// answer is answered, and writes the operation's line.
 func (w *watches) answer(t *watchRequest, status adapters.WatchStatus) {
 	g := w.gateway
 	if status.Outcome == 0 {
@@ -78,6 +79,11 @@ func (w *watches) answer(t *watchRequest, status adapters.WatchStatus) {
 		operation: opWatch, id: t.id, from: g.sideOf(t.pair.watcher.Domain()), to: g.sideOf(t.pair.presentity.Domain()),
 		began: t.began, verb: t.request.Verb, sender: t.pair.watcher, recipient: t.pair.presentity, status: status.Status,
 	})
+	w.answered(t, status)
+}
+
+// answered brings the outcome of a request back to its state.
+func (w *watches) answered(t *watchRequest, status adapters.WatchStatus) {
 	w.step(t.pair, stepInput{event: watch.Event{Answered: &watch.Answer{Verb: t.request.Verb, Serial: t.request.Serial, Status: status}}})
 }
 
@@ -117,6 +123,7 @@ func (t *telling) run(ctx context.Context) {
 	g := t.watches.gateway
 	leave, mine := g.stay(t.pair)
 	if !mine {
+		t.watches.heard(t, adapters.Failed(adapters.ReasonOverloaded, ""))
 		return
 	}
 	defer leave()

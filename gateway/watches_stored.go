@@ -92,7 +92,7 @@ func (w *watches) takeUp(ctx context.Context, parts []int) error {
 }
 
 // stay begins something for a pair that is this gateway's; whoever got true calls leave. One that is another's by now, or nobody's while this
-// gateway is cut off from the store, is told nothing here.
+// gateway is cut off from the store, is told nothing here: a state that is still here hears that it was not done.
 func (g *Gateway) stay(p pair) (leave func(), mine bool) {
 	if g.node == nil {
 		return func() {}, true
@@ -103,6 +103,18 @@ func (g *Gateway) stay(p pair) (leave func(), mine bool) {
 		return nil, false
 	}
 	return func() { g.node.parts.Exit(part) }, true
+}
+
+// here tells whether something may be begun for a pair.
+func (g *Gateway) here(p pair) bool {
+	if g.node == nil {
+		return true
+	}
+	part, _, ok := g.node.pairHere(p)
+	if ok {
+		g.node.parts.Exit(part)
+	}
+	return ok
 }
 
 // giveUp drops the watches of parts that are another gateway's now. Nobody is told anything: they go on there.
