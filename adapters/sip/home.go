@@ -287,4 +287,4 @@ func (a *Adapter) moved(d *Dialog) bool {
 }
 
 // graceMoved is when the far side of a dialog that has moved here is told so, if the core has not told it anything by then.
-const graceMoved = 5 * time.Second
+const graceMoved = 3 * time.Second
