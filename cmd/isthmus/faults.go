@@ -16,7 +16,7 @@ type faultsCommand struct {
 	Rounds     int           `default:"20" help:"How many rounds to play, each with one fault."`
 	Workers    int           `default:"2" help:"How many rounds to play at once."`
 	Nodes      int           `help:"Play with so many gateways that share one store, three or more; faults are those of a cluster then."`
-	Presence   bool          `help:"Play rounds of presence instead of messages: users of both sides who watch each other."`
+	Presence   bool          `help:"Play rounds of presence instead of messages: users of both sides who watch each other. Also with --nodes."`
 	Kind       []string      `placeholder:"KIND" help:"Play this kind of fault alone, as the summary names it: \"reload changed\". May be repeated."`
 	Seed       uint64        `help:"The seed of load and faults; 0: a random one, which is printed."`
 	Binary     string        `type:"existingfile" help:"The isthmus to break; this one by default."`

@@ -2,20 +2,11 @@ package faults
 
 import (
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
-	"net/http"
-	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/isthmus-gateway/isthmus/gateway/store"
 )
 
 // The kinds of faults of a round with several gateways. "owner" is the one that has the XMPP side's link, "other" one of the rest.
@@ -24,20 +15,13 @@ var clusterKinds = []string{
 	"kill owner", "kill owner", "kill owner and xmpp down", "kill owner and xmpp down", "kill other", "kill leader", "term owner", "stop owner", "xmpp down",
 }
 
-// takeoverBound is how soon another gateway must do what a dead one did.
-const takeoverBound = 15 * time.Second
-
-// joinBound is how soon a gateway must be one of the cluster. It is no promise: the machine may have other work.
-const joinBound = 2 * time.Minute
-
 // clusterPlay is one round with several gateways on one store.
 type clusterPlay struct {
+	*fleet
 	kind     string
 	at       time.Duration
 	random   *rand.Rand
-	gateways []*gateway
 	sip      *sipSide
-	xmpp     *xmppSide
 	names    *names
 	ledger   *ledger
 	number   int
@@ -47,13 +31,6 @@ type clusterPlay struct {
 	fenced   int           // leases that the others lost in their turn
 }
 
-const clusterStore = `store:
-  directory: "DIR/store"
-  cluster:
-    node: NODE
-    nodes: [PEERS]
-`
-
 func newClusterPlay(c *Config, dir string, number int) (*clusterPlay, error) {
 	p := &clusterPlay{random: rand.New(rand.NewPCG(c.Seed, uint64(number))), ledger: newLedger(), number: number}
 	of := clusterKinds
@@ -62,31 +39,15 @@ func newClusterPlay(c *Config, dir string, number int) (*clusterPlay, error) {
 	}
 	p.kind, p.at = of[p.random.IntN(len(of))], time.Duration(p.random.IntN(1500))*time.Millisecond
 	host := ownHost()
-	var err error
-	if p.xmpp, err = newXMPPSide(host); err != nil {
+	xmpp, err := newXMPPSide(host)
+	if err != nil {
 		return nil, err
 	}
 	if p.names, err = newNames(host); err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(host, c.Nodes)
-	if err != nil {
+	if p.fleet, err = newFleet(c, dir, host, xmpp); err != nil {
 		return nil, err
-	}
-	var peers []string
-	for i, port := range ports {
-		peers = append(peers, fmt.Sprintf(`{name: n%d, address: "%s:%d"}`, i+1, host, port))
-	}
-	for i := range ports {
-		folder := filepath.Join(dir, fmt.Sprintf("n%d", i+1))
-		if err := os.MkdirAll(folder, 0o700); err != nil {
-			return nil, err
-		}
-		g, err := newGateway(c.Binary, folder, host)
-		if err != nil {
-			return nil, err
-		}
-		p.gateways = append(p.gateways, g)
 	}
 	if p.sip, err = newSIPSide(host, p.gateways[0].sip); err != nil {
 		return nil, err
@@ -94,11 +55,8 @@ func newClusterPlay(c *Config, dir string, number int) (*clusterPlay, error) {
 	for _, g := range p.gateways[1:] {
 		p.sip.gateways = append(p.sip.gateways, &net.UDPAddr{IP: host, Port: g.sip})
 	}
-	for i, g := range p.gateways {
-		lines := strings.NewReplacer("NODE", fmt.Sprintf("n%d", i+1), "PEERS", strings.Join(peers, ", ")).Replace(clusterStore)
-		if err := g.configureWith(p.xmpp.port, p.sip.port(), p.names.port, lines); err != nil {
-			return nil, err
-		}
+	if err := p.configure(p.sip.port(), p.names.port, messageLimits); err != nil {
+		return nil, err
 	}
 	p.xmpp.begin(p.ledger)
 	p.sip.begin(p.ledger)
@@ -106,89 +64,14 @@ func newClusterPlay(c *Config, dir string, number int) (*clusterPlay, error) {
 }
 
 func (p *clusterPlay) close() {
-	for _, g := range p.gateways {
-		if g.done != nil && !g.dead() {
-			g.signal(syscall.SIGCONT)
-			g.kill()
-		}
-		if g.logs != nil {
-			g.logs.Close()
-		}
-	}
-	p.xmpp.down(true)
+	p.fleet.close()
 	p.names.close()
 	p.sip.close()
 }
 
-// owner is the gateway that has the link; nil if none says so.
-func (p *clusterPlay) owner() *gateway {
-	for _, g := range p.gateways {
-		if g.says(`isthmus_xmpp_link_up{component="faults"} 1`) {
-			return g
-		}
-	}
-	return nil
-}
-
-// says tells whether a line of the metrics begins so.
-func (g *gateway) says(line string) bool {
-	text, _ := g.metrics() // what is missing is not there
-	return strings.Contains("\n"+text, "\n"+line)
-}
-
-// metric is the value of one without labels.
-func (g *gateway) metric(name string) (float64, error) {
-	text, err := g.metrics()
-	if err != nil {
-		return 0, err
-	}
-	_, line, _ := strings.Cut("\n"+text, "\n"+name+" ")
-	line, _, _ = strings.Cut(line, "\n")
-	return strconv.ParseFloat(line, 64)
-}
-
-// metrics asks a gateway for all of them.
-func (g *gateway) metrics() (string, error) {
-	client := http.Client{Timeout: time.Second}
-	defer client.CloseIdleConnections()
-	r, err := client.Get(fmt.Sprintf("http://%s:%d/metrics", g.host, g.admin))
-	if err != nil {
-		return "", err
-	}
-	defer r.Body.Close()
-	text, err := io.ReadAll(r.Body)
-	return string(text), err
-}
-
-// await waits for a state of the whole.
-func await(patience time.Duration, what string, ok func() bool) error {
-	for end := time.Now().Add(patience); !ok(); time.Sleep(25 * time.Millisecond) {
-		if time.Now().After(end) {
-			return fmt.Errorf("%s within %v", what, patience)
-		}
-	}
-	return nil
-}
-
 // play plays it and returns what was broken.
 func (p *clusterPlay) play() (bad []string, err error) {
-	for _, g := range p.gateways {
-		if err := g.start(""); err != nil {
-			return nil, err
-		}
-	}
-	for _, g := range p.gateways {
-		if !g.ready(joinBound) {
-			return nil, fmt.Errorf("a gateway does not serve within %v of its start", joinBound)
-		}
-	}
-	// A fault is of a cluster whose nodes are all members: with fewer than two of them nobody takes over.
-	for i, g := range p.gateways {
-		if err := await(joinBound, fmt.Sprintf("gateway n%d has no part", i+1), func() bool { return g.says("isthmus_cluster_parts ") && !g.says("isthmus_cluster_parts 0") }); err != nil {
-			return nil, err
-		}
-	}
-	if err := await(40*time.Second, "no gateway connects to the XMPP side", func() bool { return p.xmpp.connected() && p.owner() != nil }); err != nil {
+	if err := p.begin(); err != nil {
 		return nil, err
 	}
 	var load sync.WaitGroup
@@ -206,11 +89,7 @@ func (p *clusterPlay) play() (bad []string, err error) {
 			break
 		}
 	}
-	for i, g := range p.gateways {
-		if g.dead() {
-			bad = append(bad, fmt.Sprintf("gateway n%d has ended by itself", i+1))
-		}
-	}
+	bad = append(bad, p.ended()...)
 	return append(bad, p.ledger.check(p.crashes)...), nil
 }
 
@@ -230,18 +109,9 @@ func (p *clusterPlay) talk(i int, r *rand.Rand) {
 }
 
 func (p *clusterPlay) breakAndHeal() (bad []string, err error) {
-	victim := p.owner()
-	if victim == nil {
-		victim = p.gateways[0]
-	}
+	victim := p.victim(p.kind)
 	p.ledger.note("fault: %s", p.kind)
 	switch p.kind {
-	case "kill other":
-		victim = p.gateways[(slices.Index(p.gateways, victim)+1)%len(p.gateways)]
-	case "kill leader":
-		if i := slices.IndexFunc(p.gateways, leads); i >= 0 {
-			victim = p.gateways[i]
-		}
 	case "stop owner":
 		victim.signal(syscall.SIGSTOP)
 		p.crashes++ // what was under way may be done by another one too
@@ -270,49 +140,11 @@ func (p *clusterPlay) breakAndHeal() (bad []string, err error) {
 	if err := p.xmpp.up(); err != nil {
 		return nil, err
 	}
-	bad = p.taken(victim, ended)
+	bad, p.takeover, p.fenced = p.taken(victim, ended)
+	if len(bad) == 0 {
+		p.ledger.note("the others have taken over")
+	}
 	return bad, p.back(victim)
-}
-
-func leads(g *gateway) bool { return g.says("isthmus_store_leads 1") }
-
-// taken waits until the others have everything that the gateway had, the link too if it was its.
-func (p *clusterPlay) taken(gone *gateway, since time.Time) (bad []string) {
-	all := func() bool {
-		parts := 0.0
-		for _, g := range p.gateways {
-			if n, err := g.metric("isthmus_cluster_parts"); g != gone && err == nil {
-				parts += n
-			}
-		}
-		return parts == store.Parts && p.xmpp.connected()
-	}
-	err := await(2*takeoverBound, "the others have not all parts and the link", all)
-	p.takeover = time.Since(since)
-	for _, g := range p.gateways {
-		if n, err := g.metric("isthmus_cluster_leases_lost_total"); g != gone && err == nil {
-			p.fenced += int(n)
-		}
-	}
-	switch {
-	case err != nil:
-		return []string{err.Error()}
-	case p.takeover > takeoverBound:
-		bad = append(bad, fmt.Sprintf("parts and link were taken over after %v", p.takeover.Round(time.Millisecond)))
-	}
-	p.ledger.note("the others have taken over")
-	return bad
-}
-
-// back starts a gateway again.
-func (p *clusterPlay) back(g *gateway) error {
-	if err := g.start(""); err != nil {
-		return err
-	}
-	if !g.ready(joinBound) {
-		return fmt.Errorf("a gateway does not come back within %v", joinBound)
-	}
-	return nil
 }
 
 // clusterRound plays one with several gateways.

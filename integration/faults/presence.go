@@ -5,12 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -18,26 +16,14 @@ import (
 // presencePlay is one round of presence: a gateway, users on both sides who watch each other, ask, decide, speak and leave, and faults while
 // they do. When it is quiet again each of them shows what the other last said, and knows what the other decided (P1), although nobody did
 // anything for it; nobody was shown a request that nobody made (P2), nothing was told of who had not decided (P3), and no sequence number
-// came twice or went back (P4).
+// came twice or went back (P4). Nor was anything said twice (P5).
 type presencePlay struct {
+	*presenceStage
 	kind, point string
-	random      *rand.Rand
-	number      int
 	gateway     *gateway
-	names       *names
-	xmpp        *presenceServer
-	sip         *presenceAgents
-	couples     []*couple
 	limit       time.Duration
 	ready       []time.Duration
 	crashes     int
-
-	lag lag
-
-	mu     sync.Mutex
-	events []line
-
-	abandoned chan struct{}
 }
 
 // presenceKinds are the faults of rounds of presence.
@@ -48,15 +34,8 @@ var presencePoints = []string{
 	"watch-store-before", "watch-store-after", "watch-ask-before", "watch-ask-after", "watch-tell-before", "watch-tell-after", "fact-before", "fact-after",
 }
 
-const (
-	// couplesEach is how many users each side has.
-	couplesEach = 10
-	// faultsEach is how many faults one after the other a round has, each with a time of quiet after it.
-	faultsEach = 2
-	// presencePatience is how long it may take until everybody shows what is true: what failed while a side was away is tried again after
-	// half a minute, then a minute.
-	presencePatience = 150 * time.Second
-)
+// faultsEach is how many faults one after the other a round has, each with a time of quiet after it.
+const faultsEach = 2
 
 // presenceHost is where all of a round of presence is.
 var presenceHost = net.IPv4(127, 0, 0, 1)
@@ -64,33 +43,21 @@ var presenceHost = net.IPv4(127, 0, 0, 1)
 const presenceLimits = "limits: {drain: 10s, messages: {direct_wait: 2s}, sip: {min_expires: 1s, notify_interval: 100ms}}\n"
 
 func newPresencePlay(c *Config, dir string, number int) (*presencePlay, error) {
-	p := &presencePlay{random: rand.New(rand.NewPCG(c.Seed, uint64(number))), number: number, limit: c.Ready, abandoned: make(chan struct{})}
+	p := &presencePlay{presenceStage: newPresenceStage(c, number), limit: c.Ready}
 	of := slices.DeleteFunc(slices.Clone(presenceKinds), func(k string) bool { return len(c.Kinds) > 0 && !slices.Contains(c.Kinds, k) })
 	if c.Failpoints && (number%2 == 0 || len(of) == 0) && (len(c.Kinds) == 0 || slices.Contains(c.Kinds, failpoints)) {
 		p.kind, p.point = failpoints, presencePoints[number/2%len(presencePoints)]
 	} else {
 		p.kind = of[p.random.IntN(len(of))]
 	}
-	for i := range couplesEach {
-		p.couples = append(p.couples, newCouple(i, &p.lag))
-	}
 	var err error
 	if p.gateway, err = newGateway(c.Binary, dir, presenceHost); err != nil {
 		return nil, err
 	}
-	if p.names, err = newNames(presenceHost); err != nil {
+	if err := p.open(presenceHost); err != nil {
 		return nil, err
 	}
-	if p.xmpp, err = newPresenceServer(p.couples, p.random.IntN(2) == 0); err != nil {
-		p.names.close()
-		return nil, err
-	}
-	if p.sip, err = newPresenceAgents(p.couples, p.gateway.sip); err != nil {
-		p.xmpp.down(true)
-		p.names.close()
-		return nil, err
-	}
-	go p.lag.measure(p.sip.ended)
+	p.sip.toward(p.gateway.sip)
 	return p, p.gateway.configurePresence(p.xmpp.port, p.sip.port(), p.names.port)
 }
 
@@ -104,18 +71,10 @@ func (p *presencePlay) close() {
 		p.gateway.signal(syscall.SIGCONT)
 		p.gateway.kill()
 	}
-	p.xmpp.down(true)
-	p.sip.close()
-	p.names.close()
+	p.presenceStage.close()
 	if p.gateway.logs != nil {
 		p.gateway.logs.Close()
 	}
-}
-
-func (p *presencePlay) note(what string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.events = append(p.events, line{time.Now(), what})
 }
 
 // run starts the gateway.
@@ -178,22 +137,6 @@ func (p *presencePlay) again() error {
 	return p.run("")
 }
 
-func (p *presencePlay) wait(d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-p.abandoned:
-	}
-}
-
-func (p *presencePlay) over() bool {
-	select {
-	case <-p.abandoned:
-		return true
-	default:
-		return false
-	}
-}
-
 // play plays the round and returns what was broken.
 func (p *presencePlay) play() (bad []string, err error) {
 	point := func() string {
@@ -215,32 +158,15 @@ func (p *presencePlay) play() (bad []string, err error) {
 				return nil, err
 			}
 		}
-		stop := make(chan struct{})
-		var load sync.WaitGroup
-		for _, c := range p.couples {
-			r := rand.New(rand.NewPCG(p.random.Uint64(), 2))
-			load.Go(func() {
-				for {
-					select {
-					case <-stop:
-						return
-					case <-p.abandoned:
-						return
-					case <-time.After(time.Duration(r.IntN(150)) * time.Millisecond):
-						p.act(c, r)
-					}
-				}
-			})
-		}
+		end := p.load()
 		p.wait(time.Duration(300+p.random.IntN(2000)) * time.Millisecond)
 		err := p.breakAndHeal()
 		p.wait(time.Duration(p.random.IntN(600)) * time.Millisecond)
-		close(stop)
-		load.Wait()
+		end()
 		if err != nil {
 			return nil, err
 		}
-		more, err := p.quiet()
+		more, err := p.quiet(p.mended)
 		if err != nil {
 			return nil, err
 		}
@@ -248,60 +174,16 @@ func (p *presencePlay) play() (bad []string, err error) {
 			break
 		}
 	}
-	for _, c := range p.couples {
-		c.mu.Lock()
-		if len(c.bad) > 0 {
-			bad = append(bad, c.bad...)
-			bad[len(bad)-1] += c.story(p.events)
-		}
-		c.mu.Unlock()
-	}
-	return bad, nil
+	return append(bad, p.broken()...), nil
 }
 
-// quiet waits until everybody shows what is true, and does so for a moment.
-func (p *presencePlay) quiet() (bad []string, err error) {
-	p.note("nobody does anything from here on")
-	const steady = 700 * time.Millisecond
-	since, waited := time.Time{}, time.Duration(0)
-	for {
-		wrong := 0
-		for _, c := range p.couples {
-			if c.wrong() != "" {
-				wrong++
-			}
-		}
-		switch {
-		case p.over():
-			return nil, errAbandoned
-		case p.gateway.dead(): // a failpoint that was come to after the others
-			p.note("the gateway has come to its failpoint")
-			if err := p.again(); err != nil {
-				return nil, err
-			}
-			since, waited = time.Time{}, 0
-		case wrong > 0:
-			since = time.Time{}
-		case since.IsZero():
-			since = time.Now()
-		case time.Since(since) > steady:
-			return nil, nil
-		}
-		if waited > presencePatience {
-			break
-		}
-		// Time in which this process does not run is no time in which the gateway could.
-		time.Sleep(50 * time.Millisecond)
-		waited += 50 * time.Millisecond
+// mended starts the gateway again if it has come to its failpoint after the others.
+func (p *presencePlay) mended() (again bool, err error) {
+	if !p.gateway.dead() {
+		return false, nil
 	}
-	for _, c := range p.couples {
-		c.mu.Lock()
-		if w := c.wrongLocked(); w != "" {
-			bad = append(bad, fmt.Sprintf("%s, after %v of quiet%s", w, presencePatience, c.story(p.events)))
-		}
-		c.mu.Unlock()
-	}
-	return bad, nil
+	p.note("the gateway has come to its failpoint")
+	return true, p.again()
 }
 
 func (p *presencePlay) kill() {
@@ -366,11 +248,7 @@ func (c *Config) presenceRound(ctx context.Context, number int, dir string, o *o
 	defer context.AfterFunc(ctx, func() { close(p.abandoned) })()
 	o.kind = p.kind
 	bad, err = p.play()
-	for _, x := range p.couples {
-		x.mu.Lock()
-		o.counts.add(x.counts)
-		x.mu.Unlock()
-	}
+	o.counts = p.counts()
 	o.counts.Crashes = p.crashes
 	for _, d := range p.ready {
 		o.slowest = max(o.slowest, d)

@@ -2,7 +2,6 @@ package faults
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -40,6 +39,7 @@ type couple struct {
 	// she has decided of romeo.
 	online  bool
 	status  string
+	spokeAt time.Time // when her server last said anything of her
 	shown   map[string]string
 	decided consent
 
@@ -145,22 +145,4 @@ func (c *couple) story(round []line) string {
 		fmt.Fprintf(&w, "\n    %s  %s", e.at.Format("05.000"), e.what)
 	}
 	return w.String()
-}
-
-// act does one thing that one of the two feels like.
-func (p *presencePlay) act(c *couple, r *rand.Rand) {
-	switch r.IntN(10) {
-	case 0, 1: // juliet and her wish
-		p.xmpp.wish(c, r)
-	case 2, 3: // romeo and his
-		p.sip.wish(c, r)
-	case 4, 5: // juliet speaks
-		p.xmpp.speak(c, r)
-	case 6, 7:
-		p.sip.speak(c, r)
-	case 8:
-		p.xmpp.decide(c, r)
-	case 9:
-		p.sip.decide(c, r)
-	}
 }

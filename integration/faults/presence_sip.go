@@ -14,36 +14,53 @@ import (
 // presenceAgents is the user agents of the couples' romeos, over one UDP socket: each is a notifier (RFC 6665 §4.2) and a subscriber (RFC
 // 6665 §4.1), and retransmits as RFC 3261 §17.1.2.2 says, also while the gateway is dead.
 type presenceAgents struct {
+	host    net.IP
 	conn    *net.UDPConn
-	gateway *net.UDPAddr
 	couples map[string]*couple // by romeo's address
 	ended   chan struct{}
 
-	mu      sync.Mutex
-	waiting map[string]chan string // responses, by branch
-	answers map[string]string      // to requests, by branch
-	next    int
-	life    int  // how often they have been restarted
-	down    bool // they neither hear nor speak
+	mu       sync.Mutex
+	gateways []*net.UDPAddr
+	refusing map[int]bool           // the ports of those whose machine says that nobody listens
+	waiting  map[string]chan string // responses, by branch
+	answers  map[string]string      // to requests, by branch
+	next     int
+	life     int  // how often they have been restarted
+	down     bool // they neither hear nor speak
 }
 
 // served is a dialog in which romeo is watched. The couple's mu guards it.
 type served struct {
 	callID, tag, remoteTag string
-	target                 string // the gateway's Contact
+	target                 target
 	cseq, remote           int
 	expires                time.Time
 	dirty, sending, over   bool
 	end                    string // why it ends with the next NOTIFY; "" if it does not
 }
 
-// watchOf is a dialog in which romeo watches juliet. The couple's mu guards it.
-type watchOf struct {
-	callID, tag, remoteTag string
-	target                 string
-	cseq, remote           int
-	expires, refreshAt     time.Time
-	made                   bool
+// target is the gateway's Contact in a dialog, and when it became that.
+type target struct {
+	uri   string
+	since time.Time
+}
+
+// refresh follows a target refresh (RFC 6665 §3.1), and tells whether the target is another one now.
+func (t *target) refresh(uri string) (moved bool) {
+	if uri == "" || uri == t.uri {
+		return false
+	}
+	moved = t.uri != ""
+	t.uri, t.since = uri, time.Now()
+	return moved
+}
+
+var portPart = regexp.MustCompile(`:(\d+)(?:;|$)`)
+
+// port is that of the gateway; 0 for a URI that names none.
+func (t *target) port() int {
+	n, _ := strconv.Atoi(part(portPart, t.uri)) // 0: none
+	return n
 }
 
 // The durations of watches. Those of the gateway's are short, because a romeo who has started again is found out by a refresh alone.
@@ -52,13 +69,13 @@ const (
 	watchedFor = 60 * time.Second
 )
 
-func newPresenceAgents(couples []*couple, gateway int) (*presenceAgents, error) {
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: presenceHost})
+func newPresenceAgents(host net.IP, couples []*couple) (*presenceAgents, error) {
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: host})
 	if err != nil {
 		return nil, err
 	}
 	u := &presenceAgents{
-		conn: conn, gateway: &net.UDPAddr{IP: presenceHost, Port: gateway}, couples: map[string]*couple{}, ended: make(chan struct{}),
+		host: host, conn: conn, couples: map[string]*couple{}, ended: make(chan struct{}), refusing: map[int]bool{},
 		waiting: map[string]chan string{}, answers: map[string]string{},
 	}
 	for _, c := range couples {
@@ -69,11 +86,44 @@ func newPresenceAgents(couples []*couple, gateway int) (*presenceAgents, error) 
 	return u, nil
 }
 
-// toward has them speak to a gateway at this port.
-func (u *presenceAgents) toward(port int) {
+// toward has them speak to gateways at these ports, to any of them where a dialog does not say to which.
+func (u *presenceAgents) toward(ports ...int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.gateway = &net.UDPAddr{IP: presenceHost, Port: port}
+	u.gateways = nil
+	for _, port := range ports {
+		u.gateways = append(u.gateways, &net.UDPAddr{IP: u.host, Port: port})
+	}
+}
+
+// refuses tells whether nobody listens at a gateway's port, as its machine would say (ICMP): what is sent there fails at once (RFC 3261 §8.1.3.1).
+func (u *presenceAgents) refuses(port int, yes bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.refusing[port] = yes
+}
+
+// gatewayOf is where a request goes: where its dialog leads, or to one that listens.
+func (u *presenceAgents) gatewayOf(port int) *net.UDPAddr {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.gateways) == 0 { // there are none yet
+		return &net.UDPAddr{IP: u.host, Port: 9}
+	}
+	first := rand.IntN(len(u.gateways))
+	for i := range u.gateways {
+		g := u.gateways[(first+i)%len(u.gateways)]
+		if g.Port == port || port == 0 && !u.refusing[g.Port] {
+			return g
+		}
+	}
+	return u.gateways[first]
+}
+
+func (u *presenceAgents) isRefused(port int) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.refusing[port]
 }
 
 func (u *presenceAgents) port() int { return u.conn.LocalAddr().(*net.UDPAddr).Port }
@@ -186,7 +236,7 @@ func (u *presenceAgents) serve(text string) string {
 	if tag != "" && !strings.Contains(to, ";tag=") {
 		to += ";tag=" + tag
 	}
-	fmt.Fprintf(&w, "To: %s\r\n%sContact: <sip:romeo@127.0.0.1:%d>\r\nContent-Length: 0\r\n\r\n", to, more, u.port())
+	fmt.Fprintf(&w, "To: %s\r\n%sContact: <sip:romeo@%s:%d>\r\nContent-Length: 0\r\n\r\n", to, more, u.host, u.port())
 	return w.String()
 }
 
@@ -205,8 +255,12 @@ func (u *presenceAgents) subscribed(c *couple, text string) (code int, tag, more
 		case cseqOf(text) <= d.remote:
 			c.broke("P4: SUBSCRIBE %d came after %d", cseqOf(text), d.remote)
 		}
+		if d.target.refresh(part(uriPart, header(text, "Contact"))) {
+			c.note("%s has moved to %s", id, d.target.uri)
+		}
 	} else if expires > 0 {
-		d = &served{callID: id, tag: fmt.Sprintf("r%d", rand.Uint64()), remoteTag: remote, target: part(uriPart, header(text, "Contact"))}
+		d = &served{callID: id, tag: fmt.Sprintf("r%d", rand.Uint64()), remoteTag: remote}
+		d.target.refresh(part(uriPart, header(text, "Contact")))
 		c.served[id] = d
 		c.request()
 	} else {
@@ -273,14 +327,20 @@ func (u *presenceAgents) notify(c *couple, d *served) {
 		c.note("romeo says NOTIFY %d of %s: %s %s", d.cseq, d.callID, state, part(notePart, body))
 		head := fmt.Sprintf("From: <sip:%s>;tag=%s\r\nTo: <sip:%s>;tag=%s\r\nCall-ID: %s\r\nCSeq: %d NOTIFY\r\nEvent: presence\r\nSubscription-State: %s\r\n",
 			c.romeo, d.tag, c.juliet, d.remoteTag, d.callID, d.cseq, state)
+		to := d.target
 		c.mu.Unlock()
-		answer := u.ask("NOTIFY", d.target, head+body, 32*time.Second)
+		answer, sent := u.ask("NOTIFY", to.uri, to.port(), head+body, 32*time.Second)
 		c.mu.Lock()
 		code := codeOf(answer)
 		c.note("the gateway answers %d", code)
 		switch now, _ := u.state(); {
 		case now != life:
 			return
+		case !sent: // nobody listens there, and it may be known soon where the dialog has gone to
+			c.mu.Unlock()
+			time.Sleep(200 * time.Millisecond)
+			c.mu.Lock()
+			d.dirty = true
 		case end == "rejected" && code == 200:
 			c.acknowledged = true
 			fallthrough
@@ -350,127 +410,6 @@ func (u *presenceAgents) decide(c *couple, r *rand.Rand) {
 	u.tell(c)
 }
 
-func (u *presenceAgents) wish(c *couple, r *rand.Rand) {
-	if _, down := u.state(); down {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.wants && r.IntN(6) > 0 {
-		return
-	}
-	c.wants, c.wantsAt = !c.wants, time.Now()
-	c.counts.Offered++
-	c.note("romeo wants to see juliet: %v", c.wants)
-}
-
-// live keeps up romeo's watch of juliet, or ends it.
-func (u *presenceAgents) live(c *couple) {
-	for {
-		select {
-		case <-u.ended:
-			return
-		case <-time.After(25 * time.Millisecond):
-		}
-		life, down := u.state()
-		if down {
-			continue
-		}
-		c.mu.Lock()
-		w, now := c.watch, time.Now()
-		expires := time.Duration(-1)
-		switch {
-		case w == nil && c.wants:
-			w = &watchOf{callID: fmt.Sprintf("c%d-%d", c.number, rand.Uint64()), tag: fmt.Sprintf("w%d", rand.Uint64()), target: "sip:" + c.juliet}
-			c.watch, c.seen = w, ""
-			expires = watchedFor
-		case w == nil:
-		case !c.wants:
-			expires = 0
-		case now.After(w.refreshAt):
-			expires = watchedFor
-		}
-		if expires < 0 {
-			c.mu.Unlock()
-			continue
-		}
-		w.cseq++
-		to := ""
-		if w.remoteTag != "" {
-			to = ";tag=" + w.remoteTag
-		}
-		head := fmt.Sprintf("From: <sip:%s>;tag=%s\r\nTo: <sip:%s>%s\r\nCall-ID: %s\r\nCSeq: %d SUBSCRIBE\r\nEvent: presence\r\nAccept: application/pidf+xml\r\nExpires: %d\r\nContent-Length: 0\r\n\r\n",
-			c.romeo, w.tag, c.juliet, to, w.callID, w.cseq, int(expires/time.Second))
-		c.note("romeo says SUBSCRIBE %d of %s, Expires %v", w.cseq, w.callID, expires)
-		c.mu.Unlock()
-		answer := u.ask("SUBSCRIBE", w.target, head, 32*time.Second)
-		c.mu.Lock()
-		code := codeOf(answer)
-		c.note("the gateway answers %d", code)
-		now = time.Now()
-		again, _ := u.state()
-		switch {
-		case again != life || c.watch != w:
-		case expires == 0 && (code == 0 || code < 500): // 200, and its NOTIFY may still come; or there is none
-			c.watch, c.seen = nil, ""
-			c.wantsAt = now
-		case code == 200:
-			if w.remoteTag == "" {
-				w.remoteTag = part(tagPart, header(answer, "To"))
-			}
-			w.target = part(uriPart, header(answer, "Contact"))
-			w.made, w.expires, w.refreshAt = true, now.Add(expires), now.Add(expires/2)
-		case code == 403 || code == 404 || code == 489 || code == 603:
-			c.watch, c.seen, c.wants, c.wantsAt = nil, "", false, now
-		case !w.made || code == 481 || now.After(w.expires):
-			c.watch, c.seen = nil, "" // another one, soon
-		default:
-			w.refreshAt = now.Add(time.Second)
-		}
-		c.mu.Unlock()
-	}
-}
-
-// notified is a NOTIFY of the gateway's, of juliet; it returns the code of the response.
-func (c *couple) notified(text string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, body, _ := strings.Cut(text, "\r\n\r\n")
-	state := header(text, "Subscription-State")
-	c.note("romeo hears NOTIFY %d of %s: %s %.40q", cseqOf(text), header(text, "Call-ID"), state, part(notePart, body))
-	w, remote := c.watch, part(tagPart, header(text, "From"))
-	if w == nil || w.callID != header(text, "Call-ID") || w.tag != part(tagPart, header(text, "To")) || w.remoteTag != "" && w.remoteTag != remote {
-		return 481
-	}
-	if cseqOf(text) <= w.remote {
-		c.broke("P4: NOTIFY %d came after %d", cseqOf(text), w.remote)
-		return 500
-	}
-	if w.remoteTag == "" { // before the answer to the SUBSCRIBE (RFC 6665 §4.4.1)
-		w.remoteTag, w.made = remote, true
-		w.target = part(uriPart, header(text, "Contact"))
-		w.expires, w.refreshAt = time.Now().Add(watchedFor), time.Now().Add(watchedFor/2)
-	}
-	w.remote = cseqOf(text)
-	c.counts.Notified++
-	switch {
-	case strings.HasPrefix(state, "terminated"):
-		c.watch, c.seen = nil, ""
-		if strings.Contains(state, "rejected") || strings.Contains(state, "noresource") {
-			c.wants, c.wantsAt = false, time.Now()
-		}
-	case strings.HasPrefix(state, "pending"):
-		if c.seen = ""; body != "" {
-			c.broke("P3: presence while %s has not decided", c.juliet)
-		}
-	case body != "":
-		if c.seen = ""; strings.Contains(body, ">open<") {
-			c.seen = part(notePart, body)
-		}
-	}
-	return 200
-}
-
 // codeOf is the code of a response; 0 for none.
 func codeOf(answer string) (code int) {
 	if _, err := fmt.Sscanf(answer, "SIP/2.0 %d", &code); err != nil {
@@ -479,34 +418,39 @@ func codeOf(answer string) (code int) {
 	return code
 }
 
-// ask sends a request, whose header fields from From on are given, and waits for the final response; "": none came.
-func (u *presenceAgents) ask(method, target, rest string, patience time.Duration) string {
+// ask sends a request, whose header fields from From on are given, and waits for the final response; "": none came. It goes to the gateway at
+// this port, 0: to any; sent is false where nobody listens there.
+func (u *presenceAgents) ask(method, uri string, port int, rest string, patience time.Duration) (answer string, sent bool) {
+	gateway := u.gatewayOf(port)
 	u.mu.Lock()
 	u.next++
 	b := fmt.Sprintf("z9hG4bK%dx%d", u.next, rand.Uint64())
 	c, life := make(chan string, 1), u.life
 	u.waiting[b] = c
-	gateway := u.gateway
 	u.mu.Unlock()
 	defer func() {
 		u.mu.Lock()
 		delete(u.waiting, b)
 		u.mu.Unlock()
 	}()
-	request := fmt.Sprintf("%s %s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%d;branch=%s;rport\r\nMax-Forwards: 70\r\nContact: <sip:romeo@127.0.0.1:%d>\r\n%s", method, target, u.port(), b, u.port(), rest)
+	request := fmt.Sprintf("%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %[3]s:%[4]d;branch=%[5]s;rport\r\nMax-Forwards: 70\r\nContact: <sip:romeo@%[3]s:%[4]d>\r\n%[6]s",
+		method, uri, u.host, u.port(), b, rest)
 	end := time.After(patience)
 	for pause := 500 * time.Millisecond; ; pause = min(2*pause, 4*time.Second) {
 		if now, down := u.state(); down || now != life {
-			return ""
+			return "", true
+		}
+		if u.isRefused(gateway.Port) {
+			return "", false
 		}
 		_, _ = u.conn.WriteToUDP([]byte(request), gateway) // refused while the gateway is dead
 		select {
 		case answer := <-c:
-			return answer
+			return answer, true
 		case <-end:
-			return ""
+			return "", true
 		case <-u.ended:
-			return ""
+			return "", true
 		case <-time.After(pause):
 		}
 	}

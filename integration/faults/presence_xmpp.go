@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"time"
 )
@@ -21,8 +22,8 @@ type presenceServer struct {
 // resumeWindow is how far back, before the link was lost, what was said may not have been read.
 const resumeWindow = 15 * time.Second
 
-func newPresenceServer(couples []*couple, hides bool) (*presenceServer, error) {
-	side, err := newXMPPSide(presenceHost)
+func newPresenceServer(host net.IP, couples []*couple, hides bool) (*presenceServer, error) {
+	side, err := newXMPPSide(host)
 	if err != nil {
 		return nil, err
 	}
@@ -40,17 +41,25 @@ func newPresenceServer(couples []*couple, hides bool) (*presenceServer, error) {
 func (s *presenceServer) write(text string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for conn, writing := range s.conns {
-		writing.Lock()
-		_, err := io.WriteString(conn, text)
-		writing.Unlock()
-		return err == nil
+	var conn net.Conn // the newest: one of a gateway that was killed may still be there
+	for x := range s.conns {
+		if conn == nil || s.number[x] > s.number[conn] {
+			conn = x
+		}
 	}
-	return false
+	if conn == nil {
+		return false
+	}
+	writing := s.conns[conn]
+	writing.Lock()
+	_, err := io.WriteString(conn, text)
+	writing.Unlock()
+	return err == nil
 }
 
 // say sends presence from juliet to romeo. c.mu is held.
 func (s *presenceServer) say(c *couple, kind string) {
+	c.spokeAt = time.Now()
 	from, inner := c.juliet, ""
 	switch kind {
 	case "":
@@ -237,6 +246,7 @@ func (s *presenceServer) take(x *stanza) {
 		case c.online:
 			s.say(c, "")
 		default:
+			c.spokeAt = time.Now()
 			s.write(fmt.Sprintf("<presence type='unavailable' from='%s' to='%s'/>", c.juliet, c.romeo))
 		}
 	case "":

@@ -61,6 +61,8 @@ type Counts struct {
 	// Takeovers are how often another gateway did what one had done that is gone, and Slowest the longest time until then, in seconds.
 	Takeovers int     `json:"takeovers,omitempty"`
 	Slowest   float64 `json:"slowest_takeover,omitempty"`
+	// Moved is the longest time until the far side of a SIP dialog of a gateway that is gone heard from the one that has it now, in seconds.
+	Moved float64 `json:"slowest_dialog,omitempty"`
 	// Fenced are the leases that others lost too when a gateway was ended.
 	Fenced int `json:"fenced,omitempty"`
 }
@@ -75,6 +77,7 @@ func (c *Counts) add(o Counts) {
 	c.Takeovers += o.Takeovers
 	c.Fenced += o.Fenced
 	c.Slowest = max(c.Slowest, o.Slowest)
+	c.Moved = max(c.Moved, o.Moved)
 }
 
 // KindSummary is what became of the rounds with one kind of fault.
@@ -136,8 +139,11 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 		return Summary{}, errors.New("faults: of several gateways there are three or more, without failpoints and crashes of the system")
 	}
 	if c.Presence {
-		if there = append(slices.Clone(presenceKinds), failpoints); c.Nodes > 0 || c.OSCrash {
-			return Summary{}, errors.New("faults: rounds of presence are of one gateway, on this machine")
+		if there = append(slices.Clone(presenceKinds), failpoints); c.Nodes > 0 {
+			there = presenceClusterKinds
+		}
+		if c.OSCrash {
+			return Summary{}, errors.New("faults: rounds of presence are on this machine")
 		}
 	}
 	for _, k := range c.Kinds {
@@ -251,6 +257,8 @@ func (c *Config) round(ctx context.Context, number int) (o outcome, err error) {
 	var bad []string
 	var what string
 	switch {
+	case c.Presence && c.Nodes > 0:
+		bad, what, err = c.presenceClusterRound(ctx, number, dir, &o)
 	case c.Presence:
 		bad, what, err = c.presenceRound(ctx, number, dir, &o)
 	case c.OSCrash:
@@ -300,6 +308,9 @@ func (s *Summary) Print(w io.Writer) {
 	row("all", s.Total)
 	if n := s.Total.Takeovers; n > 0 {
 		fmt.Fprintf(w, "%d takeovers, the slowest after %.1f s; %d leases of others lost meanwhile\n", n, s.Total.Slowest, s.Total.Fenced)
+		if s.Total.Moved > 0 {
+			fmt.Fprintf(w, "the slowest SIP dialog was heard of from another gateway after %.1f s\n", s.Total.Moved)
+		}
 	}
 	fmt.Fprintf(w, "seed %d, %.0f s, slowest start %.1f s\n", s.Seed, s.Seconds, s.SlowestStart)
 	if s.Interrupted {
