@@ -300,6 +300,10 @@ func (s *Store) join(ctx context.Context, e *engine) error {
 		err := s.openStreams(once, e)
 		cancel()
 		if err == nil {
+			// The streams may be known before the others have been heard: who writes in that moment is refused, and a gateway that starts would end.
+			err = peers.quorum()
+		}
+		if err == nil {
 			s.cfg.Logger.Info().Str("node", s.cfg.Cluster.Node).Strs("others", peers.heard()).Float64("s", time.Since(began).Seconds()).
 				Msg("the store is one of a cluster")
 			return nil
