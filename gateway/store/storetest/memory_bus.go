@@ -117,12 +117,13 @@ func (m *Memory) Call(ctx context.Context, node string, octets []byte) ([]byte, 
 	answer := make(chan []byte, 1)
 	go func() {
 		// The time that is left is told in whole milliseconds, so that who serves gives up before who asks.
+		theirs := ctx
 		if end, ok := ctx.Deadline(); ok {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithDeadline(ctx, end.Add(-time.Millisecond))
+			theirs, cancel = context.WithDeadline(ctx, end.Add(-time.Millisecond))
 			defer cancel()
 		}
-		answer <- slices.Clone(serve(ctx, m.Node(), slices.Clone(octets)))
+		answer <- slices.Clone(serve(theirs, m.Node(), slices.Clone(octets)))
 	}()
 	came := answer
 	if loss == LostAfter {
