@@ -122,7 +122,12 @@ type slowly struct {
 
 func (s slowly) EachOf(ctx context.Context, buckets []string, f func(string, string, []byte, uint64) error) error {
 	err := s.Memory.EachOf(ctx, buckets, f)
-	time.Sleep(time.Duration(s.member.reads.Load()))
+	if d := time.Duration(s.member.reads.Load()); d > 0 {
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+		}
+	}
 	return err
 }
 
