@@ -16,7 +16,7 @@ import (
 // presencePlay is one round of presence: a gateway, users on both sides who watch each other, ask, decide, speak and leave, and faults while
 // they do. When it is quiet again each of them shows what the other last said, and knows what the other decided (P1), although nobody did
 // anything for it; nobody was shown a request that nobody made (P2), nothing was told of who had not decided (P3), and no sequence number
-// came twice or went back (P4). Nor was anything said twice (P5).
+// came twice or went back (P4).
 type presencePlay struct {
 	*presenceStage
 	kind, point string

@@ -33,6 +33,9 @@ func newPresenceClusterPlay(c *Config, dir string, number int) (*presenceCluster
 		of = c.Kinds
 	}
 	p.kind = of[p.random.IntN(len(of))]
+	for _, x := range p.couples {
+		x.unique = true
+	}
 	host := ownHost()
 	if err := p.open(host); err != nil {
 		return nil, err

@@ -61,6 +61,7 @@ type couple struct {
 	bad    []string
 	counts Counts
 	lag    *lag
+	unique bool // P5 holds: a gateway that is started again asks and tells anew, one that takes over from another need not
 }
 
 func newCouple(i int, l *lag) *couple {

@@ -163,7 +163,7 @@ var timestamps = regexp.MustCompile(`<(?:\w+:)?timestamp>[^<]*<`)
 // repeated takes in what a NOTIFY said: one says what the one before it did only where something was asked meanwhile, or where another gateway has the dialog now,
 // which cannot know what was said and must tell where it is (P5). c.mu is held.
 func (c *couple) repeated(w *watchOf, what string, moved bool) {
-	if what == w.heard && !moved && !w.asking && c.settled(w.askedAt) && (strings.Contains(what, "<") || c.settled(c.spokeAt)) {
+	if c.unique && what == w.heard && !moved && !w.asking && c.settled(w.askedAt) && (strings.Contains(what, "<") || c.settled(c.spokeAt)) {
 		c.broke("P5: NOTIFY %d of %s says again what the one before it said, and nobody asked", w.remote, w.callID)
 	}
 	w.heard = what
