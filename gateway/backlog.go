@@ -22,6 +22,8 @@ type entry struct {
 	held    held
 	// suspect tells that the process died while it was tried, perhaps of it: it is tried while nothing else of the journal is.
 	suspect bool
+	// unwritten tells that it is a dead letter in memory alone: the sweep writes since when.
+	unwritten bool
 	// noted tells that an outcome which was stored as it came is noted in the table of origins: that table knows no more whether it was told.
 	noted bool
 	// part is where it is in the journal, epoch since when that part is this node's, with several gateways.

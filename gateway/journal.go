@@ -345,7 +345,17 @@ func (j *journal) start(ctx context.Context, disk store.Durable) error {
 	if j.tokens, err = openTokens(ctx, disk, j.gateway.node != nil); err != nil {
 		return err
 	}
-	if j.recent, err = openRecollection(ctx, j, disk.Node()); err != nil {
+	for {
+		j.recent, err = openRecollection(ctx, j, disk.Node())
+		if err == nil || j.gateway.node == nil || !refuses(err) || ctx.Err() != nil {
+			break
+		}
+		select { // of several gateways most must be there; the others may just be electing who leads
+		case <-ctx.Done():
+		case <-time.After(sharedWait / 10):
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("gateway: what was handed over lately: %w", err)
 	}
 	if looping {
@@ -393,12 +403,14 @@ func (j *journal) sweep() {
 		return
 	}
 	j.sweeper = time.AfterFunc(sweepEvery, j.sweep)
-	var past []*entry
+	var past, unwritten []*entry
 	for id, e := range j.dead {
 		if !now.Before(j.ends(e)) {
 			past = append(past, e)
 			delete(j.dead, id)
 			delete(j.pending, e.settles)
+		} else if e.unwritten {
+			unwritten = append(unwritten, e)
 		}
 	}
 	var old []*backlog
@@ -410,6 +422,13 @@ func (j *journal) sweep() {
 	j.mu.Unlock()
 	for _, b := range old {
 		j.gateway.lanes.add(b.key, &retry{journal: j, backlog: b, look: true})
+	}
+	for _, e := range unwritten {
+		if j.mark(e) == nil {
+			j.mu.Lock()
+			e.unwritten = false
+			j.mu.Unlock()
+		}
 	}
 	for _, e := range past {
 		j.gateway.log.Warn().Str("entry", string(e.id)).Str("why", e.progress.Dead).Time("since", e.progress.Since).Msg("a dead letter has come to its end")

@@ -174,8 +174,8 @@ func (j *journal) keepSeen(x seen, now time.Time) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if x.progress.Dead == "" && x.fault != nil {
-		// Each owner of its part comes to the same. It is written when somebody does something about it.
-		x.progress.Dead, x.progress.Since = clip(x.fault.Error()), now
+		// Each owner of its part comes to the same. It is written by the sweep, or its life would begin anew with each owner.
+		x.progress.Dead, x.progress.Since, x.unwritten = clip(x.fault.Error()), now, true
 	}
 	if x.progress.Dead != "" {
 		j.dead[x.id] = x.entry

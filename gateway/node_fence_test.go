@@ -117,6 +117,36 @@ func TestSharedKeyIsWaitedFor(t *testing.T) {
 	})
 }
 
+// shy is a store whose values cannot be read together: the other nodes are not heard yet.
+type shy struct {
+	*storetest.Memory
+	until time.Time
+}
+
+func (s *shy) Each(ctx context.Context, bucket string, f func(string, []byte, uint64) error) error {
+	if time.Now().Before(s.until) {
+		return store.ErrUnavailable
+	}
+	return s.Memory.Each(ctx, bucket, f)
+}
+
+// A gateway of several that comes back before it hears the others waits for them, and does not end.
+func TestAStartWaitsForTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := &storetest.Memory{}
+		began := time.Now()
+		disk := &shy{memory.Join("a"), began.Add(20 * time.Second)}
+		s := newStrait(t, func(c *gateway.Config) {
+			c.Cluster = true
+			c.OpenStore = func(context.Context) (store.Durable, error) { return disk, nil }
+		})
+		defer s.shutdown()
+		if took := time.Since(began); took < 20*time.Second || took > 40*time.Second {
+			t.Errorf("it has started after %v", took)
+		}
+	})
+}
+
 // unsure is a memory whose exchanges are done and not acknowledged.
 type unsure struct {
 	*storetest.Memory

@@ -105,6 +105,7 @@ type fleet struct {
 	server *server
 	memory *storetest.Memory
 	nodes  map[string]*member
+	limits gateway.Limits // of those that are started from now on
 }
 
 type member struct {
@@ -143,7 +144,7 @@ func (f *fleet) startOn(name string, memory *storetest.Memory) *member {
 		fake := c.Adapters[1].(*adaptertest.Fake)
 		m.xmpp = &linked{Fake: fake, name: name, server: f.server}
 		c.Adapters[1] = m.xmpp
-		c.Cluster = true
+		c.Cluster, c.Limits = true, f.limits
 		c.OpenStore = func(context.Context) (store.Durable, error) { return slowly{m.memory, m}, nil }
 	})
 	f.nodes[name] = m
