@@ -147,7 +147,13 @@ func operate(ctx context.Context, e engine, drain func() time.Duration, logger z
 	return errors.Join(err, <-stopped)
 }
 
-// shutdown ends e within drain, or at once at a signal.
+// errOverdue says that something did not end when it was told that its time is over; what was stored is there at the next start.
+var errOverdue = errors.New("ended before everything was finished: something hangs")
+
+// drainOverdue is how long after the end of the drain e may still take to end.
+const drainOverdue = 30 * time.Second
+
+// shutdown ends e within drain, and what takes e to stop behind that, or at once at a signal.
 func shutdown(ctx context.Context, e engine, drain time.Duration, signals <-chan os.Signal) error {
 	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
@@ -158,6 +164,8 @@ func shutdown(ctx context.Context, e engine, drain time.Duration, signals <-chan
 		return err
 	case <-signals:
 		return errSecondSignal
+	case <-time.After(drain + drainOverdue):
+		return errOverdue
 	}
 }
 

@@ -22,6 +22,7 @@ type fakeEngine struct {
 	fault            chan error // a fault that stops it
 	stopped          chan struct{}
 	calls            []string
+	deaf             bool // it does not hear that its time to end is over
 }
 
 func newFakeEngine() *fakeEngine {
@@ -50,6 +51,9 @@ func (e *fakeEngine) wait() error {
 func (e *fakeEngine) shutdown(ctx context.Context) error {
 	e.calls = append(e.calls, "shutdown")
 	close(e.stopped)
+	if e.deaf {
+		ctx = context.Background()
+	}
 	select {
 	case <-time.After(e.ending):
 		return nil
@@ -73,6 +77,7 @@ func TestOperate_T_FI_22(t *testing.T) {
 		{"a signal drains", func(e *fakeEngine) { e.ending = 5 * time.Second }, []time.Duration{time.Minute}, 0, nil, 65 * time.Second, "start shutdown"},
 		{"a second ends at once", func(e *fakeEngine) { e.ending = 20 * time.Second }, []time.Duration{time.Minute, 62 * time.Second}, 0, errSecondSignal, 62 * time.Second, "start shutdown"},
 		{"the drain has an end", func(e *fakeEngine) { e.ending = time.Hour }, []time.Duration{time.Minute}, 0, context.DeadlineExceeded, 92 * time.Second, "start shutdown"},
+		{"whatever hangs", func(e *fakeEngine) { e.ending, e.deaf = time.Hour, true }, []time.Duration{time.Minute}, 0, errOverdue, 122 * time.Second, "start shutdown"},
 		{"a fault ends it", func(e *fakeEngine) { e.ending = time.Second }, nil, time.Minute, broken, 61 * time.Second, "start shutdown"},
 		{"a start that fails", func(e *fakeEngine) { e.startFault = broken }, nil, 0, broken, 0, "start"},
 		{"a start that hangs", func(e *fakeEngine) { e.starting = time.Hour }, nil, 0, context.DeadlineExceeded, startTimeout, "start"},
