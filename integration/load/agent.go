@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -60,6 +61,7 @@ type Agent struct {
 	loss   int // what overload control asks for, in percent
 	lossTo time.Time
 	count  Counts
+	from   time.Duration                       // answers to what was sent before are not counted
 	served func(request []byte, from net.Addr) // takes requests of the gateway
 }
 
@@ -70,6 +72,7 @@ type call struct {
 	tries  uint8
 	last   uint16        // the last retransmission's pause, in ticks
 	sent   time.Duration // since began
+	again  time.Duration // the last time that it was sent
 }
 
 type callState uint8
@@ -99,7 +102,7 @@ type Counts struct {
 	Unanswered    uint64 // given up
 	Late          uint64 // delivered, and refused or given up
 	AcceptedAfter Histogram
-	RefusedAfter  Histogram
+	RefusedAfter  Histogram // since it was sent last: one that was dropped is answered when it comes again
 	DeliveredIn   Histogram
 	Codes         map[int]uint64
 }
@@ -166,12 +169,32 @@ func (a *Agent) Take() Counts {
 	return c
 }
 
+// Anew begins anew, without what was sent before: answers to that are not counted.
+func (a *Agent) Anew() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.from = time.Since(a.began)
+	a.count = Counts{Codes: map[int]uint64{}}
+}
+
 // Pending is how many messages have no answer yet.
 func (a *Agent) Pending() (n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for i := range a.calls {
 		if s := a.calls[i].state; s == callPending || s == callDelivered {
+			n++
+		}
+	}
+	return n
+}
+
+// Undelivered is how many messages were answered 2xx and have not arrived.
+func (a *Agent) Undelivered() (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range a.calls {
+		if a.calls[i].state == callTaken {
 			n++
 		}
 	}
@@ -188,33 +211,21 @@ func (a *Agent) Open() uint64 {
 
 func (a *Agent) call(number uint32) *call { return &a.calls[int(number)&(len(a.calls)-1)] }
 
-// batchSize is how many datagrams go into one system call.
-const batchSize = 64
+// batchSize is how many datagrams go into one system call, and batchOctets bounds their octets.
+const (
+	batchSize   = 64
+	batchOctets = 60 << 10
+)
 
 // send is the goroutine that paces: every millisecond it sends what is due by then.
 func (a *Agent) send() {
-	messages := make([]ipv4.Message, batchSize)
-	for i := range messages {
-		messages[i].Buffers = [][]byte{make([]byte, 0, 1024)}
-		messages[i].Addr = a.gateway
-	}
-	n := 0
-	flush := func() {
-		for at := 0; at < n; {
-			sent, err := a.batch.WriteBatch(messages[at:n], 0)
-			if errors.Is(err, net.ErrClosed) {
-				n = 0
-				return
-			}
-			at += max(sent, 1) // what the kernel refuses is lost, as on any network
-		}
-		n = 0
-	}
 	t := a.template()
+	out := newOutput(a.conn, a.gateway.(*net.UDPAddr).AddrPort(), len(t.octets))
 	add := func(number uint32) {
-		messages[n].Buffers[0] = t.append(messages[n].Buffers[0][:0], number, a.Users, a.Recipients)
-		if n++; n == batchSize {
-			flush()
+		out.octets = t.append(out.octets, number, a.Users, a.Recipients)
+		if out.full() {
+			out.flush()
+			runtime.Gosched() // who answers in this process must not have to wait for all that is sent
 		}
 	}
 	clock := time.NewTicker(time.Millisecond)
@@ -246,7 +257,7 @@ func (a *Agent) send() {
 			if c.state == callPending || c.state == callDelivered {
 				a.count.Unanswered++
 			}
-			*c = call{number: number, state: callPending, sent: now, last: uint16(timerT1 / tick)}
+			*c = call{number: number, state: callPending, sent: now, again: now, last: uint16(timerT1 / tick)}
 			a.arm(c, now)
 			a.count.Offered++
 			fresh = append(fresh, number)
@@ -258,7 +269,7 @@ func (a *Agent) send() {
 		for _, number := range fresh {
 			add(number)
 		}
-		flush()
+		out.flush()
 	}
 }
 
@@ -283,6 +294,7 @@ func (a *Agent) due(list []uint32, at int64, now time.Duration) []uint32 {
 		}
 		c.last = min(2*c.last, uint16(timerT2/tick))
 		c.tries++
+		c.again = now
 		a.count.Again++
 		a.arm(c, now)
 		list = append(list, number)
@@ -321,9 +333,10 @@ func (a *Agent) template() (t template) {
 	return t
 }
 
-// append writes the MESSAGE of a number, the same each time.
+// append appends the MESSAGE of a number, the same each time.
 func (t *template) append(b []byte, number uint32, users, recipients int) []byte {
-	b = append(b, t.octets...)
+	all := append(b, t.octets...)
+	b = all[len(b):]
 	for _, at := range t.numbers {
 		for i := range 8 {
 			b[at+i] = "0123456789abcdef"[number>>(28-4*i)&15]
@@ -338,7 +351,7 @@ func (t *template) append(b []byte, number uint32, users, recipients int) []byte
 	}
 	decimal(t.from, int(number)%users)
 	decimal(t.to, int(number/7)%recipients)
-	return b
+	return all
 }
 
 // bodyPrefix stands before the agent's name and the number in each body.
@@ -432,6 +445,10 @@ func (a *Agent) answer(b []byte, now time.Duration) {
 	if c.number != uint32(number) || c.state != callPending && c.state != callDelivered {
 		return // answered before
 	}
+	if c.sent < a.from {
+		c.state = callOver // whatever it was: it is of another load
+		return
+	}
 	a.count.Codes[code]++
 	switch {
 	case code < 300:
@@ -446,7 +463,7 @@ func (a *Agent) answer(b []byte, now time.Duration) {
 		return
 	case code == 503:
 		a.count.Refused++
-		a.count.RefusedAfter.Add(now - c.sent)
+		a.count.RefusedAfter.Add(now - c.again)
 		if bytes.Contains(b, []byte("\r\nRetry-After:")) {
 			a.count.RetryAfter++
 		}

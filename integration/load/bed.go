@@ -87,7 +87,9 @@ func newBed(c Config, served func(a *Agent, request []byte, from net.Addr), othe
 		return b, err
 	}
 	if c.Procs > 0 && c.Procs < runtime.NumCPU() {
-		before := runtime.GOMAXPROCS(runtime.NumCPU() - c.Procs)
+		// More than it has processors: a goroutine that sends all the time would keep Go's scheduler from looking for what has arrived, the
+		// kernel's does not let one thread do that.
+		before := runtime.GOMAXPROCS(4 * (runtime.NumCPU() - c.Procs))
 		b.after = append(b.after, func() { runtime.GOMAXPROCS(before) })
 	}
 	together, err := apart(b.gateway.cmd.Process.Pid, c.Procs)

@@ -71,6 +71,10 @@ func normal(v *interval) bool {
 		c.AcceptedAfter.Quantile(0.99) <= normalP99
 }
 
+// firstWave is how long a load is on before it is measured: what was lost while nothing was refused yet comes again for so long, and would be a
+// large part of a short measurement.
+const firstWave = 4 * time.Second
+
 // normalP99 bounds the latency of normal operation (THREATS T-OV-01).
 const normalP99 = 50 * time.Millisecond
 
@@ -165,7 +169,7 @@ func Overload(ctx context.Context, c Config) (r Report, err error) {
 			return r, ctx.Err()
 		}
 		lost := Dropped(b.gateway.SIP)
-		v, err := b.play([]float64{factor * capacity}, c.Time/5, c.Time)
+		v, err := b.play([]float64{factor * capacity}, firstWave, c.Time)
 		if err != nil {
 			return r, err
 		}
@@ -196,6 +200,7 @@ func (b *bed) back(rate float64) (time.Duration, error) {
 	began := time.Now()
 	for _, a := range b.agents {
 		a.Rate(0)
+		a.Anew()
 	}
 	for {
 		at := time.Now()

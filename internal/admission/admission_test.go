@@ -200,18 +200,27 @@ func TestStreamsAreHeldUp(t *testing.T) {
 	}
 }
 
-// A socket that is never read empty is late, whatever the processor does.
+// What counts is for how long everything waited that was read in an interval: a queue that is empty once is no standing one.
 func TestStandingQueue(t *testing.T) {
 	c, _, now := setup(t)
 	q := c.Queue()
-	q.Read(now, true)
-	if d := q.standing(now.Add(time.Second)); d != 0 {
-		t.Errorf("an empty queue stands for %v", d)
+	q.Read(now, false, 300*time.Millisecond)
+	q.Read(now.Add(time.Second), true, 0)
+	if d, s := q.wait(), q.Standing(now.Add(time.Second)); d != 0 || s != 0 {
+		t.Errorf("a queue that was empty once stands for %v, its octets waited %v", s, d)
 	}
-	q.Read(now.Add(time.Second), false)
-	q.Read(now.Add(2*time.Second), false)
-	if d := q.standing(now.Add(3 * time.Second)); d != 2*time.Second {
-		t.Errorf("a queue that was not empty for 2 s stands for %v", d)
+	q.Read(now.Add(time.Second), false, 70*time.Millisecond)
+	q.Read(now.Add(2*time.Second), false, 50*time.Millisecond)
+	q.Read(now.Add(3*time.Second), false, 60*time.Millisecond)
+	if d, s := q.wait(), q.Standing(now.Add(3*time.Second)); d != 50*time.Millisecond || s != 2*time.Second {
+		t.Errorf("a queue that was never empty for 2 s, and in which all waited 50 ms: %v, %v", s, d)
+	}
+	q.Read(now.Add(4*time.Second), false, -1)
+	if d := q.wait(); d != 2*target {
+		t.Errorf("a standing queue that does not tell ages: %v", d)
+	}
+	if d := q.wait(); d != 0 {
+		t.Errorf("nothing was read, and waited %v", d)
 	}
 	c.Forget(q)
 	if len(c.queues) != 0 {
@@ -223,7 +232,7 @@ func TestStandingQueue(t *testing.T) {
 func TestNoController(t *testing.T) {
 	var c *Controller
 	f, q := c.Flow("x"), c.Queue()
-	q.Read(time.Now(), false)
+	q.Read(time.Now(), false, 0)
 	c.Forget(q)
 	f.Done()
 	if c.Active() || !f.Admit(time.Now()) || !f.AdmitUrgent(time.Now()) || f.Wait(time.Now()) != 0 || f.Loss() != 0 {

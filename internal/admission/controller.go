@@ -2,6 +2,7 @@ package admission
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,9 +15,17 @@ const (
 	// interval is how often the rate is looked at.
 	interval = 100 * time.Millisecond
 	// target is the delay that the rate is steered to.
-	target = 15 * time.Millisecond
+	target = 10 * time.Millisecond
+	// gain is by how much of itself the rate is cut for each second that the delay is over the target.
+	gain = 4.0
+	// behind is for how long what is read may have waited until less is answered.
+	behind = 30 * time.Millisecond
+	// answers is how many of those that are refused are answered for each that is taken. The rest is not worth an answer: see Ignore.
+	answers = 4.0
 	// patience is for how many intervals the delay must be over the target before anything is refused.
 	patience = 3
+	// hurry is after how many intervals without delay more may be answered than usual.
+	hurry = 8
 	// calm is for how many intervals nothing may have been refused until all is taken again.
 	calm = 10
 	// burst is how much of its rate a flow may take at once: what comes at once waits for each other.
@@ -26,7 +35,15 @@ const (
 	// returning is how many pieces of a flow without a share are taken.
 	returning = 2
 	// floor is the least rate that all together have, per second: who sends less than this is never refused for the processor's sake.
-	floor = 200
+	floor = 500
+	// cheap is how many refusals cost what one piece of work does.
+	cheap = 5.0
+	// few is what a flow may ask for in a second and have all of it seen.
+	few = 50
+	// slack is by how much more than its share a flow may have taken by lot; its credit keeps it to the share.
+	slack = 1.1
+	// all is the Pass of a flow all of whose work is to be seen.
+	all = math.MaxUint32
 	// maxFlows bounds the flows. Those that come later share one.
 	maxFlows = 16384
 	// full is the share of the memory's cap from which on no new work is taken; from roomy on it is again.
@@ -45,7 +62,8 @@ type Config struct {
 
 // Sensors tell how the process does.
 type Sensors interface {
-	// Delay is how long nine of ten goroutines waited at most for a processor since it was asked last.
+	// Delay is how long half of the goroutines waited at least for a processor since it was asked last. That is a standing delay: where the
+	// process is held up for a while and then does all there is, most wait for hardly anything.
 	Delay() time.Duration
 	// Memory is what the Go runtime has of the system, in octets.
 	Memory() int64
@@ -57,6 +75,7 @@ type Controller struct {
 	cap     atomic.Int64
 	active  atomic.Bool // something may be refused
 	due     atomic.Int64
+	turn    atomic.Uint64
 	done    atomic.Int64
 	m       measures
 
@@ -67,9 +86,10 @@ type Controller struct {
 	last    time.Time
 	late    int // intervals in a row
 	quiet   int
+	easy    int // intervals in a row without delay
 	brimful bool
 	rate    float64
-	began   float64 // the first rate of this overload
+	backlog bool    // what is read of a queue has waited for long
 	spare   float64 // pieces that anyone may have in this interval
 	taken   int     // in this interval
 	refused int
@@ -83,7 +103,8 @@ func New(cfg Config) (*Controller, error) {
 		c.sensors = newRuntimeSensors()
 	}
 	c.cap.Store(cfg.Memory)
-	c.others = &Flow{c: c, name: "others", send: 1}
+	c.others = &Flow{c: c, name: "others", send: 1, accept: 1}
+	c.others.open()
 	if err := c.m.register(cfg.Registerer); err != nil {
 		return nil, err
 	}
@@ -105,7 +126,8 @@ func (c *Controller) Flow(name string) *Flow {
 		if len(c.flows) >= maxFlows {
 			return c.others
 		}
-		f = &Flow{c: c, name: name, send: 1, silence: idle, credit: returning}
+		f = &Flow{c: c, name: name, send: 1, silence: idle, credit: returning, accept: 1}
+		f.open()
 		c.flows[name] = f
 	}
 	return f
@@ -136,11 +158,20 @@ func (c *Controller) Forget(q *Queue) {
 // Active tells whether new work may be refused now. It is one atomic load.
 func (c *Controller) Active() bool { return c != nil && c.active.Load() }
 
-// admit takes one piece of work of f, or does not. debt is how much the flow may have taken before its time.
-func (c *Controller) admit(f *Flow, now time.Time, debt time.Duration) bool {
+// Turn changes whenever the Pass of a flow may have changed. A nil Controller's is always 0.
+func (c *Controller) Turn() uint64 {
+	if c == nil {
+		return 0
+	}
+	return c.turn.Load()
+}
+
+// judge decides about one piece of work of f. debt is how much the flow may have taken before its time; with some, the lot does not count.
+func (c *Controller) judge(f *Flow, now time.Time, lot uint32, debt time.Duration) Verdict {
 	at := now.UnixNano()
 	if !c.active.Load() && at < c.due.Load() {
-		return true
+		f.arrived.Add(1)
+		return Take
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,25 +179,39 @@ func (c *Controller) admit(f *Flow, now time.Time, debt time.Duration) bool {
 		c.look(now)
 	}
 	switch {
-	case !c.active.Load():
-	case c.brimful && debt == 0:
+	case debt > 0:
+		f.urgent++
+	case lot >= f.pass.Load() && f.pass.Load() != all:
+		c.m.ignored.Inc()
+		return Ignore // it may be seen or not, so it is not counted
+	default:
+		f.arrived.Add(1)
+	}
+	if c.active.Load() && !c.fits(f, now, lot, debt) {
 		c.refused++
 		c.m.refused.Inc()
-		return false
-	default:
-		f.earn(now)
-		if f.credit < 1-f.rate*debt.Seconds() {
-			if c.spare < 1 || debt > 0 {
-				c.refused++
-				c.m.refused.Inc()
-				return false
-			}
-			c.spare--
-		} else {
-			f.credit--
-		}
+		return Refuse
 	}
 	c.taken++
+	return Take
+}
+
+// fits tells whether there is room for one piece of work of f during overload, and takes it.
+func (c *Controller) fits(f *Flow, now time.Time, lot uint32, debt time.Duration) bool {
+	if c.brimful && debt == 0 {
+		return false
+	}
+	f.earn(now)
+	f.had++
+	switch {
+	case f.credit >= 1-f.rate*debt.Seconds() && (debt > 0 || f.accept >= 1 || float64(lot) < f.accept*float64(all)):
+		f.credit--
+	case c.spare >= 1 && debt == 0 && f.accept >= 1:
+		c.spare--
+	default:
+		f.had--
+		return false
+	}
 	return true
 }
 
@@ -213,17 +258,12 @@ func (c *Controller) look(now time.Time) {
 	elapsed := now.Sub(c.last)
 	c.last = now
 	delay := c.sensors.Delay()
-	c.m.delay.Set(delay.Seconds())
-	least := float64(floor)
+	c.backlog = false
 	for _, q := range c.queues {
-		if s := q.standing(now); s > delay {
-			// A reader that refuses as fast as it can, and does not keep up, is not helped much by taking less: the rest is the system's to drop.
-			if delay <= target {
-				least = max(least, c.began/2)
-			}
-			delay = min(s, 2*target)
-		}
+		wait := q.wait()
+		delay, c.backlog = max(delay, wait), c.backlog || wait > behind
 	}
+	c.m.delay.Set(delay.Seconds())
 	c.fullness()
 	asked := c.demand(elapsed)
 	done := float64(c.done.Swap(0)) / elapsed.Seconds()
@@ -244,7 +284,7 @@ func (c *Controller) look(now time.Time) {
 	c.service += (done - c.service) * 0.3
 	over := delay > target
 	if over {
-		if c.late++; delay > 5*target {
+		if c.late++; delay > 10*target {
 			c.late++
 		}
 	} else {
@@ -259,18 +299,17 @@ func (c *Controller) look(now time.Time) {
 			c.engage(max(min(taken, c.service), taken/2, floor))
 		}
 	case over:
-		c.quiet = 0
+		c.quiet, c.easy = 0, 0
 		if c.late == 1 && delay < 4*target {
 			break // once is a pause of the collector, or of the machine
 		}
-		// By as much less as the process is late: a tenth at twice the target, a third from five times on. What was allowed and not taken is
-		// no measure of what can be done.
-		cut := min(0.02+0.08*float64(delay-target)/float64(target), 0.3)
-		// Half of what is done can be taken while the rest is made up for.
-		c.rate = max(min(c.rate, max(taken, c.service, 0.8*c.rate))*(1-cut), least, c.service/2)
+		// What is done, less what makes up for the delay. What was allowed and not taken is no measure of what can be done, nor is one bad interval.
+		cut := min(gain*(delay-target).Seconds(), 0.3)
+		c.rate = max(min(c.rate, max(c.service, 0.85*c.rate))*(1-cut), c.service/2, floor)
 	case refused > 0 || c.held():
 		// The further away from the target, the faster.
-		c.rate *= 1.02 + 0.06*float64(target-delay)/float64(target)
+		c.easy++
+		c.rate *= 1.01 + 0.06*float64(target-delay)/float64(target)
 		c.quiet = 0
 	default:
 		if c.quiet++; c.quiet >= calm && !c.brimful {
@@ -283,7 +322,7 @@ func (c *Controller) look(now time.Time) {
 		if taken > 1.3*c.service {
 			c.rate = max(min(c.rate, 1.3*c.service), floor)
 		}
-		c.divide(now)
+		c.divide(now, taken)
 	}
 	c.m.rate.Set(c.rate)
 }
@@ -297,15 +336,15 @@ func (c *Controller) fullness() {
 
 // engage begins to refuse what is over a rate.
 func (c *Controller) engage(rate float64) {
-	c.rate, c.began, c.quiet = rate, rate, 0
+	c.rate, c.quiet, c.easy = rate, 0, 0
 	c.active.Store(true)
 	c.m.active.Set(1)
 }
 
-// held tells whether a client that obeys overload control still sends less than it would.
+// held tells whether a client that obeys overload control still sends less than it would, or whether something may be ignored.
 func (c *Controller) held() bool {
 	for _, f := range c.flows {
-		if f.silence < idle && f.send < 0.95 {
+		if f.silence < idle && (f.send < 0.95 || f.pass.Load() != all) {
 			return true
 		}
 	}
@@ -321,19 +360,24 @@ func (c *Controller) release() {
 	for _, f := range c.flows {
 		f.send = 1
 		f.loss.Store(0)
+		f.open()
 	}
+	c.others.open()
+	c.turn.Add(1)
 }
 
 // demand learns what each flow asks for, and returns what all do, per second.
 func (c *Controller) demand(elapsed time.Duration) (all float64) {
 	each := func(f *Flow) {
-		n := f.arrived.Swap(0)
+		// Of those whose lot is over pass nothing is known but that they are as many as that says.
+		n := float64(f.arrived.Swap(0))/f.passing() + float64(f.urgent)
+		f.urgent = 0
 		if n == 0 {
 			f.silence++
 		} else {
 			f.silence = 0
 		}
-		f.asked = float64(n) / elapsed.Seconds()
+		f.asked = n / elapsed.Seconds()
 		all += f.asked
 		if f.asked > f.wants {
 			f.wants = f.asked
@@ -348,8 +392,8 @@ func (c *Controller) demand(elapsed time.Duration) (all float64) {
 	return all
 }
 
-// divide gives each flow that asks as much as it asks for, as long as none gets less than another that asks for more (max-min fairness).
-func (c *Controller) divide(now time.Time) {
+// divide, with what was taken a second, gives each flow that asks as much as it asks for, as long as none gets less than another that asks for more (max-min fairness).
+func (c *Controller) divide(now time.Time, taken float64) {
 	asking := make([]*Flow, 0, 16)
 	for _, f := range c.flows {
 		if f.silence < idle {
@@ -357,6 +401,7 @@ func (c *Controller) divide(now time.Time) {
 		} else {
 			// It has no share, and shall not be refused for that when it comes back: what it brings first is taken, and gives it one again.
 			f.rate, f.credit = 0, returning
+			f.open()
 		}
 	}
 	if c.others.silence < idle {
@@ -376,6 +421,48 @@ func (c *Controller) divide(now time.Time) {
 	}
 	// For those who were not here when the rate was divided.
 	c.spare = max(left, c.rate*0.02) * interval.Seconds()
+	c.sift(asking, taken)
+}
+
+// sift has each flow take by lot what its share is of what it asks for, and answer some of the rest: the more the less of the rate is used.
+func (c *Controller) sift(asking []*Flow, taken float64) {
+	excess := 0.0
+	for _, f := range asking {
+		excess += f.excess()
+	}
+	answered := answers * c.rate
+	if c.easy > hurry {
+		answered += cheap * max(0, 0.8*c.rate-taken)
+	}
+	answered = min(1, answered/max(excess, 1))
+	for _, f := range asking {
+		had := f.had
+		f.had = 0
+		if f.excess() == 0 || f.asked < few {
+			f.open()
+			continue
+		}
+		switch base := slack * f.rate / f.asked; {
+		case f.worth.Load() == all:
+			f.accept = base
+		case float64(had) < 0.8*f.rate*interval.Seconds():
+			// Lots are even, but what comes again is what had no luck.
+			f.accept = max(f.accept*1.15, base)
+		default:
+			f.accept += (base - f.accept) * 0.3
+		}
+		f.accept = min(f.accept, 1)
+		f.worth.Store(uint32(min(f.accept*slack, 1) * (float64(all) - 1)))
+		pass := (f.rate + answered*f.excess()) / f.asked
+		if was := f.passing(); pass > was {
+			pass = was + (pass-was)*0.3
+		}
+		if c.backlog {
+			pass *= 0.9
+		}
+		f.pass.Store(uint32(min(1, max(pass, slack*f.accept, 1e-4)) * float64(all)))
+	}
+	c.turn.Add(1)
 }
 
 // would is what it would send if it were not asked to send less.

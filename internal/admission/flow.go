@@ -11,25 +11,70 @@ type Flow struct {
 	name    string
 	arrived atomic.Int64 // since the last tick
 	loss    atomic.Int32 // percent
+	pass    atomic.Uint32
+	worth   atomic.Uint32 // the bound of lots that may be taken
 
 	// The rest belongs to the controller's mutex.
 	wants   float64 // per second, smoothed
 	asked   float64 // per second, in the last tick, not smoothed
 	rate    float64
 	credit  float64
+	accept  float64 // the share of its work that is taken by lot
+	urgent  int     // since the last tick
+	had     int     // taken since the last tick
 	at      time.Time
 	send    float64 // the share of what it would send that a client which obeys overload control may send
 	silence int     // ticks without any work
 }
 
-// Admit counts one piece of new work, and tells whether it is taken. It is cheap: two atomic operations while nothing is refused.
-func (f *Flow) Admit(now time.Time) bool {
+// Verdict is what becomes of a piece of new work.
+type Verdict uint8
+
+// The verdicts. Ignore has no answer where none is owed, as over UDP: to answer all would cost what there is to do the rest with. Where an answer is owed it is
+// Refuse.
+const (
+	Take Verdict = iota
+	Refuse
+	Ignore
+)
+
+// Judge counts one piece of new work, and tells what becomes of it. Its lot is a number that its copies have, too, and that is spread evenly: a copy
+// of what was refused or ignored is not taken in the place of something new, which would be late at once. It is cheap: two atomic operations while
+// nothing is refused.
+func (f *Flow) Judge(now time.Time, lot uint32) Verdict {
 	if f == nil {
-		return true
+		return Take
 	}
-	f.arrived.Add(1)
-	return f.c.admit(f, now, 0)
+	return f.c.judge(f, now, lot, 0)
 }
+
+// Pass is the bound of lots from which on work is ignored, so that whoever can may drop it before it costs anything; the largest number: none is. It
+// changes with Controller.Turn.
+func (f *Flow) Pass() uint32 {
+	if f == nil {
+		return all
+	}
+	return f.pass.Load()
+}
+
+// Hopeless tells whether work of this lot is not taken now, nor would be if there were a little more room.
+func (f *Flow) Hopeless(lot uint32) bool { return f != nil && lot > f.worth.Load() }
+
+// passing is the share of work whose lot is under pass.
+func (f *Flow) passing() float64 { return max(float64(f.pass.Load())/float64(all), 1e-6) }
+
+// open has all of its work seen, and taken up to its share.
+func (f *Flow) open() {
+	f.accept = 1
+	f.pass.Store(all)
+	f.worth.Store(all)
+}
+
+// excess is what it asks for over its share, per second.
+func (f *Flow) excess() float64 { return max(0, f.asked-1.02*f.rate) }
+
+// Admit is Judge for work that has no lot, and tells whether it is taken.
+func (f *Flow) Admit(now time.Time) bool { return f.Judge(now, 0) == Take }
 
 // AdmitUrgent is Admit for what comes before new work: what belongs to something that was taken before. It is refused only to who has asked for so
 // much of it that a second would not do for it.
@@ -37,8 +82,7 @@ func (f *Flow) AdmitUrgent(now time.Time) bool {
 	if f == nil {
 		return true
 	}
-	f.arrived.Add(1)
-	return f.c.admit(f, now, time.Second)
+	return f.c.judge(f, now, 0, time.Second) == Take
 }
 
 // Wait counts one piece of new work that is taken in any case, and tells for how long nothing more should be read of where it came from: for
@@ -69,28 +113,38 @@ func (f *Flow) Loss() int {
 // Queue is something that is read until it is empty, as a socket is. Its methods may be called from one goroutine.
 type Queue struct {
 	c     *Controller
-	empty atomic.Int64 // when it was seen empty last, in Unix nanoseconds
-	busy  atomic.Bool  // and whether something was read since
+	since time.Time    // when it was found not empty first; zero: it was empty
+	least atomic.Int64 // for how long what was read had waited at least, in nanoseconds; negative: nothing was read
 }
 
-// Read notes a reading: whether it left the queue empty. A nil Queue notes nothing.
-func (q *Queue) Read(now time.Time, empty bool) {
-	if q == nil {
+// Read notes a reading: whether it left the queue empty, and if not, for how long the first of what was read had waited; a negative age is not known.
+// A nil Queue notes nothing.
+func (q *Queue) Read(now time.Time, empty bool, age time.Duration) {
+	switch {
+	case q == nil:
 		return
+	case empty:
+		q.since, age = time.Time{}, 0
+	default:
+		if q.since.IsZero() {
+			q.since = now
+		}
+		if age < 0 {
+			age = min(now.Sub(q.since), 2*target)
+		}
 	}
-	if empty {
-		q.empty.Store(now.UnixNano())
-		q.busy.Store(false)
-	} else if !q.busy.Load() {
-		q.empty.Store(now.UnixNano())
-		q.busy.Store(true)
+	if least := q.least.Load(); least < 0 || int64(age) < least {
+		q.least.Store(int64(age))
 	}
 }
 
-// standing is for how long the queue has not been empty.
-func (q *Queue) standing(now time.Time) time.Duration {
-	if !q.busy.Load() {
+// Standing is for how long the queue has not been empty.
+func (q *Queue) Standing(now time.Time) time.Duration {
+	if q == nil || q.since.IsZero() {
 		return 0
 	}
-	return now.Sub(time.Unix(0, q.empty.Load()))
+	return now.Sub(q.since)
 }
+
+// wait is for how long everything had waited that was read since it was asked last: a standing queue, and not one that comes and goes.
+func (q *Queue) wait() time.Duration { return time.Duration(max(0, q.least.Swap(-1))) }

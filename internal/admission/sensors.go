@@ -39,7 +39,7 @@ func (s *runtimeSensors) Delay() time.Duration {
 		if n == s.before[i] {
 			continue
 		}
-		if seen += n - s.before[i]; 10*seen >= 9*all {
+		if seen += n - s.before[i]; 2*seen >= all {
 			if delay = h.Buckets[i]; math.IsInf(delay, 0) {
 				delay = 0
 			}

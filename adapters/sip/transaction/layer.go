@@ -54,6 +54,7 @@ type Layer struct {
 	answers  answerTable
 	told     overloadTable
 	pace     overloadServer
+	lots     lots
 	// handshakes and reopened bound what is under way at once: TLS handshakes of connections to us, and connections that are opened for
 	// a response whose own is gone.
 	handshakes, reopened chan struct{}
@@ -92,6 +93,7 @@ func New(cfg Config) (*Layer, error) {
 	l.clients.init()
 	l.answers.init(cfg.Bounds.Answers, cfg.Bounds.AnswerLife)
 	l.told.init()
+	l.lots = newLots()
 	l.pool.init(l)
 	l.handshakes = make(chan struct{}, cfg.Bounds.Handshakes)
 	l.reopened = make(chan struct{}, maxReopened)

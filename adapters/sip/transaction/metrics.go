@@ -103,6 +103,7 @@ const (
 	dropAgain       = "again"       // a MESSAGE that was answered before in another transaction
 	dropBranch      = "branch"      // a request with the branch of another one that was answered
 	dropLoad        = "load"        // refused with 503 because of load
+	dropUnheard     = "unheard"     // neither taken nor refused because of load, see shed
 	dropThrottled   = "throttled"   // a request of ours that its next hop asked not to send
 	dropTrailing    = "trailing"    // octets behind the SIP message in a WebSocket message
 	dropUnanswered  = "unanswered"  // a server transaction that expired without a final response

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -16,8 +17,8 @@ type mmsghdr struct {
 	n uint32
 }
 
-// controlRoom is room for the control message that says to or from which address of ours a datagram goes.
-const controlRoom = 64
+// controlRoom is room for the control messages that say to or from which address of ours a datagram goes, and when it came.
+const controlRoom = 128
 
 // packetBatch is what one system call reads or writes: messages, each with its addresses. It is used by one goroutine at a
 // time, and nothing in it is allocated once it is made.
@@ -151,19 +152,52 @@ func setPort(p *uint16, n uint16) {
 
 // arrived finds the address in a control message of IP_PKTINFO or IPV6_PKTINFO.
 func (b *packetBatch) arrived(control []byte) netip.Addr {
-	const head = unix.SizeofCmsghdr
-	if len(control) < head {
-		return netip.Addr{}
-	}
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
-	data := control[unix.CmsgLen(0):]
-	switch {
-	case b.v4 && h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
-		return netip.AddrFrom4((*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0])).Addr)
-	case !b.v4 && h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+	if b.v4 {
+		if data := controlData(control, unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo); data != nil {
+			return netip.AddrFrom4((*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0])).Addr)
+		}
+	} else if data := controlData(control, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo); data != nil {
 		return netip.AddrFrom16((*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0])).Addr).Unmap()
 	}
 	return netip.Addr{}
+}
+
+// controlData is what the control message of a kind has, at least size octets; nil if there is none.
+func controlData(control []byte, level, kind int32, size int) []byte {
+	for len(control) >= unix.SizeofCmsghdr {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+		end := uint64(h.Len)
+		if end < uint64(unix.CmsgLen(0)) || end > uint64(len(control)) {
+			return nil
+		}
+		data := control[unix.CmsgLen(0):end]
+		if h.Level == level && h.Type == kind && len(data) >= size {
+			return data
+		}
+		control = control[min(unix.CmsgSpace(len(data)), len(control)):]
+	}
+	return nil
+}
+
+// came is when the system received message i, if stamp has it tell; else the zero Time.
+func (b *packetBatch) came(i int) time.Time {
+	control := b.control[i][:min(uint64(b.headers[i].Controllen), controlRoom)]
+	data := controlData(control, unix.SOL_SOCKET, unix.SCM_TIMESTAMPNS, int(unsafe.Sizeof(unix.Timespec{})))
+	if data == nil {
+		return time.Time{}
+	}
+	return time.Unix((*unix.Timespec)(unsafe.Pointer(&data[0])).Unix())
+}
+
+// stamp has the system note when each datagram comes, or no longer.
+func stamp(raw syscall.RawConn, on bool) {
+	value := 0
+	if on {
+		value = 1
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, value) // without it ages are not known, which came tells
+	})
 }
 
 // segments reports whether the system can cut a message into datagrams (UDP_SEGMENT, since Linux 4.18).

@@ -25,6 +25,8 @@ type origin struct {
 	free   bool            // it is a copy of one that was counted
 	at     time.Time       // when it was read; zero: now
 	held   *held           // the message, if its memory is used again
+	loud   bool            // it was refused for that
+	stale  bool            // it has waited for too long
 }
 
 // packetSender is what the transactions need of a UDP socket.

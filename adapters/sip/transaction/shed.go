@@ -44,28 +44,40 @@ func (l *Layer) shed(b []byte, o *origin) (refused bool) {
 	if now.IsZero() {
 		now = time.Now()
 	}
+	lot := l.lots.of(b)
 	if !l.cfg.Admission.Active() {
-		o.over = !o.flow.Admit(now)
+		o.over = o.flow.Judge(now, lot) != admission.Take
 		return false
+	}
+	if o.stale && o.flow.Hopeless(lot) && sifted(b) {
+		// Its client waits for long already: those that came after it are answered in time without it.
+		l.metrics.drop(dropUnheard)
+		return true
+	}
+	if o.conn == nil && lot >= o.flow.Pass() && sifted(b) && o.flow.Judge(now, lot) == admission.Ignore {
+		o.loud = true
+		l.metrics.drop(dropUnheard)
+		return true
 	}
 	var g wire.Glance
 	if !g.Read(b, l.limits()) {
-		o.over = !o.flow.Admit(now)
+		o.over = o.flow.Judge(now, lot) != admission.Take
 		return false
 	}
 	via := g.TopVia()
 	if key, ok := l.servers.glanced(via, g.Method()); !ok || l.servers.has(now, key) {
 		o.free = ok
-		o.over = !ok && !o.flow.Admit(now)
+		o.over = !ok && o.flow.Judge(now, lot) != admission.Take
 		return false
 	}
 	if g.InDialog() {
 		if o.flow.AdmitUrgent(now) {
 			return false
 		}
-	} else if o.flow.Admit(now) {
+	} else if o.flow.Judge(now, lot) == admission.Take {
 		return false
 	}
+	o.loud = true
 	l.metrics.requests[0][methodIndex(g.Method())].Inc()
 	l.metrics.drop(dropLoad)
 	l.refuseGlance(&g, len(b), *o)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 
+	"github.com/isthmus-gateway/isthmus/internal/admission"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -370,9 +371,6 @@ func isReported(err error) bool {
 	return false
 }
 
-// readTurns is how many batches are read during overload before everybody else who can runs.
-const readTurns = 4
-
 // read is the socket's goroutine.
 func (s *udpSocket) read() {
 	batch, err := newPacketBatch(s.pc, s.local.Addr().Is4(), true)
@@ -380,21 +378,26 @@ func (s *udpSocket) read() {
 		s.stopped(err)
 		return
 	}
-	queue := s.layer.cfg.Admission.Queue()
-	defer s.layer.cfg.Admission.Forget(queue)
-	for turn := 0; ; turn++ {
-		if turn%readTurns == 0 && s.layer.cfg.Admission.Active() {
-			runtime.Gosched() // what was taken is to be done, while the rest is refused
-		}
+	pace := newPacer(s, batch)
+	defer pace.end()
+	sieve := newSieve(s)
+	defer sieve.end()
+	for {
 		n, err := batch.read()
 		now := time.Now()
-		queue.Read(now, n < datagrams)
+		stale := pace.read(now, n)
 		for i := range n {
-			octets, from, to := batch.datagram(i)
-			s.deliver(now, octets, from, to)
+			data, remote, to := batch.datagram(i)
+			if loud := s.deliver(now, data, remote, to, stale); loud != nil {
+				sieve.note(remote.Addr(), loud)
+			}
 		}
 		if err != nil && s.stopped(err) {
 			return
+		}
+		sieve.turn()
+		if n == datagrams {
+			pace.settle()
 		}
 	}
 }
@@ -413,20 +416,23 @@ func (s *udpSocket) stopped(err error) bool {
 	return true
 }
 
-// deliver gives one datagram that was read now to the layer, which copies it.
-func (s *udpSocket) deliver(now time.Time, data []byte, remote netip.AddrPort, to netip.Addr) {
+// deliver gives one datagram that was read now to the layer, which copies it. It returns the flow of a sender one of whose requests was refused.
+func (s *udpSocket) deliver(now time.Time, data []byte, remote netip.AddrPort, to netip.Addr, stale bool) (loud *admission.Flow) {
 	if !remote.IsValid() {
-		return
+		return nil
 	}
 	if keepAlive(data) {
 		s.layer.metrics.drop(dropKeepAlive)
-		return
+		return nil
 	}
-	o := origin{at: now, udp: s, remote: remote, local: s.local}
+	o := origin{at: now, udp: s, remote: remote, local: s.local, stale: stale}
 	if s.wildcard && to.IsValid() {
 		o.local = netip.AddrPortFrom(to, s.local.Port())
 	}
 	if !s.layer.shed(data, &o) {
 		s.layer.take(data, o)
+	} else if o.loud {
+		return o.flow
 	}
+	return nil
 }
