@@ -35,6 +35,7 @@ func newPresenceClusterPlay(c *Config, dir string, number int) (*presenceCluster
 	p.kind = of[p.random.IntN(len(of))]
 	for _, x := range p.couples {
 		x.unique = true
+		x.settle += takeoverBound // what was wished while nobody owned a pair, or no leader could write it down, is done afterwards
 	}
 	host := ownHost()
 	if err := p.open(host); err != nil {

@@ -61,13 +61,14 @@ type couple struct {
 	bad    []string
 	counts Counts
 	lag    *lag
-	unique bool // P5 holds: a gateway that is started again asks and tells anew, one that takes over from another need not
+	settle time.Duration // how long something may be under way
+	unique bool          // P5 holds: a gateway that is started again asks and tells anew, one that takes over from another need not
 }
 
 func newCouple(i int, l *lag) *couple {
 	return &couple{
 		number: i, juliet: fmt.Sprintf("juliet%d@xmpp.test", i), romeo: fmt.Sprintf("romeo%d@sip.test", i),
-		shown: map[string]string{}, served: map[string]*served{}, online: true, status: "j0", says: "r0", lag: l,
+		shown: map[string]string{}, served: map[string]*served{}, online: true, status: "j0", says: "r0", lag: l, settle: settleTime,
 	}
 }
 
@@ -76,7 +77,7 @@ const settleTime = 3 * time.Second
 
 // settled tells whether nothing of what was said until then can still be under way.
 func (c *couple) settled(since time.Time) bool {
-	return time.Since(since) > settleTime+20*c.lag.worst()
+	return time.Since(since) > c.settle+20*c.lag.worst()
 }
 
 // note notes what happens. c.mu is held.

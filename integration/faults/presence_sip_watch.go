@@ -127,12 +127,13 @@ func (c *couple) notified(text string) int {
 		w.remoteTag, w.made = remote, true
 		w.expires, w.refreshAt = time.Now().Add(watchedFor), time.Now().Add(watchedFor/2)
 	}
+	taken := cseqOf(text) > w.remote+1 // numbers are left out by who has them from the store alone
 	w.remote = cseqOf(text)
 	moved := w.target.refresh(part(uriPart, header(text, "Contact")))
 	if moved {
 		c.note("%s has moved to %s", w.callID, w.target.uri)
 	}
-	c.repeated(w, said(state, body), moved)
+	c.repeated(w, said(state, body), moved || taken)
 	c.counts.Notified++
 	switch {
 	case strings.HasPrefix(state, "terminated"):
@@ -160,8 +161,8 @@ func said(state, body string) string {
 
 var timestamps = regexp.MustCompile(`<(?:\w+:)?timestamp>[^<]*<`)
 
-// repeated takes in what a NOTIFY said: one says what the one before it did only where something was asked meanwhile, or where another gateway has the dialog now,
-// which cannot know what was said and must tell where it is (P5). c.mu is held.
+// repeated takes in what a NOTIFY said: one says what the one before it did only where something was asked meanwhile, or where a gateway has taken the dialog up,
+// which cannot know what was said (P5). c.mu is held.
 func (c *couple) repeated(w *watchOf, what string, moved bool) {
 	if c.unique && what == w.heard && !moved && !w.asking && c.settled(w.askedAt) && (strings.Contains(what, "<") || c.settled(c.spokeAt)) {
 		c.broke("P5: NOTIFY %d of %s says again what the one before it said, and nobody asked", w.remote, w.callID)
