@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -37,9 +36,6 @@ var presencePoints = []string{
 // faultsEach is how many faults one after the other a round has, each with a time of quiet after it.
 const faultsEach = 2
 
-// presenceHost is where all of a round of presence is.
-var presenceHost = net.IPv4(127, 0, 0, 1)
-
 const presenceLimits = "limits: {drain: 10s, messages: {direct_wait: 2s}, sip: {min_expires: 1s, notify_interval: 100ms}}\n"
 
 func newPresencePlay(c *Config, dir string, number int) (*presencePlay, error) {
@@ -50,11 +46,12 @@ func newPresencePlay(c *Config, dir string, number int) (*presencePlay, error) {
 	} else {
 		p.kind = of[p.random.IntN(len(of))]
 	}
+	host := ownHost()
 	var err error
-	if p.gateway, err = newGateway(c.Binary, dir, presenceHost); err != nil {
+	if p.gateway, err = newGateway(c.Binary, dir, host); err != nil {
 		return nil, err
 	}
-	if err := p.open(presenceHost); err != nil {
+	if err := p.open(host); err != nil {
 		return nil, err
 	}
 	p.sip.toward(p.gateway.sip)
@@ -111,7 +108,7 @@ func (p *presencePlay) first(point string) error {
 		if err := p.run(point); !errors.Is(err, errTaken) && !(err == nil && p.gateway.dead() && p.taken()) {
 			return err
 		}
-		ports, err := freePorts(presenceHost, 2)
+		ports, err := freePorts(p.gateway.host, 2)
 		if err != nil {
 			return err
 		}
