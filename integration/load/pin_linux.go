@@ -46,3 +46,11 @@ func apart(gateway, procs int) (func(), error) {
 		_ = pin(os.Getpid(), 0, all) // it had them before
 	}, nil
 }
+
+// beside has a process on the gateway's processors.
+func beside(pid, procs int) error {
+	if all := runtime.NumCPU(); procs < all {
+		return pin(pid, all-procs, procs)
+	}
+	return nil
+}
