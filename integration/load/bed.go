@@ -131,6 +131,20 @@ func (b *bed) silence(patience time.Duration) {
 	}
 }
 
+// missing waits until all that was accepted has arrived, at most until end, and returns how many messages have not.
+func (b *bed) missing(end time.Time) int {
+	for {
+		lost := 0
+		for _, a := range b.agents {
+			lost += a.Undelivered()
+		}
+		if lost == 0 || time.Now().After(end) {
+			return lost
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 // interval is what was seen while some load was on.
 type interval struct {
 	counts []Counts // of each agent
