@@ -44,9 +44,12 @@ func (t *subscribers) take(in *inbound) *Refusal {
 	taken := afterAll(func() { t.a.respond(in, answer{code: 200, phrase: phraseOf(200)}, "") })
 	change, tell, ref2 := s.notified(in, e, op, part, taken)
 	switch {
-	case ref2 != nil:
-		return ref2
-	case ref != nil:
+	case ref2 != nil && ref2.Why != WhyEntity:
+		return ref2 // it is of the dialog
+	case ref == nil:
+		ref = ref2 // of a partial document: whom it is about is known when it has been applied
+	}
+	if ref != nil {
 		if op := s.unread(req); op != nil {
 			op.Peer = in.peerOf()
 			t.a.handler.Notify(t.a.base, op)

@@ -191,6 +191,18 @@ func TestSubscriberPartial(t *testing.T) {
 	answer("application/pidf-diff+xml, application/pidf+xml;q=0.9, " + acceptedSealed)
 	maker.Reset()
 	shows(send(make("open")), "open")
+	// T-ID-07: one about somebody else is refused, and what was told before is not believed for ever.
+	maker.Reset()
+	cseq++
+	other := strings.ReplaceAll(make("open"), "romeo@example.net", "tybalt@example.net")
+	if r := g.ask(strings.Replace(notifyText(sub, "agent", fmt.Sprint(cseq), "active;expires=600", other), "pidf+xml", "pidf-diff+xml", 1)); r.StatusCode() != 403 {
+		t.Errorf("%d to a document about somebody else", r.StatusCode())
+	}
+	if op := next(t, c.notices, "that something was said and refused"); op.Presence != nil || !op.Whole || op.State != adapters.WatchActive {
+		t.Errorf("%+v", op)
+	}
+	maker.Reset()
+	shows(send(make("open")), "open")
 	// What cannot be applied is not asked for again.
 	if op := send(strings.Replace(make("closed"), "ID-balcony&quot;]", "nobody&quot;]", 1)); op.Presence != nil {
 		t.Errorf("a document that does not fit was taken: %+v", op)
@@ -203,7 +215,6 @@ func TestSubscriberPartial(t *testing.T) {
 	if op := next(t, c.notices, "that something was said and not understood"); op.Presence != nil || !op.Whole || op.State != adapters.WatchActive {
 		t.Errorf("%+v", op)
 	}
-	// A document about somebody else in a partial one (T-ID-07).
 	c.quiet(t)
 }
 
