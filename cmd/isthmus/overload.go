@@ -33,6 +33,8 @@ func (c *overloadCommand) Run(ctx context.Context, p process) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	ctx, cancel := p.untilSignal(ctx) // so that the gateway ends with it
+	defer cancel()
 	report, err := driver.Overload(ctx, driver.Config{
 		Binary: c.Binary, Directory: dir, Procs: c.Procs, Step: c.Step, Time: c.Time, Capacity: c.Capacity, Factors: c.Factor, Quiet: c.Quiet, Log: p.err,
 	})
