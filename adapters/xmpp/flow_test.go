@@ -19,6 +19,7 @@ type brimful struct{}
 
 func (brimful) Delay() time.Duration { return 0 }
 func (brimful) Memory() int64        { return 1000 }
+func (brimful) Busy() float64        { return 1 }
 
 // Streams are read slowly while there is too much, and the answer to a ping stands behind what is read slowly. It is read all the same before the stream
 // would count as dead: with 1,000 stanzas before it, and 250 ms for each, it would come after four minutes.
@@ -59,6 +60,7 @@ type late struct{ delay time.Duration }
 
 func (l *late) Delay() time.Duration { return l.delay }
 func (*late) Memory() int64          { return 0 }
+func (*late) Busy() float64          { return 1 }
 
 // nobody is a core that takes everything.
 type nobody struct{}

@@ -15,6 +15,7 @@ type heldSensors struct{ memory atomic.Int64 }
 
 func (*heldSensors) Delay() time.Duration { return 0 }
 func (s *heldSensors) Memory() int64      { return s.memory.Load() }
+func (*heldSensors) Busy() float64        { return 1 }
 
 // T-OV-02: over XMPP new work is held up instead of refused: the stream is read slowly while there is overload, so that the other side's queue grows and not ours;
 // nothing is lost by it, and afterwards it is read as fast as before.

@@ -10,12 +10,16 @@ type server struct {
 	capacity float64 // a second
 	waiting  float64
 	memory   int64
+	others   float64
 }
 
 func (s *server) Delay() time.Duration {
 	return time.Duration(s.waiting / s.capacity * float64(time.Second))
 }
 func (s *server) Memory() int64 { return s.memory }
+
+// Busy is 1 less the share of the processors that others have taken from it.
+func (s *server) Busy() float64 { return 1 - s.others }
 
 // client offers so much a second to one flow.
 type client struct {

@@ -16,6 +16,11 @@ const (
 	interval = 100 * time.Millisecond
 	// target is the delay that the rate is steered to.
 	target = 10 * time.Millisecond
+	// working is the share of the processors from which on the process is held to be at work. Below it, it is others who keep it waiting, or it waits for one
+	// goroutine: what stands then has to stand for longer until anything is refused.
+	working = 0.5
+	// starved is the delay that the rate is steered to then.
+	starved = 100 * time.Millisecond
 	// gain is by how much of itself the rate is cut for each second that the delay is over the target.
 	gain = 4.0
 	// behind is for how long what is read may have waited until less is answered.
@@ -67,6 +72,8 @@ type Sensors interface {
 	Delay() time.Duration
 	// Memory is what the Go runtime has of the system, in octets.
 	Memory() int64
+	// Busy is what share of the processors that it may use the process had since it was asked last, 0 to 1; 1 where that is not known.
+	Busy() float64
 }
 
 // Controller finds the rate of new work. It has no goroutine: it looks at things when work comes.
@@ -264,6 +271,11 @@ func (c *Controller) look(now time.Time) {
 		delay, c.backlog = max(delay, wait), c.backlog || wait > behind
 	}
 	c.m.delay.Set(delay.Seconds())
+	aim := target
+	free := c.sensors.Busy() < working
+	if free {
+		aim = starved
+	}
 	c.fullness()
 	asked := c.demand(elapsed)
 	done := float64(c.done.Swap(0)) / elapsed.Seconds()
@@ -282,9 +294,9 @@ func (c *Controller) look(now time.Time) {
 		c.service = done
 	}
 	c.service += (done - c.service) * 0.3
-	over := delay > target
+	over := delay > aim
 	if over {
-		if c.late++; delay > 10*target {
+		if c.late++; delay > 10*aim {
 			c.late++
 		}
 	} else {
@@ -300,16 +312,20 @@ func (c *Controller) look(now time.Time) {
 		}
 	case over:
 		c.quiet, c.easy = 0, 0
-		if c.late == 1 && delay < 4*target {
+		if c.late == 1 && delay < 4*aim {
 			break // once is a pause of the collector, or of the machine
 		}
 		// What is done, less what makes up for the delay. What was allowed and not taken is no measure of what can be done, nor is one bad interval.
-		cut := min(gain*(delay-target).Seconds(), 0.3)
+		cut := min(gain*(delay-aim).Seconds(), 0.3)
 		c.rate = max(min(c.rate, max(c.service, 0.85*c.rate))*(1-cut), c.service/2, floor)
 	case refused > 0 || c.held():
-		// The further away from the target, the faster.
+		// The further away from the target, the faster; and much faster where it was not for want of a processor that anything stood.
 		c.easy++
-		c.rate *= 1.01 + 0.06*float64(target-delay)/float64(target)
+		growth := 0.06
+		if free {
+			growth = 0.3
+		}
+		c.rate *= 1.01 + growth*float64(aim-delay)/float64(aim)
 		c.quiet = 0
 	default:
 		if c.quiet++; c.quiet >= calm && !c.brimful {

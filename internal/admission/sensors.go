@@ -2,6 +2,7 @@ package admission
 
 import (
 	"math"
+	"runtime"
 	"runtime/metrics"
 	"time"
 )
@@ -10,6 +11,8 @@ import (
 type runtimeSensors struct {
 	samples []metrics.Sample
 	before  []uint64
+	used    time.Duration // processor time of the process
+	at      time.Time
 }
 
 func newRuntimeSensors() *runtimeSensors {
@@ -48,6 +51,22 @@ func (s *runtimeSensors) Delay() time.Duration {
 	}
 	copy(s.before, h.Counts)
 	return time.Duration(delay * float64(time.Second))
+}
+
+// Busy implements Sensors.
+func (s *runtimeSensors) Busy() float64 {
+	used, ok := processorTime()
+	if !ok {
+		return 1
+	}
+	now := time.Now()
+	spent, elapsed := used-s.used, now.Sub(s.at)*time.Duration(runtime.GOMAXPROCS(0))
+	first := s.at.IsZero()
+	s.used, s.at = used, now
+	if first || elapsed <= 0 {
+		return 1
+	}
+	return min(float64(spent)/float64(elapsed), 1)
 }
 
 // Memory implements Sensors. It is of the last call of Delay.

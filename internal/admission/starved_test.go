@@ -52,6 +52,31 @@ func TestAStarvedProcessRefusesNobody(t *testing.T) {
 	}
 }
 
+// What waits while others have the processors is late, and no sign that there is more than can be done: a process that has a tenth of them, and does all that
+// comes 30 ms late, refuses nothing. And once it is not for want of a processor that anything waited, all is taken again soon.
+func TestWhoIsKeptWaitingRefusesNobody(t *testing.T) {
+	c, s, now := setup(t)
+	s.others = 0.9
+	x := &client{flow: c.Flow("x"), rate: 1600}
+	s.capacity, s.waiting = 1600, 48
+	play(c, s, &now, 10*time.Second, x)
+	if x.taken != x.sent || c.Active() {
+		t.Errorf("%d of %d taken, active %v", x.taken, x.sent, c.Active())
+	}
+	// Too much for what others leave of the processor, until they go.
+	s.others, x.rate = 0, 8000
+	play(c, s, &now, 5*time.Second, x)
+	if !c.Active() {
+		t.Fatal("there is no overload")
+	}
+	s.capacity, s.others = 40_000, 0.8
+	play(c, s, &now, time.Second, x)
+	play(c, s, &now, time.Second, x)
+	if x.taken < x.sent*95/100 {
+		t.Errorf("from 1 s after the others have gone %d of %d are taken", x.taken, x.sent)
+	}
+}
+
 // T-OV-02: beside one that offers ten times as much as can be done, one that stays within its share has all of it; and what is refused once is refused when it
 // comes again, so that what is taken is taken at once.
 func TestT_OV_02_LotsStay(t *testing.T) {

@@ -17,6 +17,7 @@ type fullSensors struct{ memory int64 }
 
 func (*fullSensors) Delay() time.Duration { return 0 }
 func (s *fullSensors) Memory() int64      { return s.memory }
+func (*fullSensors) Busy() float64        { return 1 }
 
 // T-OV-02: "the overloaded server must bear the cost of rejecting some requests" (RFC 7339 §5.10.2): without state and before they are read in full,
 // with a 503 that has no Retry-After and tells a client that obeys overload control what to do. Answers, copies of what was taken and requests
@@ -110,6 +111,7 @@ type lateSensors struct{ delay time.Duration }
 
 func (s *lateSensors) Delay() time.Duration { return s.delay }
 func (*lateSensors) Memory() int64          { return 0 }
+func (*lateSensors) Busy() float64          { return 1 }
 
 // What is answered without a transaction is done too. If it were not, a peer that sends what is malformed, or merged (RFC 3261 §8.2.2.2), would have less and less
 // be taken of everybody.
