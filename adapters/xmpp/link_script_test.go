@@ -40,6 +40,7 @@ func (s *script) accept(t *testing.T) *peer {
 
 func (p *peer) say(s string) {
 	p.t.Helper()
+	p.conn.SetWriteDeadline(time.Now().Add(patience))
 	if _, err := p.conn.Write([]byte(s)); err != nil {
 		p.t.Fatal(err)
 	}
@@ -48,6 +49,7 @@ func (p *peer) say(s string) {
 // hear reads the next element.
 func (p *peer) hear() *strictxml.Element {
 	p.t.Helper()
+	p.conn.SetReadDeadline(time.Now().Add(patience))
 	raw, err := p.in.Next()
 	if err != nil {
 		p.t.Fatal(err)
