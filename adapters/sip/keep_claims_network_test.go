@@ -67,11 +67,18 @@ func TestApprovalIsKeptBeforeItIsAcknowledged(t *testing.T) {
 	if op.Change != adapters.AuthorizationGranted || op.Kept == nil {
 		t.Fatalf("%+v", op)
 	}
-	if m := g.readWithin(20 * time.Millisecond); m != nil {
-		t.Errorf("before it was kept:\n%s", m.Raw())
+	// On a slow machine copies of the SUBSCRIBE wait to be read.
+	for m := g.readWithin(20 * time.Millisecond); m != nil; m = g.readWithin(20 * time.Millisecond) {
+		if !m.IsRequest() || m.Method() != "SUBSCRIBE" {
+			t.Errorf("before it was kept:\n%s", m.Raw())
+		}
 	}
 	op.Kept()
-	if m := g.read(); m.IsRequest() || m.StatusCode() != 200 {
+	m := g.read()
+	for m.IsRequest() && m.Method() == "SUBSCRIBE" {
+		m = g.read()
+	}
+	if m.IsRequest() || m.StatusCode() != 200 {
 		t.Errorf("%s", m.Raw())
 	}
 }
