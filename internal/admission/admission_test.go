@@ -275,3 +275,28 @@ func BenchmarkAdmit(b *testing.B) {
 		})
 	}
 }
+
+// The memory's cap holds too when work comes seldom: what came long ago says nothing of the processor, but the memory is as full as it is.
+func TestMemoryIsFullHoweverSeldomWorkComes(t *testing.T) {
+	c, s, now := setup(t)
+	f := c.Flow("seldom")
+	s.memory = 990
+	taken := 0
+	for range 20 {
+		now = now.Add(2 * time.Second)
+		if f.Admit(now) {
+			taken++
+		}
+	}
+	if taken > 1 {
+		t.Errorf("%d of 20 were taken while the memory was full", taken)
+	}
+	s.memory = 100
+	for range 3 {
+		now = now.Add(2 * time.Second)
+		f.Admit(now)
+	}
+	if c.Active() {
+		t.Error("the memory is free again, and work is still refused")
+	}
+}

@@ -287,8 +287,10 @@ func (c *Controller) look(now time.Time) {
 	if elapsed > 5*interval {
 		// Hardly anything comes: what was measured is of long ago.
 		c.late, c.service = 0, 0
-		c.release()
-		return
+		if !c.brimful {
+			c.release()
+			return
+		}
 	}
 	if c.service == 0 {
 		c.service = done
