@@ -38,21 +38,27 @@ func TestKeepFollowsWhatIsInUse(t *testing.T) {
 	before := debug.SetGCPercent(100)
 	debug.SetGCPercent(before)
 	const floor = 256 << 20
-	runtime.GC() // what other tests had in use is in use no more
 	end := Keep(floor)
 	now := func() int {
 		s := []metrics.Sample{{Name: "/gc/gogc:percent"}}
 		metrics.Read(s)
 		return int(s[0].Value.Uint64())
 	}
-	if p := now(); p <= 200 {
-		t.Errorf("with little in use the heap may grow by %d %%", p)
+	// The finalizer runs soon after a cycle, on a goroutine of the runtime's. The first cycle may have met what Keep itself had for a moment.
+	settled := false
+	for range 10_000 {
+		if settled = now() > 200; settled {
+			break
+		}
+		runtime.GC()
+		runtime.Gosched()
+	}
+	if !settled {
+		t.Errorf("with little in use the heap may grow by %d %%", now())
 	}
 	for range 200 { // far more in use than the floor
 		keep = append(keep, make([]byte, 2<<20))
 	}
-	// The finalizer runs soon after a cycle, on a goroutine of the runtime's.
-	settled := false
 	for range 10_000 {
 		if settled = now() == 100; settled {
 			break
