@@ -66,6 +66,18 @@ type Handler interface {
 	Report(ctx context.Context, r *Report)
 }
 
+// Crowd is what a Handler may be besides. Whoever reads what can wait where it is, a stream or a socket, may ask it before reading on.
+type Crowd interface {
+	// Crowded tells whether messages wait so close together that the next ones may be refused for want of room. It is cheap, and may be called
+	// from any goroutine.
+	Crowded() bool
+	// Waiting is how many messages wait behind others of their pairs, apart from those for the side of the adapter that asks: what those wait for, it must
+	// read. It is as cheap.
+	Waiting() int
+	// Overrun tells whether it is crowded because more comes than can be done, and not because of a few recipients. It is as cheap.
+	Overrun() bool
+}
+
 // Capabilities says what an adapter's protocol can carry. Constant data, so the gateway can decide before it calls.
 type Capabilities struct {
 	// Protocol finds the next hop of a domain (RFC 3861 §4): which SRV labels and fallbacks apply.

@@ -11,8 +11,8 @@ type Limits struct {
 	// XMPP as it comes from the network.
 	XMPP XMPPLimits `yaml:"xmpp"`
 	// The memory that the process may have, but for its program. It is the Go runtime's limit (the environment's GOMEMLIMIT goes before it): near
-	// it, garbage is collected more often. From 95 percent on no new message, watch or publication is taken (SIP 503; XMPP streams are read
-	// slowly) until it is under 90 again.
+	// it, garbage is collected more often. When what is in use, and an eighth of it as room for garbage, comes to 95 percent, no new message, watch or
+	// publication is taken (SIP 503; XMPP streams are read slowly) until it is under 90 again.
 	Memory Size `yaml:"memory" default:"2GiB" min:"128MiB" max:"1024GiB"`
 	// The end: how long SIGTERM (and SIGINT) waits for what is under way. After it, what is left is answered as failed. A second signal
 	// ends at once.
@@ -38,6 +38,9 @@ type MessageLimits struct {
 	StoredPerRecipient Count `yaml:"stored_per_recipient" default:"10000" min:"1" max:"10000000"`
 	// The stored messages on their way to one domain. The next is refused likewise.
 	StoredPerDomain Count `yaml:"stored_per_domain" default:"250000" min:"1" max:"10000000"`
+	// The stored messages a second that a domain is given at which nothing answered for a while, when it is back: so many for 10s, then twice as many
+	// every 5s, as long as it takes them; the rest waits. After an outage of less than 30s in which no link broke it is given at least as many as came. What comes new for users without stored messages is not bounded by it.
+	ReturnRate Count `yaml:"return_rate" default:"200" min:"1" max:"1000000"`
 	// The messages that may wait in one lane, that is behind a slow recipient. The next is refused: overloaded (SIP 503,
 	// XMPP resource-constraint).
 	Lane Count `yaml:"lane" default:"100" min:"1" max:"100000"`

@@ -16,15 +16,16 @@ type XMPPLimits struct {
 	// The largest stanza that is written. A message that would make a larger one is refused as too large.
 	Written Size `yaml:"written" default:"256KiB" min:"10000B" max:"16MiB"`
 	// The stanzas that may wait to be written on one component's stream, or to one domain from one of ours. The next message or watch is refused: overloaded.
-	Queue Count `yaml:"queue" default:"4096" min:"1" max:"1000000"`
+	Queue Count `yaml:"queue" default:"8192" min:"1" max:"1000000"`
 	// The same in octets.
 	QueueSize Size `yaml:"queue_size" default:"4MiB" min:"64KiB" max:"1GiB"`
 	// What may wait to be written to all servers together, of which answers and errors that their requests cause have at most half. The next
 	// message or watch is refused: overloaded; the next answer is dropped.
 	QueueAll Size `yaml:"queue_all" default:"256MiB" min:"1MiB" max:"64GiB"`
 	// The stanzas that may be written and not acknowledged on one stream (by the answer to a ping, because XEP-0114 has no
-	// acknowledgement). The next ones wait.
-	Window Count `yaml:"window" default:"2048" min:"1" max:"100000"`
+	// acknowledgement). The next ones wait: so many a second reach a server as this divided by the seconds in which it acknowledges one. When a stream breaks, what
+	// became of so many is not known at most. Answers and errors do not count.
+	Window Count `yaml:"window" default:"8192" min:"1" max:"100000"`
 	// The pairs of a domain of ours and a remote one that server-to-server streams are kept for. When full an idle one is forgotten; if
 	// none is, the next message is refused: overloaded.
 	Pairs Count `yaml:"pairs" default:"20000" min:"10" max:"1000000"`

@@ -1,10 +1,13 @@
 package gateway
 
 import (
+	"cmp"
+	"container/heap"
 	"math/rand/v2"
 	"slices"
 	"time"
 
+	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/gateway/store"
 )
 
@@ -46,17 +49,56 @@ type backlog struct {
 	out      bool      // its lane has a task for it
 	failures int       // refusals that pass, one after the other
 	next     time.Time // not to be tried before
+	turn     time.Time // since when it waits, or when it may be tried; order tells apart those of one moment
+	order    uint64
+	index    int // among those of its place that wait
 }
 
 // destination is one place with its backlogs.
 type destination struct {
 	place
-	waiting  []*backlog // those that are not out
-	out      int        // how many are
-	width    int        // how many may be: it grows from 1 while the place takes what comes (T-OV-08)
-	failures int        // attempts in a row to which nothing answered
+	waiting  queued // those that are not out
+	turns    uint64
+	out      []*backlog
+	width    int       // how many may be: it grows from 1 while the place takes what comes (T-OV-08)
+	ramp     ramp      // and how many entries a second are tried
+	failures int       // attempts in a row to which nothing answered
+	since    time.Time // when nothing answered, or we could not send it more, first since something answered; zero: neither
+	mended   time.Time // when a link that had broken was back last
 	next     time.Time
 	timer    *time.Timer
+	probes   int       // direct messages under way, although nothing has answered
+	probed   time.Time // when the last of them began
+}
+
+// queued are the backlogs of a place that wait, the one whose turn is next first: a heap, since a place that was away for long may have tens of thousands.
+type queued []*backlog
+
+func (q queued) Len() int { return len(q) }
+
+func (q queued) Less(i, j int) bool {
+	return cmp.Or(q[i].turn.Compare(q[j].turn), cmp.Compare(q[i].order, q[j].order)) < 0
+}
+
+func (q queued) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (q *queued) Push(x any) {
+	b := x.(*backlog)
+	b.index = len(*q)
+	*q = append(*q, b)
+}
+
+// Pop implements heap.Interface.
+func (q *queued) Pop() any {
+	last := len(*q) - 1
+	b := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return b
 }
 
 // maxWidth bounds how many backlogs of one place are worked on at once.
@@ -89,47 +131,113 @@ func (d *destination) due(now time.Time) (take []*backlog, again time.Time) {
 	if now.Before(d.next) {
 		return nil, d.next
 	}
-	d.waiting = slices.DeleteFunc(d.waiting, func(b *backlog) bool {
-		if d.out >= max(1, d.width) {
-			return false
+	for len(d.waiting) > 0 && len(d.out) < max(1, d.width) {
+		b := d.waiting[0]
+		if now.Before(b.turn) {
+			return take, b.turn
 		}
-		if now.Before(b.next) {
-			if again.IsZero() || b.next.Before(again) {
-				again = b.next
-			}
-			return false
+		if wait := d.ramp.take(now); wait > 0 {
+			return take, now.Add(wait)
 		}
+		heap.Pop(&d.waiting)
 		b.out = true
-		d.out++
+		d.out = append(d.out, b)
 		take = append(take, b)
-		return true
-	})
-	return take, again
-}
-
-// back returns a backlog that was out.
-func (d *destination) back(b *backlog) {
-	if b.out {
-		b.out = false
-		d.out--
 	}
-	// Also without entries: it is in the table of backlogs until it is forgotten, and another entry may come first.
-	d.waiting = append(d.waiting, b)
+	return take, time.Time{} // one that comes back is looked at then
 }
 
-// answered notes that something answers at the place.
-func (d *destination) answered() {
-	d.failures, d.next = 0, time.Time{}
+// wait puts a backlog among those that wait: its turn is when it may be tried, not before from, behind those that wait already.
+func (d *destination) wait(b *backlog, from time.Time) {
+	d.turns++
+	b.turn, b.order = from, d.turns
+	if b.next.After(from) {
+		b.turn = b.next
+	}
+	heap.Push(&d.waiting, b)
+}
+
+// turned notes that a backlog which waits may be tried at another time: not before from, and what its next attempt waits for.
+func (d *destination) turned(b *backlog, from time.Time) {
+	if !b.out {
+		heap.Remove(&d.waiting, b.index)
+		d.wait(b, from)
+	}
+}
+
+// back takes a backlog that was out back; it does not wait yet.
+func (d *destination) back(b *backlog) {
+	b.out = false
+	d.out = slices.DeleteFunc(d.out, func(x *backlog) bool { return x == b })
+}
+
+// refused has a backlog wait after a refusal that passes and says nothing against the place. How much of ours is on the way there changes from one
+// moment to the next: that is not waited for as long as for a server that said no, with a code or, in XMPP, a condition.
+func (b *backlog) refused(now time.Time, s adapters.Status) {
+	b.failures++
+	wait := retryAfter(b.failures)
+	if ownCrowd(s) {
+		b.at.trouble(now)
+		wait = min(wait, time.Duration(float64(pressedFor<<min(b.failures-1, 8))*(0.8+0.4*rand.Float64())))
+	}
+	b.next = now.Add(wait)
+}
+
+// pressedFor is how long is waited, where we have as much on the way to a place as there may be, the first time; then twice as long each time, up to 64 s.
+const pressedFor = 250 * time.Millisecond
+
+// answered notes that something answers at the place. first is how many entries a second it is given at the beginning, where it was away for long.
+// What has come since a short trouble began goes out as fast as it came, since it comes on like that: at a slower rate there would be more of it every
+// second, and the place took as much until then. direct is for how long messages wait before they are stored.
+func (d *destination) answered(now time.Time, first int, direct time.Duration) {
+	if d.ramp.rate == 0 && !d.since.IsZero() && now.Sub(d.since) <= shortOutage && now.Sub(d.mended) > shortOutage {
+		n, oldest := 0, now
+		for _, b := range slices.Concat(d.waiting, d.out) {
+			for _, e := range b.entries {
+				if e.accepted.After(d.since.Add(-direct)) {
+					n++
+					oldest = earlier(oldest, e.accepted)
+				}
+			}
+		}
+		first = max(first, int(float64(n)/max(now.Sub(oldest), time.Second).Seconds()))
+	}
+	d.failures, d.next, d.since = 0, time.Time{}, time.Time{}
+	d.ramp.begin(now, float64(first))
 	d.width = min(max(1, d.width)*2, maxWidth)
 }
+
+// trouble notes when it began that entries wait for the place.
+func (d *destination) trouble(now time.Time) {
+	if d.since.IsZero() {
+		d.since = now
+	}
+}
+
+// pressed notes that a stored entry found no room on the way there. Until something is known to have got through, the next one is not tried at once: each
+// attempt is written to the disk, and of tens of thousands that wait one after the other would be, to find the same.
+func (d *destination) pressed(now time.Time) {
+	if d.ramp.rate == 0 && !now.Before(d.next) {
+		d.next = now.Add(pressedPause)
+	}
+}
+
+// pressedPause is for how long.
+const pressedPause = 25 * time.Millisecond
+
+// shortOutage is how old the trouble of a place may be that did not start anew: a break of the network, or an overload or pause of this gateway. A place
+// whose link came back so lately may have started anew.
+const shortOutage = 30 * time.Second
 
 // silent notes that nothing answers at the place. Several attempts at once count as one.
 func (d *destination) silent(now time.Time) {
 	if now.Before(d.next) {
 		return
 	}
+	d.trouble(now)
 	d.failures++
 	d.width = 1
+	d.ramp = ramp{}
 	d.next = now.Add(retryAfter(d.failures))
 }
 

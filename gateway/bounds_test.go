@@ -24,7 +24,7 @@ func TestNothingRunsInDrainedLanes(t *testing.T) {
 	l := newLanes(10, 1000)
 	key := laneKey{kind: laneMessages}
 	var drained, late atomic.Bool
-	s := l.shard(key)
+	s := l.shard(l.hash(key))
 	s.mu.Lock() // holds the task at the door
 	added, ended := make(chan bool), make(chan error)
 	go func() { added <- l.add(key, taskFunc(func(context.Context) { late.Store(drained.Load()) })) }()
@@ -166,4 +166,29 @@ func newBounded(t *testing.T, limits Limits) (g *Gateway, sip, xmpp *adaptertest
 		}
 	})
 	return g, sip, xmpp
+}
+
+// What waits behind others is what is there less what is under way.
+func TestLanesCountWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLanes(10, 1000)
+		hold := make(chan struct{})
+		for i := range 12 {
+			key := laneKey{kind: laneMessages, side: i % 3}
+			if !l.add(key, taskFunc(func(context.Context) { <-hold })) {
+				t.Fatal("there is no room")
+			}
+		}
+		if n := l.waiting(); n != 9 {
+			t.Errorf("of 12 tasks in 3 lanes %d wait", n)
+		}
+		close(hold)
+		synctest.Wait()
+		if n := l.waiting(); n != 0 || l.active.Load() != 0 {
+			t.Errorf("%d wait, and there are %d lanes, when all is done", n, l.active.Load())
+		}
+		if err := l.drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }

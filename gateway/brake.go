@@ -73,7 +73,7 @@ func (b *brake) allow(now time.Time, from, to cpim.Address) bool {
 		}
 	}
 	have.tokens = min(b.burst, have.tokens+b.rate*max(0, time.Duration(at-have.at).Seconds()))
-	have.at = at
+	have.at = max(have.at, at) // a message that waited at another gateway began earlier: no time counts twice
 	allowed := have.tokens >= 1
 	if allowed {
 		have.tokens--

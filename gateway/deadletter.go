@@ -158,6 +158,7 @@ func (j *journal) retryStored(id string) error {
 	e, b := j.find(store.ID(id))
 	if b != nil {
 		b.next, b.at.next = time.Time{}, time.Time{}
+		b.at.turned(b, time.Time{}) // before all others
 	}
 	j.mu.Unlock()
 	switch {
@@ -201,6 +202,7 @@ func (j *journal) revive(e *entry) error {
 	}
 	b, _ := j.enlist(at.key, at.domain, e)
 	b.next, b.at.next = time.Time{}, time.Time{}
+	b.at.turned(b, time.Time{}) // before all others
 	j.mu.Unlock()
 	err = j.mark(e)
 	j.release(b.at)

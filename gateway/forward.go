@@ -61,7 +61,7 @@ func (n *node) forward(ctx context.Context, d *delivery) (status adapters.Status
 		}
 		return ok
 	}
-	a, how := n.askWithin(looking, ctx, d.part, enter, func() ([]byte, error) { return carryMessage(d, time.Now()) })
+	a, how := n.askWithin(looking, ctx, d.part, enter, func() ([]byte, error) { return carryMessage(d, time.Now()) }, unheard)
 	g.metrics.forwards.WithLabelValues(forwardNames[how]).Inc()
 	switch {
 	case how == forwardMine:
@@ -97,11 +97,19 @@ var forwardNames = [...]string{
 // ask has the owner of a part do something, whoever that is, until ctx ends. enter, which is asked first each time, tells that this node became
 // the owner. It is asked again only while nobody has taken it.
 func (n *node) ask(ctx context.Context, part int, enter func() bool, write func() ([]byte, error)) (*reply, forwarded) {
-	return n.askWithin(ctx, ctx, part, enter, write)
+	return n.askWithin(ctx, ctx, part, enter, write, unheard)
 }
 
-// askWithin is ask, where an owner is looked for until looking ends, and answers until ctx does.
-func (n *node) askWithin(looking, ctx context.Context, part int, enter func() bool, write func() ([]byte, error)) (*reply, forwarded) {
+// unheard is for who need not know what each node says.
+func unheard(*reply, error) {}
+
+// askWithin is ask, where an owner is looked for until looking ends, and answers until ctx does. heard gets what each node that is asked says.
+func (n *node) askWithin(looking, ctx context.Context, part int, enter func() bool, write func() ([]byte, error), heard func(*reply, error)) (*reply, forwarded) {
+	call := func(to string) (*reply, error) {
+		a, err := n.call(ctx, to, write)
+		heard(a, err)
+		return a, err
+	}
 	hint := ""
 	for {
 		if enter() {
@@ -112,7 +120,7 @@ func (n *node) askWithin(looking, ctx context.Context, part int, enter func() bo
 			owner = n.parts.Owner(part)
 		}
 		if owner != "" && owner != n.bus.Node() {
-			a, err := n.call(ctx, owner, write)
+			a, err := call(owner)
 			switch {
 			case err == nil && !a.Moved:
 				return a, forwardDone
@@ -125,7 +133,7 @@ func (n *node) askWithin(looking, ctx context.Context, part int, enter func() bo
 				return nil, forwardRefused
 			}
 			if hint != "" && hint != n.bus.Node() {
-				if a, err = n.call(ctx, hint, write); err == nil && !a.Moved {
+				if a, err = call(hint); err == nil && !a.Moved {
 					return a, forwardDone
 				} else if errors.Is(err, store.ErrUnknown) {
 					return nil, forwardUnknown

@@ -53,17 +53,18 @@ type carriedQueue struct {
 	After string `json:"after,omitempty"`
 }
 
-// reply answers a call. Moved tells that nothing was done because the part is another node's: Owner's, if that is known. Late tells that the time of
-// the call was over before it was known what became of it.
+// reply answers a call. Moved tells that nothing was done because the part is another node's: Owner's, if that is known; with Untouched it was not even
+// begun, which a gateway before this field does not say. Late tells that the time of the call was over before it was known what became of it.
 type reply struct {
-	Late   bool           `json:"late,omitempty"`
-	Moved  bool           `json:"moved,omitempty"`
-	Owner  string         `json:"owner,omitempty"`
-	Fault  string         `json:"fault,omitempty"` // why nothing could be done
-	Status *carriedStatus `json:"status,omitempty"`
-	Stored []Stored       `json:"stored,omitempty"`
-	More   bool           `json:"more,omitempty"`
-	Found  bool           `json:"found,omitempty"`
+	Late      bool           `json:"late,omitempty"`
+	Moved     bool           `json:"moved,omitempty"`
+	Owner     string         `json:"owner,omitempty"`
+	Untouched bool           `json:"untouched,omitempty"`
+	Fault     string         `json:"fault,omitempty"` // why nothing could be done
+	Status    *carriedStatus `json:"status,omitempty"`
+	Stored    []Stored       `json:"stored,omitempty"`
+	More      bool           `json:"more,omitempty"`
+	Found     bool           `json:"found,omitempty"`
 
 	Watch  *carriedWatchStatus `json:"watch,omitempty"`
 	Attend uint8               `json:"attend,omitempty"`

@@ -31,14 +31,17 @@ func (h *handler) offer(op *adapters.WatchOp, to *route, end func(adapters.Watch
 	g := h.gateway
 	n, p := g.node, pairOf(op.Watch)
 	if n == nil {
-		g.watches.offer(p, op, to, end)
+		g.watches.offer(p, op, time.Time{}, to, end)
+		return
+	}
+	if op.Verb == adapters.WatchCancel && h.side.homed == nil && h.decide(&decision{pair: p, watch: op, end: end}) {
 		return
 	}
 	key := h.laneOf(op.Watch, op.Watch)
-	if !g.lanes.has(key) { // else those before it are still on their way
+	if !g.onward.has(key) { // else those before it are still on their way
 		if part, _, ok := n.pairHere(p); ok {
 			defer n.parts.Exit(part)
-			g.watches.offer(p, op, to, end)
+			g.watches.offer(p, op, time.Time{}, to, end)
 			return
 		}
 	}
@@ -46,14 +49,15 @@ func (h *handler) offer(op *adapters.WatchOp, to *route, end func(adapters.Watch
 		end(adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonDomainTimeout, "")})
 		return
 	}
-	if !g.lanes.add(key, &watchForward{handler: h, op: op, to: to, end: end, began: time.Now()}) {
+	if !g.onward.add(key, &watchForward{handler: h, op: op, to: to, end: end, began: time.Now()}) {
 		end(adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "Too many watches")})
 	}
 }
 
-// offer brings a watch operation to its state, and answers it where there is no room for one.
-func (w *watches) offer(p pair, op *adapters.WatchOp, to *route, end func(adapters.WatchStatus)) {
-	if full := w.step(p, stepInput{event: watch.Event{Asked: op}, presentity: to, respond: end}); full != boundNone {
+// offer brings a watch operation to its state, and answers it where there is no room for one. taken is when it was taken, zero for now: one that is said
+// again because the answer took long is the same wish.
+func (w *watches) offer(p pair, op *adapters.WatchOp, taken time.Time, to *route, end func(adapters.WatchStatus)) {
+	if full := w.step(p, stepInput{event: watch.Event{Asked: op, Taken: taken}, presentity: to, respond: end}); full != boundNone {
 		w.gateway.metrics.watchesRefused.WithLabelValues(string(full)).Inc()
 		end(adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "Too many watches")})
 	}
@@ -73,9 +77,11 @@ func (t *watchForward) run(ctx context.Context) {
 	g := t.handler.gateway
 	ctx, cancel := context.WithDeadline(ctx, t.began.Add(g.limits().DirectWait))
 	defer cancel()
-	a, how := g.node.askAgain(ctx, pairOf(t.op.Watch), func() ([]byte, error) { return carryWatch(t.handler.side, t.op, false) }, func() {
-		g.watches.offer(pairOf(t.op.Watch), t.op, t.to, t.end)
-	})
+	a, how := g.node.askAgain(ctx, pairOf(t.op.Watch), func() ([]byte, error) {
+		c := watchCarried(t.handler.side, t.op, false)
+		c.Taken = t.began
+		return encodeCall(&call{Version: forwardVersion, Watch: c})
+	}, unheard, func() { g.watches.offer(pairOf(t.op.Watch), t.op, t.began, t.to, t.end) })
 	switch how {
 	case forwardMine:
 	case forwardDone:
@@ -91,8 +97,9 @@ func (t *watchForward) run(ctx context.Context) {
 // hold up what comes behind.
 const ownerWait = 3 * time.Second
 
-// askAgain is ask for the owner of a pair, also where it may have been done already. mine is called where this node has become the owner.
-func (n *node) askAgain(ctx context.Context, p pair, write func() ([]byte, error), mine func()) (*reply, forwarded) {
+// askAgain is ask for the owner of a pair, also where it may have been done already. heard gets what each node says; mine is called where this node has
+// become the owner.
+func (n *node) askAgain(ctx context.Context, p pair, write func() ([]byte, error), heard func(*reply, error), mine func()) (*reply, forwarded) {
 	part, _ := pairHash(p)
 	enter := func() bool {
 		_, ok := n.parts.Enter(part)
@@ -100,7 +107,7 @@ func (n *node) askAgain(ctx context.Context, p pair, write func() ([]byte, error
 	}
 	for {
 		once, cancel := context.WithTimeout(ctx, ownerWait)
-		a, how := n.ask(once, part, enter, write)
+		a, how := n.askWithin(once, once, part, enter, write, heard)
 		cancel()
 		if how == forwardMine {
 			mine()
@@ -133,16 +140,20 @@ func (h *handler) say(op *adapters.NotifyOp, p pair, leaving bool) {
 		here()
 		return
 	}
+	if !leaving && watch.Decides(op) && h.decide(&decision{pair: p, notify: op}) {
+		return // else there is no room for it, but it may be done at once
+	}
 	t := &notifyForward{handler: h, op: op, pair: p, leaving: leaving, here: here, began: time.Now()}
 	key := h.laneOf(adapters.WatchID{Watcher: p.watcher}, adapters.WatchID{Presentity: p.presentity})
-	if !g.lanes.has(key) {
+	if !g.onward.has(key) {
 		if part, _, ok := n.pairHere(p); ok {
 			defer n.parts.Exit(part)
 			here()
 			return
 		}
 	}
-	if h.side.homed != nil || !g.lanes.add(key, t) {
+	part, _ := pairHash(p)
+	if h.side.homed != nil && !n.parts.Mine(part) || !g.onward.addNewest(key, t) { // the dialog of one that is not here is another gateway's by now
 		t.lost()
 	}
 }
@@ -157,21 +168,40 @@ type notifyForward struct {
 	began   time.Time
 }
 
+// supersededBy implements replaceable: of what one device says of itself the newest is kept, and nothing overtakes what tells of the watch.
+func (t *notifyForward) supersededBy(newer task) (yes, stop bool) {
+	n, ok := newer.(*notifyForward)
+	if !ok || !t.plain() || !n.plain() {
+		return false, true
+	}
+	return n.op.Instance == t.op.Instance, false
+}
+
+// plain tells whether it is what a device says of itself, and no more.
+func (t *notifyForward) plain() bool {
+	op := t.op
+	return !t.leaving && op.State == adapters.WatchNeutral && op.Change == adapters.AuthorizationUnchanged && op.Failure.Outcome == 0 &&
+		op.Presence != nil && len(op.Withdrawn) == 0
+}
+
+// superseded implements replaceable: nobody waits for it any more.
+func (t *notifyForward) superseded() { t.kept() }
+
 // presencePatience is for how long the owner of a pair is looked for, to have it told what a presentity says.
 const presencePatience = 30 * time.Second
 
-// decisionWait is for how long the owner of a pair is looked for, to have it told a decision of a user's.
-const decisionWait = 2 * time.Minute
+// endPatience is presencePatience for what tells of the watch itself.
+const endPatience = 2 * time.Minute
 
 // run implements task.
 func (t *notifyForward) run(ctx context.Context) {
 	n, wait := t.handler.gateway.node, presencePatience
-	if t.op.Change != adapters.AuthorizationUnchanged || t.op.State != adapters.WatchNeutral {
-		wait = decisionWait
+	if t.op.State != adapters.WatchNeutral {
+		wait = endPatience
 	}
 	ctx, cancel := context.WithDeadline(ctx, t.began.Add(wait))
 	defer cancel()
-	_, how := n.askAgain(ctx, t.pair, func() ([]byte, error) { return carryNotify(t.handler.side, t.op, false, t.leaving) }, t.here)
+	_, how := n.askAgain(ctx, t.pair, func() ([]byte, error) { return carryNotify(t.handler.side, t.op, false, t.leaving) }, unheard, t.here)
 	switch {
 	case how == forwardMine:
 	case how == forwardDone:
@@ -226,12 +256,17 @@ func (n *node) serveWatch(ctx context.Context, c *carriedWatch) reply {
 	if refused.Outcome != 0 {
 		return reply{Watch: carryWatchStatus(adapters.WatchStatus{Status: refused})}
 	}
+	if op.Verb == adapters.WatchCancel && !c.Taken.IsZero() {
+		return n.serveDecision(ctx, pairOf(op.Watch), watch.Event{Asked: op, Taken: c.Taken, Again: c.Again}, reply{Watch: carryWatchStatus(adapters.WatchStatus{
+			Status: adapters.Succeeded(), State: adapters.WatchTerminated,
+		})})
+	}
 	part, epoch, ok := n.pairHere(pairOf(op.Watch))
 	if !ok {
 		return n.moved(part)
 	}
 	done := make(chan adapters.WatchStatus, 1)
-	g.watches.offer(pairOf(op.Watch), op, to, func(s adapters.WatchStatus) { done <- s })
+	g.watches.offer(pairOf(op.Watch), op, c.Taken, to, func(s adapters.WatchStatus) { done <- s })
 	n.parts.Exit(part)
 	select {
 	case s := <-done:
@@ -256,6 +291,9 @@ func (n *node) serveNotify(ctx context.Context, c *carriedNotify) reply {
 		p = pair{watcher: op.Watch.Presentity, presentity: op.Watch.Watcher}
 	} else if _, refused := g.admitAddresses(from, op.Watch.Presentity, op.Watch.Watcher); refused.Outcome != 0 {
 		return reply{Fault: "the nodes have different routes"}
+	}
+	if !c.Taken.IsZero() {
+		return n.serveDecision(ctx, p, watch.Event{Told: op, Taken: c.Taken, Again: c.Again}, reply{Found: true})
 	}
 	part, epoch, ok := n.pairHere(p)
 	if !ok {

@@ -72,9 +72,11 @@ type Limits struct {
 	// DirectWait is how long a message may wait for its outcome while its sender still holds it. Default 25 s, which
 	// leaves time to answer within the 32 s of a SIP non-INVITE transaction (RFC 3261 §17.1.2.2). At most 30 s.
 	DirectWait time.Duration
-	// LaneMessages is how many messages may wait in one lane. Default 100. The next is refused: overloaded.
+	// LaneMessages is how many messages may wait in one lane. Default 100. The next is refused: overloaded. In a cluster, also how much of the presence
+	// of one pair may wait for the pair's owner.
 	LaneMessages int
-	// Messages is how many messages may be under way in all. Default 20,000. The next is refused: overloaded.
+	// Messages is how many messages may be under way in all. Default 20,000. The next is refused: overloaded. In a cluster, also how much presence may
+	// be on its way to its owners, which is counted apart.
 	Messages int
 	// Life is how long a stored message is tried, unless its sender set a shorter one (SIP Expires). Default 24 h. Then its sender is told.
 	Life time.Duration
@@ -87,6 +89,10 @@ type Limits struct {
 	// StoredPerSender, StoredPerRecipient and StoredPerDomain bound the stored messages of one sender, for one recipient, and on their way
 	// to one domain. Defaults 10,000, 10,000 and 250,000. The next is refused: overloaded.
 	StoredPerSender, StoredPerRecipient, StoredPerDomain int
+	// ReturnRate is how many stored messages a second a domain is given at first at which nothing answered for a while: for 10 s; from then on twice as
+	// many every 5 s, as long as it takes them. After an outage of less than 30 s in which no
+	// link broke at least as many as came. Default 200.
+	ReturnRate int
 	// Origins is how many answered messages are remembered, so that a late outcome finds its sender. Default 100,000;
 	// when full the oldest are forgotten, and a late outcome of theirs is counted and dropped.
 	Origins int
@@ -136,6 +142,7 @@ func (l *Limits) setDefaults() error {
 		{"StoredPerSender", &l.StoredPerSender, 10_000},
 		{"StoredPerRecipient", &l.StoredPerRecipient, 10_000},
 		{"StoredPerDomain", &l.StoredPerDomain, 250_000},
+		{"ReturnRate", &l.ReturnRate, 200},
 		{"Duplicates", &l.Duplicates, 200_000},
 		{"Repeats", &l.Repeats, 0},
 		{"PairRate", &l.PairRate, 0},
@@ -198,6 +205,7 @@ type Gateway struct {
 
 	ids     idSource
 	lanes   *lanes
+	onward  *lanes // of presence on its way to the owners of its pairs: what waits there must not take the places of messages, nor they its own
 	origins *origins
 	watches *watches
 	outages *outages
@@ -278,6 +286,7 @@ func New(cfg Config) (*Gateway, error) {
 	g.activities = newBrake(activityRate, activityBurst)
 	g.tracer = tracer{newTraceName()}
 	g.lanes = newLanes(limits.LaneMessages, limits.Messages)
+	g.onward = newLanes(limits.LaneMessages, limits.Messages)
 	g.watches = newWatches(g)
 	g.outages = newOutages(g.watches)
 	if cfg.OpenStore != nil {
@@ -336,7 +345,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 			// What came in meanwhile is answered as in Shutdown.
 			g.draining.Store(true)
 			g.journal.stop()
-			err = errors.Join(err, g.lanes.drain(ctx))
+			err = errors.Join(err, g.lanes.drain(ctx), g.onward.drain(ctx))
 			for j := i - 1; j >= 0; j-- {
 				err = errors.Join(err, g.order[j].adapter.Shutdown(ctx))
 			}
@@ -384,7 +393,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	g.stop(nil)
 	g.node.leave(ctx)
 	g.journal.stop()
-	errs := []error{g.lanes.drain(ctx)}
+	errs := []error{g.lanes.drain(ctx), g.onward.drain(ctx)}
 	g.node.stop()
 	for i := len(g.order) - 1; i >= 0; i-- {
 		if err := g.order[i].adapter.Shutdown(ctx); err != nil {

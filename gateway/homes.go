@@ -37,7 +37,7 @@ func (h homes) Mine(of adapters.WatchID) bool {
 func (h homes) Carry(ctx context.Context, of adapters.WatchID, octets []byte, done func([]byte, error)) {
 	t := &nativeForward{homes: h, of: of, octets: octets, done: done, end: deadlineOf(ctx, h.node.gateway.limits().DirectWait)}
 	key := laneKey{kind: laneForward, side: h.side.index, from: of.Watcher, to: of.Presentity}
-	if !h.node.gateway.lanes.add(key, t) {
+	if !h.node.gateway.onward.add(key, t) {
 		done(nil, errCarried)
 	}
 }

@@ -1,10 +1,10 @@
 package gateway
 
 import (
+	"container/heap"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,9 +37,9 @@ type journal struct {
 	// held tells that nothing is tried: a crash loop has been seen (T-FI-28).
 	held    bool
 	stopped bool
-	// troubled is how many places there are: a direct message that got through looks here first, without the lock.
-	troubled atomic.Int64
-	sweeper  *time.Timer
+	// troubled is how many places there are, and waiting how many backlogs: a direct message looks here first, without the lock.
+	troubled, waiting atomic.Int64
+	sweeper           *time.Timer
 }
 
 func newJournal(g *Gateway) *journal {
@@ -72,9 +72,16 @@ func passes(s adapters.Status) bool {
 	return s.Code == 503
 }
 
+// answers tells whether a failure that passes says nothing against the place that it is of: somebody answered there, or it was not asked, because we
+// have as much on the way to it as there may be.
+func answers(s adapters.Status) bool { return s.Code != 0 || s.Reason == adapters.ReasonOverloaded }
+
+// ownCrowd tells whether a failure that answers allows is of our own crowd: nobody there has said it.
+func ownCrowd(s adapters.Status) bool { return s.Code == 0 && s.Remote == "" }
+
 // behind tells whether entries of this lane wait: a message that comes now goes behind them. It is called in the lane.
 func (j *journal) behind(key laneKey) bool {
-	if j == nil {
+	if j == nil || j.waiting.Load() == 0 {
 		return false
 	}
 	j.mu.Lock()
@@ -183,9 +190,9 @@ func (j *journal) add(key laneKey, domain string, e *entry, failed adapters.Stat
 	b, first := j.enlist(key, domain, e)
 	switch {
 	case !first || failed.Outcome == 0:
-	case failed.Code != 0: // somebody answered: the place is there
-		b.failures++
-		b.next = time.Now().Add(retryAfter(b.failures))
+	case answers(failed):
+		b.refused(time.Now(), failed)
+		b.at.turned(b, time.Now())
 	default:
 		b.at.silent(time.Now())
 	}
@@ -207,7 +214,8 @@ func (j *journal) release(at *destination) {
 	for _, b := range take {
 		if !j.gateway.lanes.add(b.key, &retry{journal: j, backlog: b}) {
 			at.back(b)
-			again = now.Add(time.Second) // the lanes are full, or draining
+			at.wait(b, now.Add(time.Second)) // the lanes are full, or draining
+			again = now.Add(time.Second)
 		}
 	}
 	if at.timer != nil {
@@ -223,6 +231,8 @@ func (j *journal) release(at *destination) {
 func (j *journal) done(b *backlog) {
 	j.mu.Lock()
 	b.at.back(b)
+	// Also without entries it waits: it is in the table of backlogs until it is forgotten, and another entry may come first.
+	b.at.wait(b, time.Now())
 	if len(b.entries) == 0 && j.backlogs[b.key] == b {
 		j.forget(b)
 	}
@@ -233,9 +243,10 @@ func (j *journal) done(b *backlog) {
 // forget ends a backlog without entries, and its place with the last one. The caller holds the lock.
 func (j *journal) forget(b *backlog) {
 	delete(j.backlogs, b.key)
+	j.waiting.Store(int64(len(j.backlogs)))
 	at := b.at
-	at.waiting = slices.DeleteFunc(at.waiting, func(w *backlog) bool { return w == b })
-	if at.out > 0 || len(at.waiting) > 0 {
+	heap.Remove(&at.waiting, b.index)
+	if len(at.out) > 0 || len(at.waiting) > 0 {
 		return
 	}
 	if at.timer != nil {
@@ -379,7 +390,8 @@ func (j *journal) enlist(key laneKey, domain string, e *entry) (b *backlog, firs
 		}
 		b, first = &backlog{key: key, at: at, soonest: time.Now().Add(lookEvery)}, true
 		j.backlogs[key] = b
-		at.waiting = append(at.waiting, b)
+		j.waiting.Store(int64(len(j.backlogs)))
+		at.wait(b, time.Now())
 	}
 	b.add(e, j.gateway.limits().DelayedAfter)
 	return b, first
@@ -471,7 +483,70 @@ func (j *journal) heard(p place) {
 		j.mu.Unlock()
 		return
 	}
-	at.answered()
+	at.answered(time.Now(), j.gateway.limits().ReturnRate, j.gateway.limits().DirectWait)
 	j.mu.Unlock()
 	j.release(at)
+}
+
+// back has what waits for a domain tried now, because an adapter says that a way to it is back.
+func (j *journal) back(domain string) {
+	if j == nil || j.troubled.Load() == 0 {
+		return
+	}
+	j.mu.Lock()
+	var all []*destination
+	for p, at := range j.places {
+		if p.domain != domain {
+			continue
+		}
+		at.mended = time.Now()
+		if at.failures > 0 {
+			at.next = time.Time{}
+			all = append(all, at)
+		}
+	}
+	j.mu.Unlock()
+	for _, at := range all {
+		j.release(at)
+	}
+}
+
+// maxProbes bounds the direct messages under way to a place at which nothing answers. The next ones are stored at once: each of those under way holds
+// a place of Limits.Messages for as long as its sender waits, which others need, and some are enough to notice that somebody answers again. But a place
+// is a domain, of which some addresses may be silent and others not: so that those do not take all turns, another one is tried each probeEvery.
+const (
+	maxProbes  = 8
+	probeEvery = time.Second
+)
+
+// probe tells whether a direct message may be tried at a place, and counts it if nothing answers there; then probed is to be called at its end, else
+// it is nil.
+func (j *journal) probe(p place) (probed func(), ok bool) {
+	if j.troubled.Load() == 0 {
+		return nil, true
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	at := j.places[p]
+	if at == nil || at.failures == 0 {
+		return nil, true
+	}
+	now := time.Now()
+	if at.probes >= maxProbes && now.Sub(at.probed) < probeEvery {
+		return nil, false
+	}
+	at.probes++
+	at.probed = now
+	return func() {
+		j.mu.Lock()
+		at.probes--
+		j.mu.Unlock()
+	}, true
+}
+
+// pace tells whether the place of a backlog may be given one more entry now.
+func (j *journal) pace(b *backlog) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return b.at.ramp.take(time.Now()) == 0
 }

@@ -192,6 +192,7 @@ func (j *journal) keepSeen(x seen, now time.Time) int {
 		// As it was written before the last attempt: a process that dies again and again does not try without a pause.
 		// Not longer than a pause is, whatever the clock said then.
 		b.failures, b.next = x.progress.Attempts, earlier(x.progress.Next, now.Add(pause))
+		b.at.turned(b, now)
 	}
 	return 1
 }

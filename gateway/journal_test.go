@@ -384,7 +384,7 @@ func TestADeadPlaceIsTriedOnceForAll(t *testing.T) {
 		down.Store(false)
 		// A direct message that gets through tells that the place is back.
 		<-s.send(s.sip, message(romeo, user("im:direct@example.com"), "z"))
-		time.Sleep(time.Second)
+		time.Sleep(10 * time.Second) // Limits.ReturnRate a second
 		synctest.Wait()
 		empty(t, disk)
 	})

@@ -88,6 +88,7 @@ type keeper struct {
 type unwritten struct {
 	value   []byte // nil: to be forgotten
 	done    []func(error)
+	final   []func(error)
 	newer   bool // value came after the write under way began
 	writing bool
 	dropped bool   // it is another gateway's to write
@@ -103,6 +104,8 @@ const (
 	// The waits after a write that failed double from the first to the most.
 	keeperRetryFirst = time.Second
 	keeperRetryMost  = 30 * time.Second
+	// keeperRetryShared is the most on a cluster, whose store is away while its nodes elect a leader: decisions wait for it, and what is behind them.
+	keeperRetryShared = 2 * time.Second
 )
 
 func newKeeper(facts store.Facts, trouble func(error)) *keeper {
@@ -170,9 +173,7 @@ func (k *keeper) write() {
 		case u.newer && dropped: // it has become this gateway's again meanwhile
 			k.queue = append(k.queue, name)
 		case dropped, u.dropped:
-			for _, f := range u.done {
-				go f(errNotOwner)
-			}
+			u.leave()
 			delete(k.pending, name)
 		case err != nil:
 			k.queue = append(k.queue, name)
@@ -185,6 +186,9 @@ func (k *keeper) write() {
 		default:
 			k.failing = 0
 			delete(k.pending, name)
+			for _, f := range u.final {
+				go f(nil)
+			}
 		}
 	}
 	k.writers--
@@ -192,6 +196,35 @@ func (k *keeper) write() {
 		close(k.idle)
 		k.idle = nil
 	}
+}
+
+// leave tells who waits for u that another gateway writes it. The keeper's lock is held.
+func (u *unwritten) leave() {
+	for _, f := range u.done {
+		go f(errNotOwner)
+	}
+	for _, f := range u.final {
+		go f(errNotOwner)
+	}
+	u.done, u.final = nil, nil
+}
+
+// survived has f called, once, when nothing of a fact waits to be written any more: with nil, or with errNotOwner if it is left to another gateway. A
+// failure of the store only takes longer.
+func (k *keeper) survived(name factName, f func(error)) {
+	k.mu.Lock()
+	u := k.pending[name]
+	if u != nil && !u.dropped {
+		u.final = append(u.final, f)
+		k.mu.Unlock()
+		return
+	}
+	k.mu.Unlock()
+	if u != nil || k.mine != nil && !k.mine(name.part()) {
+		f(errNotOwner)
+		return
+	}
+	f(nil)
 }
 
 func (k *keeper) one(ctx context.Context, name factName, value []byte) error {
@@ -212,7 +245,11 @@ func (k *keeper) pause(err error) {
 	if k.failing++; k.failing == 1 {
 		k.trouble(err)
 	}
-	wait := min(keeperRetryFirst<<min(k.failing-1, 10), keeperRetryMost)
+	most := keeperRetryMost
+	if k.mine != nil {
+		most = keeperRetryShared
+	}
+	wait := min(keeperRetryFirst<<min(k.failing-1, 10), most)
 	k.retry = time.AfterFunc(wait, func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
@@ -225,14 +262,15 @@ func (k *keeper) pause(err error) {
 	})
 }
 
-// drop leaves the facts of these parts as they are: another gateway writes them.
+// drop leaves the facts of these parts as they are: another gateway writes them. Who waits for one hears it at once, not only after the pause of a store
+// that fails: nothing of the pair is done here any more.
 func (k *keeper) drop(parts []int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for name, u := range k.pending {
 		if slices.Contains(parts, name.part()) {
 			u.dropped = true
-			if u.writing {
+			if u.leave(); u.writing {
 				u.cancel()
 			}
 		}

@@ -47,9 +47,9 @@ func openTracer(ctx context.Context, facts store.Facts, others bool) (tracer, er
 	return tracer{string(name)}, nil
 }
 
-// entry is the gateway's entry in the trace of op: 21 characters. The mark is no secret and proves nothing: who wants a message of his own
+// appendEntry appends the gateway's entry in the trace of op: 21 characters. The mark is no secret and proves nothing: who wants a message of his own
 // refused may have that.
-func (t tracer) entry(op *adapters.MessageOp) string {
+func (t tracer) appendEntry(b []byte, op *adapters.MessageOp) []byte {
 	const prime = 1099511628211 // FNV-1a, 64 bits
 	h := uint64(14695981039346656037)
 	for _, s := range [...]string{op.From.Address.Local(), op.From.Address.Domain(), op.To.Address.Local(), op.To.Address.Domain()} {
@@ -59,18 +59,19 @@ func (t tracer) entry(op *adapters.MessageOp) string {
 		h *= prime // a NUL
 	}
 	h ^= h >> 32
-	b := make([]byte, 0, 24)
 	b = append(append(b, t.name...), '.')
 	for range 7 {
 		b = append(b, "0123456789abcdefghijklmnopqrstuv"[h&31])
 		h >>= 5
 	}
-	return string(b)
+	return b
 }
 
-// pass adds the gateway to op's trace. It returns false for a message that has been here.
-func (t tracer) pass(op *adapters.MessageOp) bool {
-	own := t.entry(op)
+// pass adds the gateway to op's trace, which is in room where it is the first; room belongs to op from then on. It returns false for a message that has
+// been here.
+func (t tracer) pass(op *adapters.MessageOp, room *[1]string) bool {
+	var text [24]byte
+	own := string(t.appendEntry(text[:0], op))
 	before := 0
 	for _, e := range op.Trace {
 		if e == own {
@@ -82,6 +83,11 @@ func (t tracer) pass(op *adapters.MessageOp) bool {
 	}
 	if before >= maxOwnEntries || len(op.Trace) >= adapters.MaxTrace {
 		return false
+	}
+	if len(op.Trace) == 0 {
+		room[0] = own
+		op.Trace = room[:]
+		return true
 	}
 	// A slice of its own: the source's belongs to the source.
 	trace := make([]string, len(op.Trace)+1)

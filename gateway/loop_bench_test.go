@@ -42,7 +42,7 @@ func BenchmarkTrace(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		op.Trace = nil
-		if !t.pass(op) {
+		if !t.pass(op, new([1]string)) {
 			b.Fatal("refused")
 		}
 	}
@@ -51,7 +51,7 @@ func BenchmarkTrace(b *testing.B) {
 // BenchmarkOften is what repeats and the brake cost each message.
 func BenchmarkOften(b *testing.B) {
 	p, k, op := newRepeats(3), newBrake(1e9, 1e9), benchOp()
-	ids := make([]string, 4096)
+	ids := make([]string, 1<<18)
 	for i := range ids {
 		ids[i] = strconv.Itoa(i)
 	}

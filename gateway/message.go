@@ -17,7 +17,19 @@ type handler struct {
 	side    *side
 }
 
-var _ adapters.Handler = (*handler)(nil)
+var (
+	_ adapters.Handler = (*handler)(nil)
+	_ adapters.Crowd   = (*handler)(nil)
+)
+
+// Crowded implements adapters.Crowd.
+func (h *handler) Crowded() bool { return h.gateway.lanes.full() }
+
+// Waiting implements adapters.Crowd.
+func (h *handler) Waiting() int { return h.gateway.lanes.waitingFor(h.side.index) }
+
+// Overrun implements adapters.Crowd.
+func (h *handler) Overrun() bool { return h.gateway.lanes.overrun() }
 
 // Message implements adapters.Handler: it admits op and puts it into its lane, or refuses it at once.
 func (h *handler) Message(_ context.Context, op *adapters.MessageOp, respond func(adapters.Status)) {
@@ -103,7 +115,7 @@ func (g *Gateway) admitMessage(d *delivery) adapters.Status {
 		return adapters.Failed(adapters.ReasonLoop, "No hops left")
 	}
 	op.Hops--
-	if !g.settings().traceless && !g.tracer.pass(op) {
+	if !g.settings().traceless && !g.tracer.pass(op, &d.trace) {
 		g.metrics.refusedBy.WithLabelValues("trace").Inc()
 		return adapters.Failed(adapters.ReasonLoop, "The message has been here before")
 	}
@@ -149,6 +161,7 @@ type delivery struct {
 	respond func(adapters.Status)
 	began   time.Time
 	lane    laneKey
+	trace   [1]string // room for op's, where it has passed nobody before
 
 	meter   *policy.Meter  // of the policy by which it was admitted
 	verdict policy.Verdict // of that
@@ -235,13 +248,24 @@ func (d *delivery) deliver(ctx context.Context) (status adapters.Status) {
 		}
 		return d.keep(given, adapters.Status{})
 	}
+	if stored {
+		probed, ok := g.journal.probe(place{to.index, op.To.Address.Domain()})
+		switch {
+		case probed != nil:
+			defer probed()
+		case !ok && op.NoStore:
+			return adapters.Failed(adapters.ReasonDomainTimeout, "")
+		case !ok:
+			return d.keep(given, adapters.Status{})
+		}
+	}
 	hops, status := g.nextHops(ctx, d.route, op.To.Address, op.Deadline)
 	if d.entered && !g.node.still(d.part, d.epoch) {
 		// It waited in its lane, or for the resolver, until its part was another's; what has not been handed to anybody may be sent again.
 		return adapters.Failed(adapters.ReasonDomainTimeout, "")
 	}
 	if status.Outcome == 0 {
-		status = g.hand(ctx, d.from, to, hops, op, given, d.epoch)
+		status = g.hand(ctx, now, d.from, to, hops, op, given, d.epoch)
 	}
 	switch {
 	case !stored, passes(status) && op.NoStore:
@@ -260,9 +284,9 @@ func (d *delivery) keep(given string, failed adapters.Status) adapters.Status {
 	return status
 }
 
-// hand gives a message to the adapter of its recipient, and remembers where a late outcome belongs. given is what its sender calls it, epoch
-// since when its part is this node's.
-func (g *Gateway) hand(ctx context.Context, from, to *side, hops []resolver.Target, op *adapters.MessageOp, given string, epoch uint64) adapters.Status {
+// hand gives a message to the adapter of its recipient, and remembers where a late outcome belongs. now is about when, given is what its sender calls
+// it, epoch since when its part is this node's.
+func (g *Gateway) hand(ctx context.Context, now time.Time, from, to *side, hops []resolver.Target, op *adapters.MessageOp, given string, epoch uint64) adapters.Status {
 	// Kept before the message leaves: a late outcome may overtake the adapter's own answer.
 	late := (op.Wants != 0 || !to.caps.PositiveAnswer) && op.Activity == adapters.ActivityNone
 	if late = late && from != nil; late {
@@ -274,7 +298,7 @@ func (g *Gateway) hand(ctx context.Context, from, to *side, hops []resolver.Targ
 				record = copyRecord(recollectFailed, from, op)
 			}
 		}
-		g.origins.remember(time.Now(), from, to, op, given, copyKey, record, epoch)
+		g.origins.remember(now, from, to, op, given, copyKey, record, epoch)
 	}
 	if g.observe != nil && from != nil {
 		g.observe(Observation{From: from.name, To: to.name, Message: op})
@@ -299,7 +323,7 @@ func (g *Gateway) hand(ctx context.Context, from, to *side, hops []resolver.Targ
 func (d *delivery) end(s adapters.Status) {
 	g, op := d.gateway, d.op
 	var copies []*delivery
-	if d.identified {
+	if d.identified && (op.OriginID != "" || d.stored) { // else there is nothing to note
 		copies = g.duplicates.settle(time.Now(), d, s)
 	}
 	if s.Outcome == adapters.Failure {

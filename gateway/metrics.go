@@ -101,16 +101,9 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 	gauge := func(name, help string, f func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
 	}
-	for _, c := range []prometheus.Collector{
+	collectors := append(laneGauges("main", func() *lanes { return g.lanes }), laneGauges("onward", func() *lanes { return g.onward })...)
+	for _, c := range append(collectors,
 		m.ops, m.seconds, m.panics, m.dropped, m.refusedBy, m.unstored, m.byPolicy, m.forwards, m.watchesRefused, m.attendances, m.watchesUnstored,
-		gauge("isthmus_lane_tasks", "Operations waiting in lanes or under way.", func() float64 {
-			n, _ := g.lanes.count()
-			return float64(n)
-		}),
-		gauge("isthmus_lanes", "Lanes that have work.", func() float64 {
-			_, n := g.lanes.count()
-			return float64(n)
-		}),
 		gauge("isthmus_origins", "Answered messages remembered for a late outcome.", func() float64 {
 			n, _ := g.origins.count()
 			return float64(n)
@@ -142,7 +135,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		gauge("isthmus_presence_unwritten", "Watches and dialogs whose newest state is not on the disk yet.", func() float64 {
 			return float64(g.keeper.waiting())
 		}),
-	} {
+	) {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("gateway: register metrics: %w", err)
 		}
@@ -155,6 +148,23 @@ func (m *metrics) index(s *side) int {
 		return m.sides - 1
 	}
 	return s.index
+}
+
+// laneGauges are what there is to do in some lanes: those of presence on its way to other gateways, onward, or the main ones, of all else.
+func laneGauges(name string, of func() *lanes) []prometheus.Collector {
+	gauge := func(metric, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: metric, Help: help, ConstLabels: prometheus.Labels{"lanes": name}}, f)
+	}
+	return []prometheus.Collector{
+		gauge("isthmus_lane_tasks", "Operations waiting in lanes or under way; onward is presence on its way to other gateways.", func() float64 {
+			n, _ := of().count()
+			return float64(n)
+		}),
+		gauge("isthmus_lanes", "Lanes that have work; onward is presence on its way to other gateways.", func() float64 {
+			_, n := of().count()
+			return float64(n)
+		}),
+	}
 }
 
 // ended counts one operation. The counter of a combination is looked up by its labels once and kept.

@@ -106,6 +106,7 @@ type fleet struct {
 	memory *storetest.Memory
 	nodes  map[string]*member
 	limits gateway.Limits // of those that are started from now on
+	housed bool           // the SIP side of those is
 }
 
 type member struct {
@@ -144,6 +145,9 @@ func (f *fleet) startOn(name string, memory *storetest.Memory) *member {
 		fake := c.Adapters[1].(*adaptertest.Fake)
 		m.xmpp = &linked{Fake: fake, name: name, server: f.server}
 		c.Adapters[1] = m.xmpp
+		if f.housed {
+			c.Adapters[0] = housed{c.Adapters[0].(*adaptertest.Fake)}
+		}
 		c.Cluster, c.Limits = true, f.limits
 		c.OpenStore = func(context.Context) (store.Durable, error) { return slowly{m.memory, m}, nil }
 	})

@@ -12,10 +12,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -28,17 +26,7 @@ import (
 // the process lives.
 type tokens struct {
 	seal   cipher.AEAD
-	nonces []byte    // the key of the hash that nonces are
-	rooms  sync.Pool // of *tokenRoom
-}
-
-// tokenRoom is what one identifier is made in. It keeps nothing of it that counts.
-type tokenRoom struct {
-	mac    hash.Hash
-	aad    []byte
-	plain  []byte
-	sealed []byte
-	sum    []byte
+	nonces keyedHash // what nonces are
 }
 
 // The fact that holds the key.
@@ -102,7 +90,7 @@ func openTokens(ctx context.Context, facts store.Facts, others bool) (*tokens, e
 	}
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte("nonces of origins"))
-	t := &tokens{nonces: mac.Sum(nil)}
+	t := &tokens{nonces: newKeyedHash(mac.Sum(nil))}
 	t.seal, err = cipher.NewGCM(block)
 	return t, err
 }
@@ -131,45 +119,43 @@ func (t *tokens) make(now time.Time, from, to *side, op *adapters.MessageOp, giv
 		// after a restart has the same.
 		sent = now.Truncate(time.Hour)
 	}
-	room, _ := t.rooms.Get().(*tokenRoom)
-	if room == nil {
-		room = &tokenRoom{mac: hmac.New(sha256.New, t.nonces)}
-	}
-	defer t.rooms.Put(room)
-	plain := append(room.plain[:0], 1, byte(op.Wants)) // version
-	plain = binary.BigEndian.AppendUint64(plain, uint64(sent.Unix()))
+	room := takeHashRoom()
+	defer room.free()
+	// What is hashed for a nonce: a block of the hash's own, and then a length, what the token belongs to and what is in it.
+	const lengthAt, aadAt = sha256.BlockSize, sha256.BlockSize + 8
+	b := appendBound(slices.Grow(room.octets[:0], aadAt)[:aadAt], to, op.From.Address, op.To.Address)
+	plainAt := len(b)
+	b = append(b, 1, byte(op.Wants)) // version
+	b = binary.BigEndian.AppendUint64(b, uint64(sent.Unix()))
 	for _, part := range [...]string{from.name, given, op.Thread, op.From.Instance, op.To.Instance} {
 		if len(part) > tokenPart {
 			return cmp.Or(given, rand.Text())
 		}
-		plain = binary.BigEndian.AppendUint16(plain, uint16(len(part)))
-		plain = append(plain, part...)
+		b = binary.BigEndian.AppendUint16(b, uint16(len(part)))
+		b = append(b, part...)
 	}
-	room.plain = plain
-	room.aad = appendBound(room.aad[:0], to, op.From.Address, op.To.Address)
-	aad := room.aad
-	sealed := slices.Grow(room.sealed[:0], t.seal.NonceSize()+len(plain)+t.seal.Overhead())
+	end := len(b)
+	sealed := slices.Grow(room.sealed[:0], t.seal.NonceSize()+end-plainAt+t.seal.Overhead())
 	nonce := sealed[:t.seal.NonceSize()]
 	if given == "" {
 		rand.Read(nonce) //nolint:errcheck // it never fails
 	} else {
 		// The same for the same message: one that its sender repeats after a crash of the gateway has the identifier that the first copy
 		// had, and whoever got both can tell (I2). A nonce that is a keyed hash of what it is for repeats with the whole of it alone.
-		h := room.mac
-		h.Reset()
-		room.sum = binary.BigEndian.AppendUint64(room.sum[:0], uint64(len(aad)))
-		h.Write(room.sum)
-		h.Write(aad)
-		h.Write(plain)
-		h.Write(op.Content.Octets)
-		room.sum = h.Sum(room.sum[:0])
-		copy(nonce, room.sum)
+		binary.BigEndian.PutUint64(b[lengthAt:], uint64(plainAt-aadAt))
+		b = append(b, op.Content.Octets...)
+		copy(nonce, t.nonces.sum(room, b))
 	}
+	room.octets = b
+	aad, plain := b[aadAt:plainAt], b[plainAt:end]
 	sealed = t.seal.Seal(nonce, nonce, plain, aad)
 	room.sealed = sealed
 	shown := given[:min(len(given), tokenPrefix)]
-	if strings.ContainsFunc(shown, func(r rune) bool { return r <= ' ' || r >= 0x7F }) {
-		shown = ""
+	for i := range len(shown) {
+		if c := shown[i]; c <= ' ' || c >= 0x7F {
+			shown = ""
+			break
+		}
 	}
 	id := make([]byte, 0, len(shown)+len(tokenMark)+base64.RawURLEncoding.EncodedLen(len(sealed)))
 	id = base64.RawURLEncoding.AppendEncode(append(append(id, shown...), tokenMark...), sealed)

@@ -51,6 +51,9 @@ func (g *Gateway) wayHere(way adapters.Way, back bool) {
 		g.outages.hear(way, false)
 	}
 	g.outages.hear(way, back)
+	if back {
+		g.journal.back(way.Theirs)
+	}
 }
 
 var _ adapters.Outages = (*handler)(nil)

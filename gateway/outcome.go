@@ -2,10 +2,10 @@ package gateway
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -50,10 +50,10 @@ func (j *journal) outcomeKeyOf(op *adapters.MessageOp) string {
 // reportID is the name of a report that tells of something which this key, or the ID of its entry, names: it is the same each time it is
 // told, and nobody can guess it.
 func (t *tokens) reportID(what string) string {
-	h := hmac.New(sha256.New, t.nonces)
-	h.Write([]byte("report\x00"))
-	h.Write([]byte(what))
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	room := takeHashRoom()
+	defer room.free()
+	room.octets = append(append(slices.Grow(room.octets[:0], sha256.BlockSize)[:sha256.BlockSize], "report\x00"...), what...)
+	return hex.EncodeToString(t.nonces.sum(room, room.octets)[:16])
 }
 
 // told tells whether an outcome with this key was told, or is being told. It may wait for the disk. Not sure: the disk does not say; then it is

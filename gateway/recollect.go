@@ -217,22 +217,22 @@ func (j *journal) noted() {
 
 // copyRecord names a message and its copies, over restarts: what duplicates.key compares.
 func copyRecord(kind byte, from *side, op *adapters.MessageOp) (r recollected) {
-	var room [1024]byte
 	id, by := op.OriginID, byte(1)
 	if id == "" {
 		id, by = op.Copy, 2
 	}
-	b := append(room[:0], by)
+	room := takeHashRoom()
+	defer room.free()
+	b := append(room.octets[:0], by)
 	for _, s := range [...]string{from.name, op.From.Address.Local(), op.From.Address.Domain(), op.To.Address.Local(), op.To.Address.Domain(), id, op.Content.Type} {
 		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 	}
 	for i := range op.Subjects {
 		b = append(binary.BigEndian.AppendUint32(b, uint32(len(op.Subjects[i].Text))), op.Subjects[i].Text...)
 	}
-	content := sha256.Sum256(op.Content.Octets)
-	sum := sha256.Sum256(append(b, content[:]...))
+	room.octets = room.appendSum(b, op.Content.Octets)
 	r[0] = kind
-	copy(r[1:], sum[:])
+	copy(r[1:], room.sum(room.octets))
 	return r
 }
 

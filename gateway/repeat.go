@@ -20,34 +20,52 @@ import (
 // (THREATS.md G1), five where the first one still had a name that the later ones have lost. A circle that is slower than ten seconds runs out of
 // hops, or meets the brake.
 //
-// It is bounded by two generations of one window each. Safe for use from many goroutines.
+// It is bounded: a table of places, where the message that came first gives way to a new one whose place is full. Safe for use from many goroutines.
 type repeats struct {
 	most   atomic.Uint32 // at most 200; 0: nothing is counted
 	seeds  [2]maphash.Seed
+	made   time.Time
 	shards [originShards]repeatShard
 }
 
+// repeatShard has a place for each remainder of a hash, of two lines of the processor's cache: all that a message needs is there.
 type repeatShard struct {
-	mu         sync.Mutex
-	young, old map[originKey]repeated
-	born       time.Time
+	mu     sync.Mutex
+	places [][repeatWays]repeated // nil: none has come
 }
 
+// repeated is a message. The place and the name are 78 bits of a keyed hash, so that nobody can choose two that are alike; times is 0 where there is none.
 type repeated struct {
-	since int64 // Unix time in milliseconds of the first one in this window
+	name  uint64
+	since uint32 // of the first one in this window, in milliseconds since the table was made, modulo 2**32
 	times uint8
 }
 
-// repeatWindow is the time in which the same message may come so often, from its first copy on, repeatEntries how many messages are remembered: 100,000, of
-// which the older half is forgotten when there are more, and then a circle may turn a while longer.
+// repeatWindow is the time in which the same message may come so often, from its first copy on. The table has room for 131,072 messages, in 16
+// shards with repeatPlaces each for repeatWays, 2 MiB: at a thousand messages a second hardly one in a million is forgotten within its window. At ten
+// thousand one in a hundred is forgotten after five seconds, one in four before its window is over, so that a slow circle may turn a while longer.
+//
+// repeatAhead is how much later than a copy the first one may seem to have begun: of two that come at once either may be counted first, and one that
+// waited at another gateway began when it came there.
 const (
-	repeatWindow  = 10 * time.Second
-	repeatQuick   = 500 * time.Millisecond // in which one less may come, if two may
-	repeatEntries = 100_000
+	repeatWindow = 10 * time.Second
+	repeatQuick  = 500 * time.Millisecond // in which one less may come, if two may
+	repeatAhead  = time.Hour
+	repeatPlaces = 1024
+	repeatWays   = 8
 )
 
+// age is how long ago the window began, in milliseconds: 0 if that is yet to come.
+func (r *repeated) age(at uint32) uint32 {
+	age := at - r.since
+	if -age <= uint32(repeatAhead.Milliseconds()) {
+		return 0
+	}
+	return age
+}
+
 func newRepeats(most int) *repeats {
-	p := &repeats{}
+	p := &repeats{made: time.Now()}
 	p.bound(most)
 	p.seeds[0], p.seeds[1] = maphash.MakeSeed(), maphash.MakeSeed()
 	return p
@@ -73,29 +91,60 @@ func (p *repeats) allow(now time.Time, op *adapters.MessageOp) (k originKey, ok 
 		return k, true
 	}
 	k = hashMessage(&p.seeds, kind, "", "", id, op) // the media type is written anew on each side
-	s := &p.shards[k[0]%originShards]
+	at := uint32(now.Sub(p.made).Milliseconds())
+	s := p.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.young) >= repeatEntries/2/originShards || now.Sub(s.born) >= repeatWindow {
-		clear(s.old)
-		s.old, s.young, s.born = s.young, s.old, now
+	if s.places == nil {
+		s.places = make([][repeatWays]repeated, repeatPlaces)
 	}
-	r, ok := s.young[k]
-	if !ok {
-		r = s.old[k]
+	r := s.find(k)
+	if r == nil {
+		r = s.room(k, at)
+		*r = repeated{name: k[1]}
 	}
-	if at := now.UnixMilli(); r.times == 0 || at-r.since >= repeatWindow.Milliseconds() {
-		r = repeated{since: at}
+	if r.times == 0 || r.age(at) >= uint32(repeatWindow.Milliseconds()) {
+		r.since, r.times = at, 0
 	}
 	r.times = min(r.times, 254) + 1
-	if s.young == nil {
-		s.young = make(map[originKey]repeated)
-	}
-	s.young[k] = r
-	if most > 2 && now.UnixMilli()-r.since < repeatQuick.Milliseconds() {
+	if most > 2 && r.age(at) < uint32(repeatQuick.Milliseconds()) {
 		most--
 	}
 	return k, r.times <= most
+}
+
+func (p *repeats) shard(k originKey) *repeatShard { return &p.shards[k[0]%originShards] }
+
+// place is where the messages of a key are. s.mu is held, and s.places is there, as for find and room.
+func (s *repeatShard) place(k originKey) *[repeatWays]repeated {
+	return &s.places[k[0]/originShards%repeatPlaces]
+}
+
+// find returns the message of a key, nil if it is not remembered.
+func (s *repeatShard) find(k originKey) *repeated {
+	place := s.place(k)
+	for i := range place {
+		if r := &place[i]; r.name == k[1] && r.times > 0 {
+			return r
+		}
+	}
+	return nil
+}
+
+// room returns where a message of a key may be put: where there is none, or the one whose window began first.
+func (s *repeatShard) room(k originKey, at uint32) *repeated {
+	place := s.place(k)
+	oldest := &place[0]
+	for i := range place {
+		r := &place[i]
+		if r.times == 0 {
+			return r
+		}
+		if r.age(at) > oldest.age(at) {
+			oldest = r
+		}
+	}
+	return oldest
 }
 
 // forgive takes back what allow counted for a message that failed: to try again is right, and what failed turns in no circle.
@@ -103,11 +152,13 @@ func (p *repeats) forgive(k originKey) {
 	if k == (originKey{}) {
 		return
 	}
-	s := &p.shards[k[0]%originShards]
+	s := p.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r, ok := s.young[k]; ok && r.times > 0 {
+	if s.places == nil {
+		return
+	}
+	if r := s.find(k); r != nil {
 		r.times--
-		s.young[k] = r
 	}
 }

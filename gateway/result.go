@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
 	"runtime/debug"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -69,7 +71,22 @@ func (g *Gateway) finish(r *result) {
 		e.Str("kind", r.report.String())
 	}
 	statusFields(e, r.status)
-	e.Float64("ms", float64(took.Microseconds())/1000).Send()
+	var room [24]byte
+	e.RawJSON("ms", appendMillis(room[:0], took)).Send()
+}
+
+// appendMillis writes a time in milliseconds, to the microsecond, as the shortest number.
+func appendMillis(b []byte, took time.Duration) []byte {
+	us := took.Microseconds()
+	if us < 0 { // the clock is the monotonic one; were it not, that is no number to hide
+		b, us = append(b, '-'), -us
+	}
+	b = strconv.AppendInt(b, us/1000, 10)
+	if us %= 1000; us != 0 {
+		b = append(b, '.', byte('0'+us/100), byte('0'+us/10%10), byte('0'+us%10))
+		b = bytes.TrimRight(b, "0")
+	}
+	return b
 }
 
 func statusFields(e *zerolog.Event, s adapters.Status) {

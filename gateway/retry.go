@@ -58,7 +58,7 @@ func (t *retry) run(ctx context.Context) {
 		for _, e := range late {
 			j.tellDelay(e)
 		}
-		if t.look || head == nil || n == maxRun {
+		if t.look || head == nil || n == maxRun || n > 0 && !j.pace(b) { // the first one was reckoned with when the backlog was taken
 			break
 		}
 		if !j.attempt(ctx, b, head) {
@@ -169,11 +169,17 @@ func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 		j.drop(b, e)
 		j.mu.Lock()
 		b.failures, b.next = 0, time.Time{}
-		b.at.answered()
+		b.at.answered(time.Now(), g.limits().ReturnRate, g.limits().DirectWait)
 		j.mu.Unlock()
 		return true
-	case status.Code != 0:
-		j.refused(b) // somebody answered: the place is there
+	case answers(status):
+		j.mu.Lock()
+		b.refused(time.Now(), status)
+		if ownCrowd(status) {
+			b.at.pressed(time.Now())
+		}
+		b.at.ramp.refused++
+		j.mu.Unlock()
 		return false
 	default:
 		j.mu.Lock()
@@ -214,7 +220,7 @@ func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se s
 			return status, false // the journal or the resolver took so long that its part may be another's by now, who tries it too
 		}
 		if failed.Outcome == 0 {
-			status = g.hand(ctx, from, r.side, hops, op, m.Given, e.epoch)
+			status = g.hand(ctx, time.Now(), from, r.side, hops, op, m.Given, e.epoch)
 		}
 	}
 	res := result{

@@ -89,6 +89,7 @@ func (g *Gateway) Prepare(s Settings) (narrow func(), change adapters.Change, er
 		}
 		l := &next.limits
 		g.lanes.bound(l.LaneMessages, l.Messages)
+		g.onward.bound(l.LaneMessages, l.Messages)
 		g.origins.bounds.set(l.Origins, l.OriginLife)
 		g.duplicates.bounds.set(l.Duplicates, l.DuplicateLife)
 		g.repeats.bound(l.Repeats)

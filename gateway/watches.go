@@ -24,6 +24,7 @@ type watches struct {
 	lanes   *lanes
 	pacer   *pacer
 	bounds  watchBounds
+	born    time.Time
 	seed    maphash.Seed
 	held    atomic.Int64
 	shards  [watchShards]watchShard
@@ -56,8 +57,9 @@ type job struct {
 	// write is what must be on the disk before the effects are done; nil: nothing. erase: what is there must be gone.
 	write []byte
 	erase bool
-	// kept is called when it is.
-	kept func()
+	// kept is called when it is, with errNotOwner if it will not be: another gateway goes on with the pair.
+	kept func(error)
+	fate error
 }
 
 // watched is one state, and when it wants to be woken.
@@ -97,6 +99,7 @@ func (h *wakeHeap) Pop() any {
 func newWatches(g *Gateway) *watches {
 	w := &watches{
 		gateway: g,
+		born:    time.Now(),
 		seed:    maphash.MakeSeed(),
 		// A lane of a pair holds at most a few requests, or a few notifications for each of its sessions.
 		lanes: newLanes(watchLanes(g.limits())),
@@ -124,6 +127,7 @@ func (w *watches) bound(l *Limits) {
 }
 
 func (w *watches) start() {
+	w.born = time.Now()
 	for i := range w.shards {
 		s := &w.shards[i]
 		s.mu.Lock()
@@ -225,14 +229,19 @@ type stepInput struct {
 	event watch.Event
 	// presentity is the route of who is asked for, with an event that asks: with it a state is made where there is none.
 	presentity *route
-	// respond answers an event that asks; kept, unless nil, is called when what the event changed survives a crash.
+	// respond answers an event that asks; kept, unless nil, is called when what the event changed survives a crash, as far as the store can write now:
+	// see decide.
 	respond func(adapters.WatchStatus)
-	kept    func()
+	kept    func(error)
 }
 
 // tell brings what the presentity's side said.
 func (w *watches) tell(p pair, op *adapters.NotifyOp) {
-	w.step(p, stepInput{event: watch.Event{Told: op}, kept: op.Kept})
+	in := stepInput{event: watch.Event{Told: op}}
+	if op.Kept != nil {
+		in.kept = func(error) { op.Kept() }
+	}
+	w.step(p, in)
 }
 
 // leaves tells whether op says that a device of the presentity is gone.
@@ -260,7 +269,7 @@ func (w *watches) step(p pair, in stepInput) watchBound {
 				w.gateway.metrics.dropped.WithLabelValues(string(watch.DropUnasked)).Inc()
 			}
 			if in.kept != nil {
-				in.kept()
+				in.kept(nil)
 			}
 			return boundNone
 		case s.closed || rules == nil:
@@ -320,6 +329,7 @@ func (w *watches) rulesOf(p pair) *watch.Rules {
 			Recheck:        watchRecheck,
 			AskAgain:       watchAskAgain,
 			DebtLife:       watchDebtLife,
+			Late:           g.node != nil,
 		}
 		w.rules[way] = r
 	}
@@ -406,6 +416,7 @@ func (w *watches) work(s *watchShard, p pair) {
 				switch {
 				case errors.Is(err, errNotOwner):
 					// Another gateway goes on with the pair, from what was kept before.
+					j.fate = err
 					j.effects = []watch.Effect{{Respond: &adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonDomainTimeout, "")}}}
 				case err != nil:
 					w.gateway.metrics.watchesUnstored.Inc()
@@ -525,7 +536,7 @@ func (w *watches) do(p pair, j job) {
 		w.answerWatcher(respond, adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonInternal, "")})
 	}
 	if j.kept != nil {
-		w.nowKept(j.kept)
+		w.nowKept(func() { j.kept(j.fate) })
 	}
 }
 

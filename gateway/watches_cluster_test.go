@@ -187,10 +187,10 @@ func TestT_PR_11_KilledOwnerOfAWatch(t *testing.T) {
 		n := len(f.seen(all))
 		f.kill(owner)
 		by, after := f.hears(all, n, pidf.BasicClosed)
-		if by == owner || after > 15*time.Second {
+		// A lease lives 10 s, and was renewed in the moment of the death at the latest; what is left of the 15 s is for elections of the store.
+		if by == owner || after > 11*time.Second {
 			t.Errorf("%s tells after %v", by, after)
 		}
-		t.Logf("taken over after %v", after)
 		time.Sleep(5 * time.Minute)
 		if got := len(f.seen(all)) - n; got != 1 {
 			t.Errorf("%d NOTIFYs since the death of the owner: %s", got, notices(all[by].sip.Notifies()))

@@ -42,13 +42,19 @@ type carriedWatch struct {
 	NoteLang string        `json:"lang,omitempty"`
 	Name     string        `json:"name,omitempty"`
 	Hops     int           `json:"hops"`
+	Taken    time.Time     `json:"taken,omitzero"` // when it came
+	Again    bool          `json:"again,omitempty"`
 }
 
 func carryWatch(s *side, op *adapters.WatchOp, out bool) ([]byte, error) {
-	return json.Marshal(&call{Version: forwardVersion, Watch: &carriedWatch{
+	return encodeCall(&call{Version: forwardVersion, Watch: watchCarried(s, op, out)})
+}
+
+func watchCarried(s *side, op *adapters.WatchOp, out bool) *carriedWatch {
+	return &carriedWatch{
 		Side: s.name, Out: out, ID: op.ID, Peer: op.Peer.Name, Verb: uint8(op.Verb), Watch: carryID(op.Watch), Instance: op.Instance,
 		TransID: op.TransID, Duration: op.Duration, Note: op.Note, NoteLang: op.NoteLang, Name: op.WatcherName, Hops: op.Hops,
-	}})
+	}
 }
 
 func (c *carriedWatch) operation() (*adapters.WatchOp, error) {
@@ -102,9 +108,19 @@ type carriedNotify struct {
 	Withdrawn  []string       `json:"withdrawn,omitempty"`
 	Language   string         `json:"lang,omitempty"`
 	Failure    *carriedStatus `json:"failure,omitempty"`
+	Taken      time.Time      `json:"taken,omitzero"` // of a decision
+	Again      bool           `json:"again,omitempty"`
 }
 
 func carryNotify(s *side, op *adapters.NotifyOp, out, leaving bool) ([]byte, error) {
+	c, err := notifyCarried(s, op, out, leaving)
+	if err != nil {
+		return nil, err
+	}
+	return encodeCall(&call{Version: forwardVersion, Notify: c})
+}
+
+func notifyCarried(s *side, op *adapters.NotifyOp, out, leaving bool) (*carriedNotify, error) {
 	c := &carriedNotify{
 		Side: s.name, Out: out, Leaving: leaving, ID: op.ID, Peer: op.Peer.Name, Watch: carryID(op.Watch), State: uint8(op.State), End: uint8(op.End),
 		Duration: op.Duration, RetryAfter: op.RetryAfter, Change: uint8(op.Change), Instance: op.Instance, Whole: op.Whole, Language: op.Language,
@@ -125,7 +141,7 @@ func carryNotify(s *side, op *adapters.NotifyOp, out, leaving bool) ([]byte, err
 	if op.Failure.Outcome != 0 {
 		c.Failure = carryStatus(op.Failure)
 	}
-	return json.Marshal(&call{Version: forwardVersion, Notify: c})
+	return c, nil
 }
 
 func (c *carriedNotify) operation() (*adapters.NotifyOp, error) {

@@ -133,7 +133,7 @@ func (w *watches) giveUp(parts []int) {
 
 // restore takes in some parts, in one reading. A watch that there is already stays as it is.
 func (w *watches) restore(ctx context.Context, parts []int) error {
-	g := w.gateway
+	g, taken := w.gateway, 0
 	err := g.keeper.facts.EachOf(ctx, bucketParts(bucketWatches, parts), func(_, key string, value []byte, _ uint64) error {
 		p, r, err := decodeWatch(value)
 		if err != nil {
@@ -152,12 +152,14 @@ func (w *watches) restore(ctx context.Context, parts []int) error {
 			return nil
 		}
 		// As fast as watches may be opened, one after the other, so that all together are no storm.
-		turn := time.Duration(w.held.Load()) * time.Second / time.Duration(g.limits().WatchRate)
-		state := watch.Restore(p.watcher, p.presentity, rules, r, time.Now(), restoreFirst+turn)
+		now := time.Now()
+		turn := time.Duration(taken) * time.Second / time.Duration(g.limits().WatchRate)
+		state := watch.Restore(p.watcher, p.presentity, rules, r, now, w.firstTurn(now)+turn)
 		if state.Idle() {
 			g.keeper.put(watchFact(p), nil, nil)
 			return nil
 		}
+		taken++
 		x := w.open(s, p, state)
 		x.mark = state.Mark()
 		w.settle(s, x)
@@ -169,8 +171,17 @@ func (w *watches) restore(ctx context.Context, parts []int) error {
 	return nil
 }
 
-// restoreFirst is when the first of the restored watches is taken up: the links to the other sides need a moment.
-const restoreFirst = 2 * time.Second
+// When the first of the restored watches is taken up. A gateway that starts gives its links to the other sides a moment. One that takes a part over has
+// most of them, and opens the others in this moment; what is asked meanwhile waits for them, and the watchers have waited for a lease to end.
+const (
+	restoreFirst  = 2 * time.Second
+	takeoverFirst = 500 * time.Millisecond
+)
+
+// firstTurn is how long the first watch that is taken in now waits.
+func (w *watches) firstTurn(now time.Time) time.Duration {
+	return max(takeoverFirst, w.born.Add(restoreFirst).Sub(now))
+}
 
 // decodeWatch reads a watch from the disk.
 func decodeWatch(octets []byte) (pair, *watch.Record, error) {

@@ -18,10 +18,11 @@ type workers struct {
 	stopped bool
 }
 
-// shift is what a worker comes for: a lane that has work: its first task.
+// shift is what a worker comes for: a lane that has work, and its first task.
 type shift struct {
 	shard *laneShard
-	key   laneKey
+	key   originKey // of the lane in its shard
+	lane  *lane
 	task  task
 }
 
@@ -54,7 +55,7 @@ func (w *workers) do(l *lanes, t shift) {
 func (w *workers) run(l *lanes, t shift) {
 	next := make(chan shift, 1)
 	for ok := true; ok; t, ok = <-next {
-		l.work(t.shard, t.key, t.task)
+		l.work(t)
 		t = shift{}
 		w.mu.Lock()
 		if w.stopped || len(w.idle) >= maxIdleWorkers {

@@ -10,7 +10,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/integration/lab"
 )
 
-const patience = 15 * time.Second
+const patience = time.Minute
 
 func p(s string) *string { return &s }
 

@@ -235,6 +235,11 @@ type stage struct {
 	wait  time.Duration // for Romeo to have done his part; 0: as long as flows take
 }
 
+// newStage is one where Juliet is logged in.
+func newStage(t *testing.T, s *strait) *stage {
+	return &stage{strait: s, t: t, users: map[string]*lab.XMPPUser{"juliet": s.juliet}}
+}
+
 func (s *stage) user(who string) *lab.XMPPUser {
 	if s.users[who] == nil {
 		s.logIn(who)

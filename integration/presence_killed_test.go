@@ -9,10 +9,7 @@ import (
 // The gateway is killed in the middle of the flows of RFC 8048, with a store: every watch goes on without either user doing anything, no
 // request is shown twice (a line of Juliet's that is not in the script fails), and no CSeq goes back (every flow is checked for that).
 var killedFlows = []flow{
-	{name: "while she sees him (§5.2.2, §6.3)", script: `
-		juliet  sends    presence type=subscribe to=romeo@example.net` + approves + `
-		juliet  receives presence type=subscribed
-		juliet  receives presence type=none show=away
+	{name: "while she sees him (§5.2.2, §6.3)", script: sheWatchesHim + `
 		gateway breaks   down
 		romeo   receives SUBSCRIBE Expires=3600
 		romeo   sends    200 Expires=3600
@@ -20,10 +17,7 @@ var killedFlows = []flow{
 		romeo   receives 200
 		juliet  receives presence type=none from=romeo@example.net/dr4hcr0st3lup4c show=dnd
 	`},
-	{name: "and he takes it back when it is there again (§5.2.2)", script: `
-		juliet  sends    presence type=subscribe to=romeo@example.net` + approves + `
-		juliet  receives presence type=subscribed
-		juliet  receives presence type=none show=away
+	{name: "and he takes it back when it is there again (§5.2.2)", script: sheWatchesHim + `
 		gateway breaks   down
 		romeo   receives SUBSCRIBE Expires=3600
 		romeo   sends    200 Expires=3600
@@ -52,11 +46,7 @@ var killedFlows = []flow{
 		gateway rests    watches=0
 		gateway breaks   down
 		---
-		# It says nothing more of that, and the next request is one.
-		juliet  sends    presence type=subscribe to=romeo@example.net` + approves + `
-		juliet  receives presence type=subscribed
-		juliet  receives presence type=none show=away
-	`},
+		# It says nothing more of that, and the next request is one.` + sheWatchesHim},
 	{name: "T-PR-07 when Romeo has refused (§5.2.1)", script: `
 		juliet  sends    presence type=subscribe to=romeo@example.net
 		romeo   receives SUBSCRIBE Expires=3600
@@ -67,35 +57,15 @@ var killedFlows = []flow{
 		romeo   receives 200
 		gateway breaks   down
 		juliet  receives presence type=unsubscribed from=romeo@example.net
-		---
-		juliet  sends    presence type=subscribe to=romeo@example.net` + approves + `
-		juliet  receives presence type=subscribed
-		juliet  receives presence type=none show=away
-	`},
-	{name: "T-PR-07 when Juliet has refused (§5.3.1)", script: `
-		romeo   sends    SUBSCRIBE Expires=600
-		romeo   receives 200 Expires=600
-		romeo   receives NOTIFY Subscription-State=pending body=none
-		romeo   sends    200
-		juliet  receives presence type=subscribe from=romeo@example.net
+		---` + sheWatchesHim},
+	{name: "T-PR-07 when Juliet has refused (§5.3.1)", script: sheIsAsked + `
 		juliet  sends    presence type=unsubscribed to=romeo@example.net
 		romeo   receives NOTIFY Subscription-State=terminated;reason=rejected body=none
 		romeo   sends    200
 		gateway breaks   down
 		---
-		# She is shown no second request, but that of his next watch.
-		romeo   sends    SUBSCRIBE Expires=600
-		romeo   receives 200 Expires=600
-		romeo   receives NOTIFY Subscription-State=pending body=none
-		romeo   sends    200
-		juliet  receives presence type=subscribe from=romeo@example.net
-	`},
-	{name: "Juliet decides while it is away (§5.3.1)", script: `
-		romeo   sends    SUBSCRIBE Expires=600
-		romeo   receives 200 Expires=600
-		romeo   receives NOTIFY Subscription-State=pending body=none
-		romeo   sends    200
-		juliet  receives presence type=subscribe from=romeo@example.net
+		# She is shown no second request, but that of his next watch.` + sheIsAsked},
+	{name: "Juliet decides while it is away (§5.3.1)", script: sheIsAsked + `
 		gateway dies
 		juliet  sends    presence type=subscribed to=romeo@example.net
 		# Her server says of both that, and of her presence, that they came to nobody.
@@ -107,39 +77,13 @@ var killedFlows = []flow{
 		romeo   receives NOTIFY Subscription-State=active has="<basic>open</basic>"
 		romeo   sends    200
 	`},
-	{name: "while Juliet has not decided (§5.3.1)", script: `
-		romeo   sends    SUBSCRIBE Expires=600
-		romeo   receives 200 Expires=600
-		romeo   receives NOTIFY Subscription-State=pending body=none
-		romeo   sends    200
-		juliet  receives presence type=subscribe from=romeo@example.net
-		gateway breaks   down
-		juliet  sends    presence type=subscribed to=romeo@example.net
-		romeo   receives NOTIFY Subscription-State=active body=none
-		romeo   sends    200
-		romeo   receives NOTIFY Subscription-State=active has="<basic>open</basic>"
-		romeo   sends    200
+	{name: "while Juliet has not decided (§5.3.1)", script: sheIsAsked + `
+		gateway breaks   down` + sheApproves + `
 		gateway breaks   down
 		# Whose presence is known again is told again, and the dialog goes on.
 		romeo   receives NOTIFY Subscription-State=active has="<basic>open</basic>"
-		romeo   sends    200
-		romeo   sends    SUBSCRIBE Expires=0
-		romeo   receives 200 Expires=0
-		romeo   receives NOTIFY Subscription-State=terminated;reason=timeout has="<basic>closed</basic>"
-		romeo   sends    200
-		juliet  receives presence type=unavailable from=romeo@example.net
-	`},
-	{name: "while he sees her, and she takes it back (§5.3.1)", script: `
-		romeo   sends    SUBSCRIBE Expires=600
-		romeo   receives 200 Expires=600
-		romeo   receives NOTIFY Subscription-State=pending body=none
-		romeo   sends    200
-		juliet  receives presence type=subscribe from=romeo@example.net
-		juliet  sends    presence type=subscribed to=romeo@example.net
-		romeo   receives NOTIFY Subscription-State=active body=none
-		romeo   sends    200
-		romeo   receives NOTIFY Subscription-State=active has="<basic>open</basic>"
-		romeo   sends    200
+		romeo   sends    200` + heCancels},
+	{name: "while he sees her, and she takes it back (§5.3.1)", script: sheIsAsked + sheApproves + `
 		gateway breaks   down
 		romeo   receives NOTIFY Subscription-State=active has="<basic>open</basic>"
 		romeo   sends    200
@@ -156,8 +100,7 @@ func TestT_PR_08_KilledInTheMiddle(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			c := lab.GatewayConfig{Extra: "store: {directory: \"" + t.TempDir() + "\"}\n"}
-			s := &stage{strait: crossOn(t, w, overUDP, c), t: t, users: map[string]*lab.XMPPUser{}}
-			s.users["juliet"] = s.juliet
+			s := newStage(t, crossOn(t, w, overUDP, c))
 			s.play(t, f)
 		})
 	}

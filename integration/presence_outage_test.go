@@ -14,8 +14,7 @@ func TestT_PR_11_NeverBack(t *testing.T) {
 	for _, w := range components() {
 		t.Run(w.String(), func(t *testing.T) {
 			t.Parallel()
-			s := &stage{strait: crossOn(t, w, overUDP, lab.GatewayConfig{}), t: t, users: map[string]*lab.XMPPUser{}}
-			s.users["juliet"] = s.juliet
+			s := newStage(t, crossOn(t, w, overUDP, lab.GatewayConfig{}))
 			s.wait = time.Minute
 			s.play(t, flow{name: "never back", script: `
 				romeo   sends    SUBSCRIBE Expires=600

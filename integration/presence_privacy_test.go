@@ -34,8 +34,7 @@ Content-Length: 0
 // is refused whoever asks, and asks nobody.
 func TestT_PR_13_NobodyElseLearnsWhoWatches(t *testing.T) {
 	t.Parallel()
-	s := &stage{strait: cross(t, overUDP), t: t, users: map[string]*lab.XMPPUser{}}
-	s.users["juliet"] = s.juliet
+	s := newStage(t, cross(t, overUDP))
 	for _, f := range []flow{
 		{name: "she watches him", documents: romeoDocuments, script: `
 			juliet sends    presence type=subscribe to=romeo@example.net

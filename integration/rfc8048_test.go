@@ -38,6 +38,50 @@ const isCancelled = `
 	romeo  receives 200
 `
 
+// sheWatchesHim is Juliet's request, which Romeo approves at once, and what she is shown then.
+const sheWatchesHim = `
+	juliet sends    presence type=subscribe to=romeo@example.net` + approves + `
+	juliet receives presence type=subscribed
+	juliet receives presence type=none show=away
+`
+
+// sheIsAsked is a watch of Romeo's that Juliet has not decided about; sheApproves the approval, and what he is shown then.
+const (
+	sheIsAsked = `
+	romeo  sends    SUBSCRIBE Expires=600
+	romeo  receives 200 Expires=600
+	romeo  receives NOTIFY Subscription-State=pending body=none
+	romeo  sends    200
+	juliet receives presence type=subscribe from=romeo@example.net
+`
+	sheApproves = `
+	juliet sends    presence type=subscribed to=romeo@example.net
+	romeo  receives NOTIFY Subscription-State=active body=none
+	romeo  sends    200
+	romeo  receives NOTIFY Subscription-State=active has="<basic>open</basic>"
+	romeo  sends    200
+`
+)
+
+// heIsAllowed is a watch of Romeo's for which he has the authorization already.
+const heIsAllowed = `
+	romeo  sends    SUBSCRIBE Expires=600
+	romeo  receives 200 Expires=600
+	romeo  receives NOTIFY Subscription-State=active
+	romeo  sends    200
+	romeo  receives NOTIFY Subscription-State=active has="<basic>open</basic>"
+	romeo  sends    200
+`
+
+// heCancels is the end of Romeo's watch, which Juliet's server is told of.
+const heCancels = `
+	romeo  sends    SUBSCRIBE Expires=0
+	romeo  receives 200 Expires=0
+	romeo  receives NOTIFY Subscription-State=terminated;reason=timeout has="<basic>closed</basic>"
+	romeo  sends    200
+	juliet receives presence type=unavailable from=romeo@example.net
+`
+
 // RFC 8048 §5.2 and §6.3: Juliet watches Romeo. Each flow leaves the two as it found them.
 var xmppToSIPFlows = []flow{
 	{name: "request, pending, approval, notification and cancellation (§5.2.1, §6.3, §5.2.3)", script: `
@@ -193,46 +237,23 @@ var sipToXMPPFlows = []flow{
 		romeo  sends    200
 		juliet receives presence type=unavailable from=romeo@example.net
 	`},
-	{name: "a refresh, and a new dialog with the authorization that he has (§5.3.2)", script: `
-		romeo  sends    SUBSCRIBE Expires=600
-		romeo  receives 200 Expires=600
-		romeo  receives NOTIFY Subscription-State=active
-		romeo  sends    200
-		romeo  receives NOTIFY Subscription-State=active has="<basic>open</basic>"
-		romeo  sends    200
+	{name: "a refresh, and a new dialog with the authorization that he has (§5.3.2)", script: heIsAllowed + `
 		romeo  sends    SUBSCRIBE Expires=500
 		romeo  receives 200 Expires=500
 		romeo  receives NOTIFY Subscription-State=active has="<basic>open</basic>"
-		romeo  sends    200
-		romeo  sends    SUBSCRIBE Expires=0
-		romeo  receives 200 Expires=0
-		romeo  receives NOTIFY Subscription-State=terminated;reason=timeout has="<basic>closed</basic>"
-		romeo  sends    200
-		juliet receives presence type=unavailable from=romeo@example.net
-	`},
+		romeo  sends    200` + heCancels},
 	{name: "T-PR-17 polling (§7.2)", script: `
 		romeo  sends    SUBSCRIBE Expires=0                                                                    Example 26
 		romeo  receives 200 Expires=0
 		romeo  receives NOTIFY Subscription-State=terminated;reason=timeout has="<basic>open</basic>"
 		romeo  sends    200
 	`},
-	{name: "T-PR-12 T-PR-16 the authorization is taken back", script: `
-		romeo  sends    SUBSCRIBE Expires=600
-		romeo  receives 200 Expires=600
-		romeo  receives NOTIFY Subscription-State=active
-		romeo  sends    200
-		romeo  receives NOTIFY Subscription-State=active has="<basic>open</basic>"
-		romeo  sends    200
+	{name: "T-PR-12 T-PR-16 the authorization is taken back", script: heIsAllowed + `
 		juliet sends    presence type=unsubscribed to=romeo@example.net
 		# Her server may say that she has gone before it says this (RFC 6121 §3.2.2).
 		romeo  awaits   NOTIFY Subscription-State=terminated;reason=rejected not="<basic>open</basic>"
 	`},
-	{name: "T-PR-07 a refusal (§5.3.1)", script: `
-		romeo  sends    SUBSCRIBE Expires=600
-		romeo  receives 200 Expires=600
-		romeo  receives NOTIFY Subscription-State=pending body=none
-		romeo  sends    200
-		juliet receives presence type=subscribe from=romeo@example.net
+	{name: "T-PR-07 a refusal (§5.3.1)", script: sheIsAsked + `
 		juliet sends    presence type=unsubscribed to=romeo@example.net                                        Example 15
 		romeo  receives NOTIFY Subscription-State=terminated;reason=rejected body=none                          Example 16
 		romeo  sends    200
@@ -244,17 +265,7 @@ var sipToXMPPFlows = []flow{
 		romeo  receives NOTIFY Subscription-State=pending body=none
 		romeo  sends    200
 		juliet logs     in
-		juliet receives presence type=subscribe from=romeo@example.net
-		juliet sends    presence type=subscribed to=romeo@example.net
-		romeo  receives NOTIFY Subscription-State=active body=none
-		romeo  sends    200
-		romeo  receives NOTIFY Subscription-State=active has="<basic>open</basic>"
-		romeo  sends    200
-		romeo  sends    SUBSCRIBE Expires=0
-		romeo  receives 200 Expires=0
-		romeo  receives NOTIFY Subscription-State=terminated;reason=timeout has="<basic>closed</basic>"
-		romeo  sends    200
-		juliet receives presence type=unavailable from=romeo@example.net
+		juliet receives presence type=subscribe from=romeo@example.net` + sheApproves + heCancels + `
 		---
 		juliet logs     out
 		romeo  sends    SUBSCRIBE Expires=0
@@ -293,8 +304,7 @@ func TestRFC8048(t *testing.T) {
 	for _, w := range components() {
 		t.Run(w.String(), func(t *testing.T) {
 			t.Parallel()
-			s := &stage{strait: crossOn(t, w, overUDP, lab.GatewayConfig{}), t: t, users: map[string]*lab.XMPPUser{}}
-			s.users["juliet"] = s.juliet
+			s := newStage(t, crossOn(t, w, overUDP, lab.GatewayConfig{}))
 			for _, f := range append(xmppToSIPFlows, sipToXMPPFlows...) {
 				f.documents = romeoDocuments
 				if !t.Run(f.name, func(t *testing.T) { s.play(t, f) }) {

@@ -31,12 +31,7 @@ var restartedFlows = []flow{
 		juliet sends    presence type=unsubscribe to=romeo@example.net` + isCancelled + `
 		juliet receives presence type=unavailable from=romeo@example.net/dr4hcr0st3lup4c
 	`},
-	{name: "our NOTIFY is answered 481, and he watches again (§5.3.2)", script: `
-		romeo  sends    SUBSCRIBE Expires=600
-		romeo  receives 200 Expires=600
-		romeo  receives NOTIFY Subscription-State=pending body=none
-		romeo  sends    200
-		juliet receives presence type=subscribe from=romeo@example.net
+	{name: "our NOTIFY is answered 481, and he watches again (§5.3.2)", script: sheIsAsked + `
 		juliet sends    presence type=subscribed to=romeo@example.net
 		romeo  awaits   NOTIFY Subscription-State=active has="<basic>open</basic>"
 		---
@@ -58,8 +53,7 @@ func TestSIPPeerStartsAgain(t *testing.T) {
 		f.documents = romeoDocuments
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			s := &stage{strait: crossOn(t, components()[0], overUDP, lab.GatewayConfig{}), t: t, users: map[string]*lab.XMPPUser{}}
-			s.users["juliet"] = s.juliet
+			s := newStage(t, crossOn(t, components()[0], overUDP, lab.GatewayConfig{}))
 			s.play(t, f)
 		})
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -71,25 +71,6 @@ func daemon(t *testing.T, path string, args ...string) (stop func()) {
 	return stop
 }
 
-func freePort(t *testing.T) uint16 {
-	t.Helper()
-	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ap := netip.MustParseAddrPort(l.Addr().String())
-		pc, err := net.ListenPacket("udp", ap.String())
-		l.Close()
-		if err == nil {
-			pc.Close()
-			return ap.Port()
-		}
-	}
-	t.Fatal("no free port")
-	return 0
-}
-
 func write(t *testing.T, dir, name, text string) string {
 	t.Helper()
 	p := filepath.Join(dir, name)
@@ -99,17 +80,17 @@ func write(t *testing.T, dir, name, text string) string {
 	return p
 }
 
-// until asks again until the servers are up; 20 s at most.
+// until asks again until the servers are up; a minute at most.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatalf("%s did not happen within 20 s", what)
+			t.Fatalf("%s did not happen within a minute", what)
 		}
 	}
 }
@@ -128,7 +109,7 @@ func startReal(t *testing.T) *realServers {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	loop := func() netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), freePort(t)) }
+	loop := func() netip.AddrPort { return netip.MustParseAddrPort(porttest.Address(t)) }
 	s := &realServers{knot: loop(), unbound: loop(), dot: loop()}
 
 	const head = "$TTL 120\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n"

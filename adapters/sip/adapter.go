@@ -119,7 +119,7 @@ func New(cfg Config) (*Adapter, error) {
 	}
 	layer, err := transaction.New(transaction.Config{
 		Admit: a.known, Refused: a.turnedAway, KeepAlive: a.keepAlive, OfferOverload: a.offersOverload, TLS: secure(cfg.Certificates, cfg.SentBy), Load: cfg.Load,
-		Admission: cfg.Admission, Flow: a.flow,
+		Admission: cfg.Admission, Flow: a.flow, Waiting: a.waiting,
 		Listeners: cfg.Listeners, SentBy: cfg.SentBy, Limits: cfg.Wire, Bounds: cfg.Transactions, T1: cfg.T1,
 		Logger: cfg.Logger, Registerer: cfg.Registerer, Tap: tap, DialControl: cfg.DialControl, AllowAddr: cfg.AllowAddr,
 	})
@@ -154,6 +154,14 @@ func New(cfg Config) (*Adapter, error) {
 
 // known tells whether a source is some peer's. A stranger's request is answered before any state is made for it (S11, S12).
 func (a *Adapter) known(src transaction.Source) bool { return a.peers().at(src) != nil }
+
+// waiting is how many messages wait behind others in the core.
+func (a *Adapter) waiting() int {
+	if crowd, ok := a.handler.(adapters.Crowd); ok {
+		return crowd.Waiting()
+	}
+	return 0
+}
 
 // turnedAway notes the request of a stranger.
 func (a *Adapter) turnedAway(src transaction.Source) {

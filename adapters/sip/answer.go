@@ -149,7 +149,7 @@ func redirection(m *wire.Message) string {
 
 // outcome is the Status of an attempt to reach one next hop, and whether the next one may be tried: only while "the message cannot
 // have been taken by the last". A 503 says so itself (RFC 3263 §4.3 counts it as a failure of that server).
-func outcome(r transaction.Result) (s adapters.Status, another bool) {
+func outcome(r *transaction.Result) (s adapters.Status, another bool) {
 	if r.Response != nil {
 		s = statusOf(r.Response)
 		return s, s.Code == 503

@@ -3,7 +3,6 @@ package sip
 import (
 	"context"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -30,7 +30,7 @@ func responseOf(t *testing.T, code int, fields string) *wire.Message {
 // them means that somebody had it.
 func TestEveryAnswer(t *testing.T) {
 	for code := 200; code <= 699; code++ {
-		s, another := outcome(transaction.Result{Response: responseOf(t, code, ""), Sent: true, Heard: true})
+		s, another := outcome(&transaction.Result{Response: responseOf(t, code, ""), Sent: true, Heard: true})
 		want := adapters.Failure
 		switch {
 		case code == 202:
@@ -54,7 +54,7 @@ func TestEveryRetryAfter(t *testing.T) {
 		"0": 0, "1": time.Second, "1000000000": 1_000_000_000 * time.Second, "99999999999999999999": maxSeconds * time.Second, "-5": 0, "soon": 0, "": 0,
 		"120 (I'm in a meeting)": 2 * time.Minute, "18000;duration=3600": 5 * time.Hour, "1.5": 0,
 	} {
-		s, another := outcome(transaction.Result{Response: responseOf(t, 503, "Retry-After: "+value+"\r\n")})
+		s, another := outcome(&transaction.Result{Response: responseOf(t, 503, "Retry-After: "+value+"\r\n")})
 		if s.RetryAfter != want || !another || s.Reason != adapters.ReasonInternal {
 			t.Errorf("Retry-After %q: %+v", value, s)
 		}
@@ -116,12 +116,7 @@ func TestOddPeers(t *testing.T) {
 	}
 	t.Run("nobody listens, and an ICMP message says so", func(t *testing.T) {
 		a, _ := start(t, nil)
-		closed, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
-		if err != nil {
-			t.Fatal(err)
-		}
-		dead := resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.UDP, Addr: closed.LocalAddr().(*net.UDPAddr).AddrPort()})
-		closed.Close()
+		dead := resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.UDP, Addr: porttest.Refused(t)})
 		g := udpAgent(t, a)
 		done := send(t, a, dead, g.hop())
 		g.answer(g.request("MESSAGE", map[string]bool{}), wire.Response{Code: 200})
@@ -195,7 +190,7 @@ func TestOddPeers(t *testing.T) {
 		alone(t, spare)
 	})
 	t.Run("200 after the end is no second message", func(t *testing.T) {
-		a, c := start(t, func(cfg *Config) { cfg.T1 = 2 * time.Millisecond })
+		a, c := start(t, nil)
 		g := udpAgent(t, a)
 		done := send(t, a, g.hop())
 		m := g.request("MESSAGE", map[string]bool{})

@@ -140,7 +140,8 @@ func (a *Adapter) sendActivity(ctx context.Context, hops []resolver.Target, op *
 		if err != nil {
 			return unwritable(err)
 		}
-		s, _ := outcome(a.do(ctx, hop, req))
+		r := a.do(ctx, hop, req)
+		s, _ := outcome(&r)
 		if s.Code == 415 {
 			// "The composer MUST cease transmitting status messages if the receiver returned a 415 status code (Unsupported Media Type)
 			// in response to a MESSAGE request containing the status indication." (RFC 3994 §4)

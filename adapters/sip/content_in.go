@@ -178,6 +178,9 @@ func readComposing(op *adapters.MessageOp, body []byte) *Refusal {
 
 // isPlainUTF8 tells whether a Content-Type is text/plain in UTF-8 in one of its usual spellings.
 func isPlainUTF8(contentType string) bool {
+	if contentType == plainText {
+		return true // as both adapters write it
+	}
 	const media = "text/plain"
 	if len(contentType) < len(media) || !strings.EqualFold(contentType[:len(media)], media) {
 		return false

@@ -35,14 +35,16 @@ type pass struct {
 // (THREATS S8, T-LP-07).
 const maxRounds = 2
 
-// proven sends a request to a hop that is peer (nil: nobody's), with credentials if the peer wants some. A NOTIFY has none: it is sent
-// because the other side asked for it, and to where that said, so a challenge to it could be anybody's (THREATS S7). A challenged request is sent again with the next
+// provable tells whether p, nil for nobody, is to be shown who we are by this request, if it asks. A NOTIFY has no credentials: it is sent
+// because the other side asked for it, and to where that said, so a challenge to it could be anybody's (THREATS S7).
+func (p *Peer) provable(req *wire.Request) bool {
+	return p != nil && p.Credentials.Username != "" && req.Method != "NOTIFY"
+}
+
+// proven sends a request to a hop that is peer, with credentials if it wants some; see provable. A challenged request is sent again with the next
 // CSeq, which is in req when proven returns: "it MUST increment the CSeq header field value as it would normally when sending an
 // updated request" (RFC 3261 §22.2). A challenge says that the request was not taken, so this is no second copy.
 func (a *Adapter) proven(ctx context.Context, peer *Peer, hop resolver.Target, req *wire.Request) transaction.Result {
-	if peer == nil || peer.Credentials.Username == "" || req.Method == "NOTIFY" {
-		return a.once(ctx, hop, req)
-	}
 	plain := req.Headers[:len(req.Headers):len(req.Headers)]
 	if h, ok := peer.pass.next(&peer.Credentials, req); ok {
 		req.Headers = append(plain, h)

@@ -286,5 +286,7 @@ func (a *Adapter) moved(d *Dialog) bool {
 	return true
 }
 
-// graceMoved is when the far side of a dialog that has moved here is told so, if the core has not told it anything by then.
-const graceMoved = 3 * time.Second
+// graceMoved is when the far side of a dialog that has moved here is told so, if the core has not told it anything by then: it asks the presentity's side
+// half a second after it has taken a pair over. A watcher that is told of the move alone, and then of the presence, hears two NOTIFYs for one; one that
+// waits for longer speaks to nobody meanwhile, and the lease of the gateway that is gone has taken ten of the fifteen seconds that it may wait.
+const graceMoved = 1500 * time.Millisecond

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
@@ -109,5 +110,37 @@ func TestHandedOnDialogSaysNothingTwice(t *testing.T) {
 	g.to = a.Addrs()[0].Address
 	if got := g.ask(within(r, "21", "600")); got.StatusCode() != 500 {
 		t.Errorf("%d", got.StatusCode())
+	}
+}
+
+// "a killed node's watches are taken over within 15 s" (issue 8), of which the lease has taken ten: a watcher of whom nobody has anything to say hears at
+// once where its dialog is now, and the others as soon as the core had the time to say something.
+func TestMovedDialogIsHeardOfSoon(t *testing.T) {
+	for state, wait := range map[adapters.WatchState]time.Duration{adapters.WatchPending: 0, adapters.WatchActive: graceMoved} {
+		a, c, l, _ := housed(t, nil)
+		g := udpAgent(t, a)
+		seen := map[string]bool{}
+		_, id := establish(t, g, c, seen)
+		if state == adapters.WatchActive {
+			done := notify(a, g, adapters.NotifyOp{Watch: id, State: state, Presence: document(t, "juliet@example.com", "open")})
+			g.answer(g.request("NOTIFY", seen), wire.Response{Code: 200})
+			next(t, done, "outcome")
+		}
+		b, _, _, _ := housed(t, l.all())
+		n := b.notifiers.find(id.Session)
+		if n == nil {
+			t.Fatal("there is no dialog")
+		}
+		n.mu.Lock()
+		// Where this test was held up it is over.
+		if n.d.State != state || n.moved && !n.graceAt.IsZero() && !n.graceAt.Equal(n.resumeAt.Add(wait)) {
+			t.Errorf("%v: told %v after its turn", n.d.State, n.graceAt.Sub(n.resumeAt))
+		}
+		n.mu.Unlock()
+		if m := g.request("NOTIFY", seen); len(m.Body()) != 0 {
+			t.Errorf("%q", m.Body())
+		} else {
+			g.answer(m, wire.Response{Code: 200})
+		}
 	}
 }

@@ -35,7 +35,7 @@ func TestPollEnds(t *testing.T) {
 		{"as it should be", "terminated;reason=timeout", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a, core := start(t, func(cfg *Config) { cfg.T1 = 20 * time.Millisecond })
+			a, core := start(t, func(cfg *Config) { cfg.T1 = 60 * time.Millisecond })
 			g := udpAgent(t, a)
 			done := watchRomeo(a, g, adapters.WatchFetch)
 			sub := g.request("SUBSCRIBE", map[string]bool{})
@@ -71,7 +71,7 @@ func TestCloseEnds(t *testing.T) {
 		{"as it should be", "terminated;reason=timeout"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a, core := start(t, func(cfg *Config) { cfg.T1 = 20 * time.Millisecond })
+			a, core := start(t, func(cfg *Config) { cfg.T1 = 60 * time.Millisecond })
 			g := udpAgent(t, a)
 			seen := map[string]bool{}
 			sub := open(t, a, core, g, seen, "600")
@@ -94,7 +94,7 @@ func TestCloseEnds(t *testing.T) {
 // "If a SUBSCRIBE request to refresh a subscription fails with any error code other than those listed above, the original subscription
 // is still considered valid for the duration of the most recently known "Expires" value" (RFC 6665 §4.1.2.2), and so after silence.
 func TestRefreshThatIsNotAnsweredEndsNothing(t *testing.T) {
-	a, core := start(t, func(cfg *Config) { cfg.T1 = 20 * time.Millisecond })
+	a, core := start(t, func(cfg *Config) { cfg.T1 = 60 * time.Millisecond })
 	g := udpAgent(t, a)
 	seen := map[string]bool{}
 	sub := open(t, a, core, g, seen, "600")
@@ -117,7 +117,7 @@ func TestRefreshThatIsNotAnsweredEndsNothing(t *testing.T) {
 
 // A refresh that is answered but brings no NOTIFY is over after Timer N (RFC 6665 §4.1.2.4).
 func TestRefreshWithoutNotify(t *testing.T) {
-	a, core := start(t, func(cfg *Config) { cfg.T1 = 20 * time.Millisecond })
+	a, core := start(t, func(cfg *Config) { cfg.T1 = 60 * time.Millisecond })
 	g := udpAgent(t, a)
 	seen := map[string]bool{}
 	open(t, a, core, g, seen, "600")
@@ -132,7 +132,7 @@ func TestRefreshWithoutNotify(t *testing.T) {
 
 // A refresh whose NOTIFY overtakes its response is confirmed by it.
 func TestRefreshWithEarlyNotify(t *testing.T) {
-	a, core := start(t, func(cfg *Config) { cfg.T1 = 20 * time.Millisecond })
+	a, core := start(t, func(cfg *Config) { cfg.T1 = 60 * time.Millisecond })
 	g := udpAgent(t, a)
 	seen := map[string]bool{}
 	sub := open(t, a, core, g, seen, "600")
@@ -191,7 +191,7 @@ func TestCloseDuringOpening(t *testing.T) {
 
 // A refresh that waits behind the end of its watch does not open it again.
 func TestRefreshBehindClose(t *testing.T) {
-	a, core := start(t, func(cfg *Config) { cfg.T1 = 20 * time.Millisecond })
+	a, core := start(t, func(cfg *Config) { cfg.T1 = 60 * time.Millisecond })
 	g := udpAgent(t, a)
 	seen := map[string]bool{}
 	open(t, a, core, g, seen, "600")

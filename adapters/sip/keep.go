@@ -23,6 +23,10 @@ func (a *Adapter) Keep(k adapters.Keeper) { a.keeper = k }
 // process does.
 const keptWait = 2 * time.Second
 
+// decidedWait is keptWait for the answer to a decision that the gateway cannot write down while the store of a cluster has no leader. Until then the far
+// side does not take it for heard, and sends it again; it has no longer than Timer F (32 s) for that.
+const decidedWait = 20 * time.Second
+
 // afterKept saves a record and then calls f, once, from any goroutine; at once without a store. No lock of f's may be held.
 func (a *Adapter) afterKept(of adapters.WatchID, name string, octets []byte, f func()) {
 	if a.keeper == nil || octets == nil {
@@ -69,10 +73,10 @@ func (j *joined) came() {
 	}
 }
 
-// begun tells that there is nothing else to wait for.
-func (j *joined) begun() {
+// begun tells that there is nothing else to wait for, and for how long at most.
+func (j *joined) begun(most time.Duration) {
 	if j.came(); j.left.Load() > 0 {
-		time.AfterFunc(keptWait, func() { j.once.Do(j.f) })
+		time.AfterFunc(most, func() { j.once.Do(j.f) })
 	}
 }
 

@@ -483,6 +483,15 @@ func TestResumedAreSpread(t *testing.T) {
 			list[i] = &resumed{alarms: q, end: begin.Add(time.Duration(i*7919%count) * 12 * time.Millisecond)}
 		}
 		var r resumption
+		defer func() {
+			// What is taken over by a gateway that has been running waits for no links: those before have had their turns by then.
+			time.Sleep(count / rate * time.Second)
+			late := &resumed{alarms: q, end: begin}
+			now := time.Now()
+			if r.add([]resuming{late}, rate); late.at.Before(now) || late.at.After(now.Add(2*time.Second/rate)) {
+				t.Errorf("taken over, it has its turn after %v", late.at.Sub(now))
+			}
+		}()
 		r.add(list[:count/2], rate)
 		r.start(rate)
 		r.add(list[count/2:], rate) // of a gateway that is gone, a moment later

@@ -32,6 +32,8 @@ func (a *Adapter) appendLoopMark(dst []byte, uri, fromTag, callID string, cseq u
 const loopMarkLength = 13
 
 // markLoop puts the mark before the hint of the branch.
+//
+//go:noinline
 func (a *Adapter) markLoop(req *wire.Request) {
 	tag, ok := req.FromTag()
 	if !ok {

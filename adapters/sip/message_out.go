@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -55,18 +56,31 @@ var (
 // further subjects, and bodies in further languages, which are "alternate versions of the same body" (RFC 6121 §5.2.3).
 // Links are in the words of the content, and need no header field.
 func WriteMessage(op *adapters.MessageOp, o WriteOptions) (*wire.Request, error) {
+	req := new(wire.Request)
+	if err := writeMessage(req, op, &o); err != nil {
+		return nil, err
+	}
+	return req, nil
+}
+
+// writeMessage is WriteMessage into a request that has nothing in it.
+func writeMessage(req *wire.Request, op *adapters.MessageOp, o *WriteOptions) error {
 	if op.Hops <= 0 {
-		return nil, ErrHops
+		return ErrHops
 	}
 	o.name = op.SenderName
-	req, err := newMessage(op.From, op.To, op.Thread, o)
+	err := newMessage(req, op.From, op.To, op.Thread, o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	req.MaxForwards = min(op.Hops, 255)
 	req.BranchHint = op.TransID
 	if len(op.Trace) > 0 && !o.OmitTrace {
-		req.Headers = append(req.Headers, wire.Header{Name: traceField, Value: string(adapters.AppendTrace(nil, op.Trace))})
+		trace := op.Trace[0] // what most have is our own entry
+		if len(op.Trace) > 1 {
+			trace = string(adapters.AppendTrace(nil, op.Trace))
+		}
+		req.Headers = append(req.Headers, wire.Header{Name: traceField, Value: trace})
 	}
 	if s := op.Signature.String(); s != "" {
 		req.Headers = append(req.Headers, wire.Header{Name: signatureField, Value: s})
@@ -74,7 +88,7 @@ func WriteMessage(op *adapters.MessageOp, o WriteOptions) (*wire.Request, error)
 	if op.Activity != adapters.ActivityNone {
 		req.ContentType = iscomposing.MediaType
 		req.Body, err = composingDocument(op)
-		return req, err
+		return err
 	}
 	if len(op.Subjects) > 0 {
 		req.Headers = append(req.Headers, wire.Header{Name: "Subject", Value: oneLine(op.Subjects[0].Text)})
@@ -82,44 +96,44 @@ func WriteMessage(op *adapters.MessageOp, o WriteOptions) (*wire.Request, error)
 	req.Headers = appendTimes(req.Headers, op, o.Now)
 	if op.Object != nil && !o.Unwrap {
 		req.ContentType, req.Body = "message/cpim", op.Object
-		return req, nil
+		return nil
 	}
 	if lang := op.Content.Language; lang != "" && isLanguage(lang) {
 		req.Headers = append(req.Headers, wire.Header{Name: "Content-Language", Value: lang})
 	}
 	if req.ContentType, req.Body, err = contentOf(op.Content); err != nil {
-		return nil, err
+		return err
 	}
 	if _, secured := smimeOf(op); secured {
 		// "all signed MESSAGE requests and responses MUST contain a Date header field" (RFC 3428 §11.4); and the object is its own envelope.
 		if op.Sent.IsZero() && op.Expires.IsZero() && !o.Now.IsZero() {
 			req.Headers = append(req.Headers, wire.Header{Name: "Date", Value: o.Now.UTC().Format(sipDate)})
 		}
-		return req, nil
+		return nil
 	}
 	if o.CPIM {
-		return req, wrapCPIM(req, op, o.Now)
+		return wrapCPIM(req, op, o.Now)
 	}
-	return req, nil
+	return nil
 }
 
 // newMessage makes the parts of a MESSAGE that do not depend on its content.
-func newMessage(from, to adapters.Party, thread string, o WriteOptions) (*wire.Request, error) {
+func newMessage(req *wire.Request, from, to adapters.Party, thread string, o *WriteOptions) error {
 	if from.Address.IsZero() || to.Address.IsZero() {
-		return nil, errors.New("sip: a message without sender or recipient")
+		return errors.New("sip: a message without sender or recipient")
 	}
 	if o.OmitInstance {
 		from.Instance = ""
 	}
 	uri, err := uriSpecOf(to)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	fromURI, err := uriSpecOf(from)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	req := &wire.Request{Method: "MESSAGE", CSeq: o.CSeq, CallID: callIDOf(thread)}
+	req.Method, req.CSeq, req.CallID = "MESSAGE", o.CSeq, callIDOf(thread)
 	if req.CallID == "" {
 		req.CallID = o.CallID
 	}
@@ -130,9 +144,9 @@ func newMessage(from, to adapters.Party, thread string, o WriteOptions) (*wire.R
 	toURI := uri
 	toURI.Params = nil // the device is in the Request-URI alone
 	if err := req.SetAddresses(uri, fromURI, toURI, display, o.FromTag); err != nil {
-		return nil, err
+		return err
 	}
-	return req, nil
+	return nil
 }
 
 // oneLine is text as a header field's value: what would end the line, or is no character to show, becomes a space; white space at
@@ -217,10 +231,11 @@ func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapt
 	if !op.Expires.IsZero() && !op.Expires.After(time.Now()) {
 		return adapters.Failed(adapters.ReasonExpired, "")
 	}
-	if !a.pending.enter(ctx, op.Deadline, op.To.Address) {
+	pending, ok := a.pending.enter(ctx, op.Deadline, op.To.Address)
+	if !ok {
 		return adapters.Failed(adapters.ReasonDomainTimeout, "")
 	}
-	defer a.pending.leave(op.To.Address)
+	defer a.pending.leave(pending)
 	if !op.Deadline.IsZero() {
 		ctx = transaction.WithUntil(ctx, op.Deadline)
 	}
@@ -243,6 +258,8 @@ func (a *Adapter) Message(ctx context.Context, hops []resolver.Target, op *adapt
 // messageTo sends op to one next hop, in the richest form that the peer takes. A form that was refused for its content type was not
 // delivered (RFC 3428 §7: "A 4xx or 5xx response indicates that the message was not delivered successfully"), nor was one too large
 // to be sent, so another form is no second copy.
+//
+//go:noinline
 func (a *Adapter) messageTo(ctx context.Context, hop resolver.Target, op *adapters.MessageOp) (adapters.Status, bool) {
 	peer := a.peers().toward(hop, op.To.Address.Domain())
 	_, secured := smimeOf(op)
@@ -285,39 +302,69 @@ func (a *Adapter) messageTo(ctx context.Context, hop resolver.Target, op *adapte
 	return a.sendMessage(ctx, hop, op, o, large)
 }
 
-func (a *Adapter) sendMessage(ctx context.Context, hop resolver.Target, op *adapters.MessageOp, o WriteOptions, large bool) (adapters.Status, bool) {
-	o.FromTag, o.CSeq, o.Now = wire.NewTag(), a.nextCSeq(), time.Now()
-	if op.Thread == "" || callIDOf(op.Thread) == "" {
-		o.CallID = wire.NewCallID("")
-	}
-	req, err := WriteMessage(op, o)
-	if err != nil {
-		s := unwritable(err)
-		if s.Reason == adapters.ReasonAddressMalformed {
-			a.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a message could not be written")
-		}
+func (a *Adapter) sendMessage(ctx context.Context, hop resolver.Target, op *adapters.MessageOp, o WriteOptions, large bool) (s adapters.Status, another bool) {
+	req := a.write(op, &o, large, &s)
+	if req == nil {
 		return s, false
-	}
-	if !large && a.overPager(req) {
-		if op.SenderName != "" && !o.OmitName {
-			o.OmitName = true // the message is worth more than the name
-			return a.sendMessage(ctx, hop, op, o, large)
-		}
-		if len(op.Trace) > 0 && !o.OmitTrace {
-			o.OmitTrace = true // and than the trace: Max-Forwards ends a circle too
-			return a.sendMessage(ctx, hop, op, o, large)
-		}
-		return adapters.Failed(adapters.ReasonTooLarge, "Over 1300 octets as a SIP request"), false
 	}
 	if op.Wants&adapters.WantDelivered != 0 {
 		ctx = transaction.WithLate(ctx, a.lateOf(op))
 	}
 	r := a.do(ctx, hop, req)
-	s, another := outcome(r)
+	giveBack(req)
+	s, another = outcome(&r)
 	if s.Outcome == adapters.Success {
 		r.Release() // of a success nothing is kept but its code
 	}
 	return s, another
+}
+
+// writtenMessages are requests that nobody has. A sync.Pool is a cache, not state.
+var writtenMessages = sync.Pool{New: func() any { return new(wire.Request) }}
+
+// giveBack is for a request of write that was sent, or cannot be: what sends it has copied what it needs.
+func giveBack(req *wire.Request) {
+	req.Reset()
+	writtenMessages.Put(req)
+}
+
+// write makes the request of op, without what it is worth more than where it would be too large; giveBack it. nil: it cannot be sent, and s says why.
+//
+//go:noinline
+func (a *Adapter) write(op *adapters.MessageOp, o *WriteOptions, large bool, s *adapters.Status) *wire.Request {
+	req := writtenMessages.Get().(*wire.Request)
+	for {
+		o.CSeq = a.nextCSeq()
+		if o.CPIM || !op.Expires.IsZero() || !isPlainUTF8(op.Content.Type) { // else nothing of it says when it was written
+			o.Now = time.Now()
+		}
+		if op.Thread == "" || callIDOf(op.Thread) == "" {
+			o.FromTag, o.CallID = wire.NewTagAndCallID()
+		} else {
+			o.FromTag = wire.NewTag()
+		}
+		err := writeMessage(req, op, o)
+		switch {
+		case err != nil:
+			giveBack(req)
+			*s = unwritable(err)
+			if s.Reason == adapters.ReasonAddressMalformed {
+				a.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a message could not be written")
+			}
+			return nil
+		case large || !a.overPager(req):
+			return req
+		case op.SenderName != "" && !o.OmitName:
+			o.OmitName = true // the message is worth more than the name
+		case len(op.Trace) > 0 && !o.OmitTrace:
+			o.OmitTrace = true // and than the trace: Max-Forwards ends a circle too
+		default:
+			giveBack(req)
+			*s = adapters.Failed(adapters.ReasonTooLarge, "Over 1300 octets as a SIP request")
+			return nil
+		}
+		req.Reset()
+	}
 }
 
 // lateOf hears of an answer that came after the core stopped waiting for it and called the outcome unknown: a 200 says that the message

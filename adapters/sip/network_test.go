@@ -10,6 +10,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -292,12 +293,7 @@ func TestNoSecondCopy(t *testing.T) {
 	})
 	t.Run("a next hop that is not there", func(t *testing.T) {
 		a, _ := start(t, nil)
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		dead := resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.TCP, Addr: l.Addr().(*net.TCPAddr).AddrPort()})
-		l.Close()
+		dead := resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.TCP, Addr: porttest.Refused(t)})
 		g := udpAgent(t, a)
 		done := make(chan adapters.Status, 1)
 		go func() { done <- a.Message(context.Background(), []resolver.Target{dead, g.hop()}, outgoing(nil)) }()
@@ -439,7 +435,7 @@ func TestOnePendingMessage(t *testing.T) {
 	waitFor(t, func() bool {
 		a.pending.mu.Lock()
 		defer a.pending.mu.Unlock()
-		return len(a.pending.busy[im("romeo@example.net")]) == 1
+		return len(a.pending.busy[a.pending.hash(im("romeo@example.net"))]) == 1
 	})
 	for end := time.Now().Add(60 * time.Millisecond); time.Now().Before(end); {
 		if m := g.readWithin(time.Until(end)); m != nil && m.TopVia().Branch() != first.TopVia().Branch() {

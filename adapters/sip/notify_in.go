@@ -56,10 +56,13 @@ func (t *subscribers) take(in *inbound) *Refusal {
 		}
 		return ref
 	}
+	most := keptWait
 	if tell && change != adapters.AuthorizationUnchanged && t.a.keeper != nil {
-		op.Kept = taken.one()
+		if op.Kept = taken.one(); t.a.homes != nil {
+			most = decidedWait
+		}
 	}
-	taken.begun()
+	taken.begun(most)
 	if tell {
 		op.Peer, op.Change = in.peerOf(), change
 		t.a.handler.Notify(t.a.base, op)

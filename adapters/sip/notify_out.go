@@ -405,7 +405,7 @@ func (a *Adapter) try(ctx context.Context, hops []resolver.Target, req *wire.Req
 	for _, hop := range hops {
 		r = a.do(ctx, hop, req)
 		var another bool
-		if s, another = outcome(r); !another || ctx.Err() != nil {
+		if s, another = outcome(&r); !another || ctx.Err() != nil {
 			break
 		}
 	}

@@ -13,7 +13,8 @@ import (
 func TestOnePendingTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, a := newOnePending(), im("romeo@example.net")
-		if !o.enter(t.Context(), time.Time{}, a) {
+		first, ok := o.enter(t.Context(), time.Time{}, a)
+		if !ok {
 			t.Fatal("not the first")
 		}
 		var order []int
@@ -24,15 +25,15 @@ func TestOnePendingTurns(t *testing.T) {
 				if i%2 == 1 {
 					until = time.Now().Add(time.Second)
 				}
-				if o.enter(t.Context(), until, a) {
+				if turn, ok := o.enter(t.Context(), until, a); ok {
 					order = append(order, i) // one at a time
-					o.leave(a)
+					o.leave(turn)
 				}
 			})
 			synctest.Wait()
 		}
 		time.Sleep(2 * time.Second)
-		o.leave(a)
+		o.leave(first)
 		all.Wait()
 		if len(order) != 3 || order[0] != 0 || order[1] != 2 || order[2] != 4 || len(o.busy) != 0 {
 			t.Errorf("turns %v, %d left", order, len(o.busy))
@@ -53,13 +54,13 @@ func TestOnePendingRaces(t *testing.T) {
 				if rnd.IntN(2) == 0 {
 					go cancel()
 				}
-				if o.enter(ctx, time.Time{}, a) {
+				if turn, ok := o.enter(ctx, time.Time{}, a); ok {
 					if inside++; inside != 1 {
 						t.Errorf("%d at once", inside)
 					}
 					served++
 					inside--
-					o.leave(a)
+					o.leave(turn)
 				}
 				cancel()
 			}

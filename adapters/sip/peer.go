@@ -227,6 +227,20 @@ func (p *peers) behind(t resolver.Target, domain string) (found *Peer) {
 	return found
 }
 
+// behindFor is behind for the domain of a Request-URI, which is only looked at where more than one peer is behind the target.
+func (p *peers) behindFor(t resolver.Target, uri string) (found *Peer) {
+	for _, peer := range p.list {
+		if peer.reachedBy(t) == noProof {
+			continue
+		}
+		if found != nil {
+			return p.behind(t, hostDomain(uri))
+		}
+		found = peer
+	}
+	return found
+}
+
 // named returns the peer of this name, or nil.
 func (p *peers) named(name string) *Peer {
 	if p == nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -45,19 +46,14 @@ func (l *learnt) is(t *testing.T, want ...string) {
 // closedTCP is a target where nobody listens.
 func closedTCP(t *testing.T) resolver.Target {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.TCP, Addr: l.Addr().(*net.TCPAddr).AddrPort()})
+	return resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.TCP, Addr: porttest.Refused(t)})
 }
 
 // "For SIP requests, failure occurs if the transaction layer reports a 503 error response or a transport failure of some sort ... Failure
 // also occurs if the transaction layer times out without ever having received any response, provisional or final" (RFC 3263 §4.3).
 func TestReached(t *testing.T) {
 	l := new(learnt)
-	a, _ := start(t, func(cfg *Config) { cfg.T1, cfg.Reached = 5*time.Millisecond, l.reached })
+	a, _ := start(t, func(cfg *Config) { cfg.T1, cfg.Reached = 40*time.Millisecond, l.reached })
 	dead, busy, silent, fine := closedTCP(t), udpAgent(t, a), udpAgent(t, a), udpAgent(t, a)
 	send := func(ctx context.Context, hops ...resolver.Target) <-chan adapters.Status {
 		done := make(chan adapters.Status, 1)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/transaction"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -68,7 +69,7 @@ func TestT_FI_22_PeersChange(t *testing.T) {
 
 // T-FI-22: listeners come and go; connections of one that has gone stay, and what was sent to its UDP socket is answered.
 func TestT_FI_22_ListenersChange(t *testing.T) {
-	a, c := start(t, nil)
+	a, c := start(t, func(c *Config) { c.Listeners[1].Address = porttest.Address(t) }) // it is looked at when it has gone
 	stays, datagrams := tcpAgent(t, a), udpAgent(t, a)
 	var old netip.AddrPort
 	for _, b := range a.Addrs() {
@@ -115,12 +116,7 @@ func TestT_FI_22_ListenersChange(t *testing.T) {
 // T-FI-22: a UDP listener that was taken out by mistake is back with the next reload, though its socket still answers for what came before; a change
 // that is discarded leaves it as it was.
 func TestT_FI_22_AListenerComesBack(t *testing.T) {
-	free, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.LocalAddr().String()
-	free.Close()
+	address := porttest.Address(t)
 	a, c := start(t, nil)
 	prepare := func(with bool) adapters.Change {
 		t.Helper()

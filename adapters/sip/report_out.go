@@ -88,8 +88,8 @@ const maxNoticeText = 256
 // The <datetime> element "carries the date and time the IM was sent (not the IMDN)" (RFC 5438 §11.1.2), r.Sent; the time of the report
 // stands there if r does not know it. It keeps the offset that its sender wrote, which is known already; only our own is told to nobody.
 func WriteReport(r *adapters.Report, o WriteOptions) (*wire.Request, error) {
-	req, err := newMessage(r.Recipient, r.Sender, r.Thread, o)
-	if err != nil {
+	req := new(wire.Request)
+	if err := newMessage(req, r.Recipient, r.Sender, r.Thread, &o); err != nil {
 		return nil, err
 	}
 	id := messageIDOf(r.TransID)
@@ -188,10 +188,11 @@ func (a *Adapter) Report(ctx context.Context, hops []resolver.Target, r *adapter
 	if !large && a.overPager(req) {
 		return adapters.Failed(adapters.ReasonTooLarge, "")
 	}
-	if !a.pending.enter(ctx, time.Time{}, r.Sender.Address) {
+	pending, ok := a.pending.enter(ctx, time.Time{}, r.Sender.Address)
+	if !ok {
 		return adapters.Failed(adapters.ReasonDomainTimeout, "")
 	}
-	defer a.pending.leave(r.Sender.Address)
+	defer a.pending.leave(pending)
 	_, s := a.try(ctx, hops, req)
 	return s
 }

@@ -24,12 +24,13 @@ type resuming interface {
 // restart. Who ends first goes first.
 type resumption struct {
 	mu      sync.Mutex
-	started bool
+	first   time.Time // when the first may have its turn; zero: the adapter has not been started
 	waiting []resuming
 	next    time.Time
 }
 
-// resumeDelay is what a restarted gateway waits before it refreshes anything, for its links to come up.
+// resumeDelay is what a restarted gateway waits before it refreshes anything, for its links to come up. One that runs already, and takes over from
+// another, waits for nothing: the far side has waited for the lease of that one.
 const resumeDelay = time.Second
 
 // add gives turns to list; if the adapter has not been started, only when it is.
@@ -37,7 +38,7 @@ func (t *resumption) add(list []resuming, rate int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.waiting = append(t.waiting, list...)
-	if t.started {
+	if !t.first.IsZero() {
 		t.give(rate)
 	}
 }
@@ -45,14 +46,16 @@ func (t *resumption) add(list []resuming, rate int) {
 func (t *resumption) start(rate int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.started = true
+	t.first = time.Now().Add(resumeDelay)
 	t.give(rate)
 }
 
 // give gives those who wait their turns. t.mu is held.
 func (t *resumption) give(rate int) {
-	if first := time.Now().Add(resumeDelay); t.next.Before(first) {
-		t.next = first
+	for _, least := range [...]time.Time{t.first, time.Now()} {
+		if t.next.Before(least) {
+			t.next = least
+		}
 	}
 	slices.SortFunc(t.waiting, func(x, y resuming) int { return x.ends().Compare(y.ends()) })
 	each := time.Second / time.Duration(rate)
@@ -155,6 +158,8 @@ func (n *notifying) resume(at time.Time) {
 	switch {
 	case n.d.State == adapters.WatchTerminated:
 		n.graceAt = at
+	case n.moved && n.d.State == adapters.WatchPending:
+		n.graceAt = at // the core has nothing to say before its presentity's user decides
 	case n.moved:
 		n.graceAt = at.Add(graceMoved)
 	}

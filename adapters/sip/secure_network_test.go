@@ -240,7 +240,7 @@ func TestHandshakeEnds(t *testing.T) {
 			if _, err := io.WriteString(nc, first); err != nil {
 				t.Fatal(err)
 			}
-			nc.SetDeadline(time.Now().Add(5 * time.Second)) //nolint:errcheck // the read fails then
+			nc.SetDeadline(time.Now().Add(wait)) //nolint:errcheck // the read fails then
 			if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("listener %d: still open", i)
 			}
@@ -256,7 +256,7 @@ func TestHandshakeEnds(t *testing.T) {
 		if n < 3 {
 			continue
 		}
-		nc.SetDeadline(time.Now().Add(5 * time.Second)) //nolint:errcheck // the read fails then
+		nc.SetDeadline(time.Now().Add(wait)) //nolint:errcheck // the read fails then
 		if _, err := nc.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("connection %d is open", n)
 		}

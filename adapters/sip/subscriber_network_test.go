@@ -265,7 +265,7 @@ func TestSubscriberFailures(t *testing.T) {
 		}
 	})
 	t.Run("Timer N", func(t *testing.T) {
-		a, c := start(t, func(cfg *Config) { cfg.T1 = 5 * time.Millisecond })
+		a, c := start(t, func(cfg *Config) { cfg.T1 = 40 * time.Millisecond })
 		g := udpAgent(t, a)
 		done := watchRomeo(a, g, adapters.WatchOpen)
 		g.answer(g.request("SUBSCRIBE", map[string]bool{}), wire.Response{Code: 200, Headers: []wire.Header{{Name: "Expires", Value: "600"}}})

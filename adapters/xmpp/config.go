@@ -70,10 +70,10 @@ type Limits struct {
 	XML strictxml.Limits
 	// StanzaBytes is the largest stanza written, in octets (default 256 KiB; a Prosody takes 512 KiB from a component).
 	StanzaBytes int
-	// QueueBytes and QueueStanzas bound what waits to be written on one link (defaults 4 MiB, 4096). When it is full, messages and
+	// QueueBytes and QueueStanzas bound what waits to be written on one link (defaults 4 MiB, 8192). When it is full, messages and
 	// watch operations are refused with ReasonOverloaded.
 	QueueBytes, QueueStanzas int
-	// Window is how many stanzas may be written and not acknowledged on one link (default 2048).
+	// Window is how many stanzas may be written and not acknowledged on one link (default 8192).
 	Window int
 	// ConnectTimeout bounds connecting and the handshake together (default 10 s).
 	ConnectTimeout time.Duration
@@ -120,8 +120,8 @@ func (l Limits) orDefault() Limits {
 	}
 	set(&l.StanzaBytes, 256<<10)
 	set(&l.QueueBytes, 4<<20)
-	set(&l.QueueStanzas, 4096)
-	set(&l.Window, 2048)
+	set(&l.QueueStanzas, 8192)
+	set(&l.Window, 8192)
 	setTime(&l.ConnectTimeout, 10*time.Second)
 	setTime(&l.WriteTimeout, 30*time.Second)
 	setTime(&l.KeepAlive, 20*time.Second)

@@ -134,7 +134,7 @@ func TestOutboxReplaces(t *testing.T) {
 	older := &item{octets: []byte("older"), watch: w, replaceable: true, done: make(chan adapters.Status, 1)}
 	newer := &item{octets: []byte("newer!"), watch: w, replaceable: true, done: make(chan adapters.Status, 1)}
 	b.add(older)
-	b.add(&item{octets: []byte("other")})
+	b.add(&item{octets: []byte("other"), done: make(chan adapters.Status, 1)})
 	b.add(newer)
 	if st := <-older.done; st.Outcome != adapters.Indeterminate {
 		t.Errorf("%+v", st)
@@ -163,11 +163,14 @@ func TestOutboxReplaces(t *testing.T) {
 func TestOutboxOrder(t *testing.T) {
 	b := newOutbox(Limits{}.orDefault(), func() {})
 	w := adapters.WatchID{Session: "w"}
-	b.add(&item{octets: []byte("open "), watch: w, replaceable: true})
-	b.add(&item{octets: []byte("gone "), watch: w})
-	b.add(&item{octets: []byte("other "), watch: adapters.WatchID{Session: "v"}, replaceable: true})
-	b.add(&item{octets: []byte("away "), watch: w, replaceable: true})
-	b.add(&item{octets: []byte("back "), watch: w, replaceable: true})
+	add := func(octets string, w adapters.WatchID, replaceable bool) {
+		b.add(&item{octets: []byte(octets), watch: w, replaceable: replaceable, done: make(chan adapters.Status, 1)})
+	}
+	add("open ", w, true)
+	add("gone ", w, false)
+	add("other ", adapters.WatchID{Session: "v"}, true)
+	add("away ", w, true)
+	add("back ", w, true)
 	if out, _, _ := b.take(nil, maxBatch, false, time.Now()); string(out) != "open gone other back " {
 		t.Errorf("%q", out)
 	}
@@ -195,10 +198,107 @@ func TestOutboxRoomForNotices(t *testing.T) {
 	if st, ok := b.add(&item{octets: []byte("x"), done: make(chan adapters.Status, 1)}); ok || st.Reason != adapters.ReasonOverloaded {
 		t.Errorf("%+v", st)
 	}
-	if _, ok := b.add(&item{octets: []byte("x"), notice: true}); !ok {
-		t.Error("no room for a notice")
+	for range 3 {
+		if _, ok := b.add(&item{octets: []byte("x"), notice: true}); !ok {
+			t.Error("no room for a notice")
+		}
 	}
 	if _, ok := b.add(&item{octets: []byte("x"), notice: true}); ok {
 		t.Error("notices have no bound")
+	}
+	if _, ok := b.add(&item{octets: []byte("x")}); ok {
+		t.Error("answers have no bound")
+	}
+	if b.add(&item{octets: []byte("x"), done: make(chan adapters.Status, 1)}); !b.many.Load() {
+		t.Error("there are not many replies")
+	}
+}
+
+// TestRepliesPassAFullWindow: a server that acknowledges nothing before it has its answers gets them, and their number leaves no less room for messages.
+func TestRepliesPassAFullWindow(t *testing.T) {
+	for name, take := range map[string]func(*outbox) string{
+		"pinged": func(b *outbox) string {
+			out, _, _ := b.take(nil, maxBatch, false, time.Now())
+			return string(out)
+		},
+		"counted": func(b *outbox) string {
+			out, _, _ := b.takeCounted(nil, maxBatch, time.Now())
+			return string(out)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newOutbox(Limits{QueueBytes: 1000, QueueStanzas: 10, Window: 2}, func() {})
+			message := func() *item { return &item{octets: []byte("m"), done: make(chan adapters.Status, 1)} }
+			for range 3 {
+				b.add(message())
+			}
+			b.add(&item{octets: []byte("r")})
+			if out := take(b); out != "rmm" {
+				t.Errorf("%q", out)
+			}
+			if b.late(time.Now(), time.Minute, true) || !b.late(time.Now().Add(time.Minute), time.Minute, true) {
+				t.Error("it is late at the wrong time")
+			}
+			b.add(&item{octets: []byte("e"), notice: true})
+			if out := take(b); out != "e" {
+				t.Errorf("%q", out)
+			}
+			b.lost()
+			if out := take(b); out != "em" { // the notice once more, and what did not leave
+				t.Errorf("%q", out)
+			}
+			if b.lost(); b.flying != 0 || !b.idle() || b.late(time.Now().Add(time.Hour), time.Minute, true) || b.many.Load() {
+				t.Errorf("%d on their way, %v", b.flying, b.idle())
+			}
+		})
+	}
+}
+
+// TestRepliesStarveNothing: however many replies there are, what somebody waits for leaves in the same batch, and the largest stanza does.
+func TestRepliesStarveNothing(t *testing.T) {
+	for _, size := range []int{100, 4 * maxBatch} {
+		b := newOutbox(Limits{QueueBytes: 1 << 20, QueueStanzas: 1000, Window: 2}, func() {})
+		large := &item{octets: make([]byte, size), done: make(chan adapters.Status, 1)}
+		b.add(large)
+		for range 300 {
+			b.add(&item{octets: make([]byte, 1000)})
+		}
+		_, taken, _ := b.take(nil, maxBatch, false, time.Now())
+		if n := len(taken); n < 20 || taken[n-1] != large {
+			t.Errorf("of %d octets: it is not among the first %d", size, n)
+		}
+	}
+}
+
+// TestOutboxCounts: what leaves in many writes, and is acknowledged in parts and all at once, is settled in the order in which it was written.
+func TestOutboxCounts(t *testing.T) {
+	b := newOutbox(Limits{QueueBytes: 1000, QueueStanzas: 100, Window: 100}, func() {})
+	var order []*item
+	for i := range 20 {
+		it := &item{octets: []byte("m"), stanzas: 1 + i%3, done: make(chan adapters.Status, 1)}
+		b.add(&item{octets: []byte("r")})
+		b.add(it)
+		order = append(order, it)
+		b.takeCounted(nil, maxBatch, time.Now())
+	}
+	settled := func() (n int) {
+		for _, it := range order {
+			if it.settled {
+				n++
+			}
+		}
+		return n
+	}
+	b.acknowledgeCounted(1 + 1 + 1 + 1) // the second reply, the first message, and one of the second's two stanzas
+	if n := settled(); n != 1 || b.flying != 19 || len(b.flights) != 19 || b.kept != 37 {
+		t.Errorf("%d are settled, %d on their way in %d flights, %d octets kept", n, b.flying, len(b.flights), b.kept)
+	}
+	b.acknowledgeCounted(1)
+	if n := settled(); n != 2 || len(b.flights) != 18 {
+		t.Errorf("%d are settled", n)
+	}
+	b.acknowledgeCounted(1000)
+	if n := settled(); n != 20 || b.flying != 0 || len(b.flights) != 0 || b.kept != 0 || !b.idle() {
+		t.Errorf("%d are settled, %d on their way in %d flights, %d octets kept", n, b.flying, len(b.flights), b.kept)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
 	"github.com/isthmus-gateway/isthmus/internal/admission"
 )
 
@@ -36,21 +38,110 @@ func (f *flows) of(name string) *admission.Flow {
 
 // pace holds up the reading of a stream while its share of what can be done is used up, at most 250 ms for each stanza: the other side's queue
 // grows then instead of ours, and it slows down who sends. It is called by the stream's reader, and what it answers is written meanwhile. Answers
-// to requests, which free what waits, are not held up by it; those that stand behind other stanzas are, so it ends when one has been due for long: a
-// server whose answer nobody reads is not silent, and its stream would be ended with all that waits in it.
-func (l *path) pace() {
-	f := l.a.flows.of(l.name())
+// to requests, which free what waits, are not held up by it; those that stand behind other stanzas are. So what we wrote is acknowledged late where
+// both directions share a stream, and little of it is under way at a time. Where that goes on for ackPatience the stream is not held up but
+// read, and pace returns false: s is one too many, and is refused if it can be. What a stream of ours counts (XEP-0198) that goes one way is
+// acknowledged elsewhere, after as long as the other side likes, and says nothing of this stream.
+//
+// It holds the reading up, too, while the core has hardly any room for more in a lane, and while hardly any room is left for answers; see patience.
+func (l *path) pace(via *arrival) (room bool) {
+	mine := &l.patience
+	if via != nil && via.patience != nil {
+		mine = via.patience
+	}
+	l.hold(mine)
+	f := l.flow()
 	if f == nil {
-		return
+		return true
 	}
 	now := time.Now()
-	if d := f.Wait(now); d > 0 && !l.due(now) {
+	switch d := f.Wait(now); {
+	case d <= 0:
+	case l.box.late(now, min(ackPatience, l.a.lim().PingTimeout/4), via == nil || via.bidi):
+		return false
+	case !l.due(now):
 		time.Sleep(d)
 	}
+	return true
+}
+
+// ackPatience is for how long an acknowledgement may be awaited of a stream that is held up.
+const ackPatience = 250 * time.Millisecond
+
+// tooMany refuses a message for which pace found no room, so that its sender knows of it now (RFC 6120 §8.3.3.18). False: nobody would be told, and it
+// is handled like any other.
+func (l *path) tooMany(s *stanza.Stanza) bool {
+	if s.Type == "error" || s.Fault != nil || !s.Says() {
+		return false
+	}
+	l.flow().Refused()
+	l.refused("too-many")
+	l.fail(s, stanza.ResourceConstraint, "The gateway has too much to do")
+	return true
 }
 
 // due tells whether something was written so long ago that its acknowledgement must be looked for.
 func (l *path) due(now time.Time) bool {
 	at := l.box.oldest()
 	return !at.IsZero() && now.Sub(at) >= l.a.lim().PingTimeout/4
+}
+
+// patience is for how long a stream may yet be held up because the core is crowded. A process that was stopped for a moment, or whose memory is given to
+// it only now, has more to do at once than its lanes take, and a stream can wait for it. But a lane is also full because of one recipient who does
+// not answer, for whom nobody else may wait: so there is little of it, and of all pairs of domains on one stream together. It is given back where
+// more comes than can be done, and what waits becomes less: then nobody is to blame, and who sends is slowed down instead of being refused.
+type patience struct {
+	mu   sync.Mutex
+	used time.Duration
+	at   time.Time
+}
+
+const (
+	// patienceMost is for how long a stream is held up at most, where it was not for a while; patienceShare is of how many parts of the time one
+	// comes back.
+	patienceMost, patienceShare = 500 * time.Millisecond, 20
+	// patienceStep is how often it is looked whether there is room.
+	patienceStep = time.Millisecond
+)
+
+// left is how much there is of it.
+func (p *patience) left(now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used = max(0, p.used-now.Sub(p.at)/patienceShare)
+	p.at = now
+	return patienceMost - p.used
+}
+
+func (p *patience) spend(d time.Duration) {
+	p.mu.Lock()
+	p.used = max(0, p.used+d)
+	p.mu.Unlock()
+}
+
+// hold waits while the core is crowded, or too many replies wait for a server that does not read them, as long as there is patience.
+func (l *path) hold(mine *patience) {
+	crowd, _ := l.a.h.(adapters.Crowd)
+	crowded := func() bool { return l.box.many.Load() || crowd != nil && crowd.Crowded() }
+	if !crowded() {
+		return
+	}
+	waiting, spent := 0, time.Duration(0)
+	if crowd != nil && crowd.Overrun() {
+		waiting = crowd.Waiting()
+	}
+	for now := time.Now(); mine.left(now) > 0 && !l.due(now) && crowded(); {
+		time.Sleep(patienceStep)
+		then := time.Now()
+		mine.spend(then.Sub(now))
+		spent += then.Sub(now)
+		now = then
+		if waiting == 0 {
+			continue
+		}
+		if left := crowd.Waiting(); 4*left <= 3*waiting { // a quarter of it is done
+			mine.spend(-spent)
+			waiting, spent = left, 0
+		}
+	}
 }

@@ -59,7 +59,7 @@ func (r *recorder) Watch(_ context.Context, op *adapters.WatchOp, respond func(a
 func (r *recorder) Notify(_ context.Context, op *adapters.NotifyOp) { r.notifies <- op }
 func (r *recorder) Report(_ context.Context, op *adapters.Report)   { r.reports <- op }
 
-const patience = 10 * time.Second
+const patience = 40 * time.Second
 
 // next takes one value, or fails with what was expected.
 func next[T any](t *testing.T, c <-chan T, what string) T {

@@ -17,6 +17,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stream"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/xmpptest"
 	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 )
 
@@ -71,9 +72,7 @@ func TestWrongSecret(t *testing.T) {
 
 // TestServerDownAtStart: Start succeeds, a message waits in the queue and leaves when the server comes.
 func TestServerDownAtStart(t *testing.T) {
-	s := listen(t)
-	addr := s.l.Addr().String()
-	s.l.Close()
+	addr := porttest.Address(t)
 	cfg := quick()
 	cfg.Components = []xmpp.Component{component(addr)}
 	a := start(t, cfg, newRecorder())
@@ -98,9 +97,7 @@ func TestServerDownAtStart(t *testing.T) {
 
 // TestDeadlineInQueue: what could not be sent in time is told so, and does not leave later.
 func TestDeadlineInQueue(t *testing.T) {
-	s := listen(t)
-	addr := s.l.Addr().String()
-	s.l.Close()
+	addr := porttest.Address(t)
 	cfg := quick()
 	cfg.Components = []xmpp.Component{component(addr)}
 	a := start(t, cfg, newRecorder())
@@ -349,9 +346,7 @@ func TestRefusedAtBoundaryTID08(t *testing.T) {
 
 // TestQueueFull: messages are refused with a reason, presence keeps the newest.
 func TestQueueFull(t *testing.T) {
-	s := listen(t)
-	addr := s.l.Addr().String()
-	s.l.Close()
+	addr := porttest.Address(t)
 	cfg := quick()
 	cfg.Components = []xmpp.Component{component(addr)}
 	cfg.Limits.QueueStanzas = 3

@@ -9,6 +9,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/xmpptest"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 )
 
 // listener is a core that hears of ways.
@@ -69,7 +70,7 @@ func TestT_PR_11_LinkIsLostAndBack(t *testing.T) {
 // The first attempts failed, as when both sides' machines start: what was asked meanwhile failed, and the core hears when it may ask.
 func TestT_PR_11_LinkIsUpLate(t *testing.T) {
 	core := &listener{recorder: newRecorder()}
-	addr := freeAddr(t)
+	addr := porttest.Address(t)
 	cfg := quick()
 	cfg.Components = []xmpp.Component{component(addr)}
 	start(t, cfg, core)

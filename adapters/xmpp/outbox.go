@@ -26,7 +26,8 @@ type item struct {
 	sender, recipient cpim.Address
 	// done receives the outcome, once; nil for replies of our own, whose outcome nobody waits for.
 	done   chan adapters.Status
-	waiter *waiter // whose done that is; nil if it is of this item alone
+	waiter *waiter         // whose done that is; nil until somebody waits
+	caller <-chan struct{} // ends when they give up
 	// watch names whose presence it tells, if it does. If it is replaceable a newer one takes its place.
 	watch       adapters.WatchID
 	replaceable bool
@@ -57,6 +58,9 @@ func (it *item) between(from, to jid.JID) bool {
 // count is how many stanzas it is.
 func (it *item) count() int { return max(1, it.stanzas) }
 
+// awaited tells whether somebody waits for its outcome, or did when it was queued. A reply is not.
+func (it *item) awaited() bool { return it.done != nil }
+
 // flight is what was written in one batch: before one ping, or, where the stream counts (XEP-0198), without.
 type flight struct {
 	ping  string // "" where the stream counts
@@ -70,11 +74,15 @@ type flight struct {
 type outbox struct {
 	maxBytes, maxItems, window int
 
-	mu      sync.Mutex
-	queue   []*item
+	mu    sync.Mutex
+	queue []*item // what somebody waits for the outcome of
+	// replies are what nobody does: errors and answers. They leave first, and for their acknowledgement nothing waits: the server that must
+	// acknowledge what is on its way may be one that reads nothing before it is answered.
+	replies []*item
+	many    atomic.Bool // so many replies wait that the next ones may be dropped
 	bytes   int
 	flights []flight
-	flying  int    // items
+	flying  int    // items that somebody waits for
 	kept    int    // octets of items on their way that may be written once more
 	most    int    // octets that one stanza may have; 0: any number
 	heard   bool   // a ping was answered
@@ -85,30 +93,10 @@ type outbox struct {
 	poke func()
 }
 
-// budget bounds the octets that wait in several outboxes together. nil bounds nothing.
-type budget struct {
-	most atomic.Int64
-	used atomic.Int64
-}
-
-// room tells whether so many more octets may wait. Answers that nobody of ours waits for get half of it: whoever asks for them, from as
-// many domains as they like, takes no room from messages.
-func (g *budget) room(n int, it *item) bool {
-	if g == nil {
-		return true
-	}
-	most := g.most.Load()
-	if it.done == nil {
-		most /= 2
-	}
-	return g.used.Load()+int64(n) <= most
-}
-
-// grow notes that so many more octets wait. The caller holds the lock.
-func (b *outbox) grow(n int) {
-	b.bytes += n
-	if b.all != nil {
-		b.all.used.Add(int64(n))
+// reckon sets many. The caller holds the lock.
+func (b *outbox) reckon() {
+	if many := 2*len(b.replies) >= b.maxItems || len(b.replies) > 0 && 4*b.bytes >= 3*b.maxBytes; many != b.many.Load() {
+		b.many.Store(many)
 	}
 }
 
@@ -124,18 +112,6 @@ func (b *outbox) limit(l Limits) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.maxBytes, b.maxItems, b.window = l.QueueBytes, l.QueueStanzas, l.Window
-}
-
-// wake is the poke of a writer that waits for a channel.
-type wake chan struct{}
-
-func newWake() wake { return make(wake, 1) } // has room for one: there is something to do
-
-func (w wake) poke() {
-	select {
-	case w <- struct{}{}:
-	default:
-	}
 }
 
 // add queues it. The second result is false if it was refused, and the first then says why.
@@ -169,11 +145,16 @@ func (b *outbox) add(it *item) (adapters.Status, bool) {
 			return adapters.Status{}, true
 		}
 	}
-	if len(b.queue) >= maxItems || b.bytes+len(it.octets) > maxBytes || !b.all.room(len(it.octets), it) {
+	waiting := &b.queue
+	if !it.awaited() {
+		waiting = &b.replies
+	}
+	if len(*waiting) >= maxItems || b.bytes+len(it.octets) > maxBytes || !b.all.room(len(it.octets), it) {
 		return adapters.Failed(adapters.ReasonOverloaded, ""), false
 	}
-	b.queue = append(b.queue, it)
+	*waiting = append(*waiting, it)
 	b.grow(len(it.octets))
+	b.reckon()
 	b.poke()
 	return adapters.Status{}, true
 }
@@ -205,38 +186,33 @@ func (b *outbox) cancel(it *item) (unsent bool) {
 	return false
 }
 
-// maxFlights is how many pings may be unanswered at once: then the next batch waits, and grows.
-const maxFlights = 16
+// maxFlights is how many pings may be unanswered at once: then the next batch waits, and grows. So many full batches of short
+// messages are about what Limits.Window lets leave.
+const maxFlights = 32
+
+// again tells the writer that there is more. The caller holds the lock.
+func (b *outbox) again() {
+	if len(b.queue)+len(b.replies) > 0 {
+		b.poke()
+	}
+}
 
 // take moves what may be written now into one flight, appends its octets to buf, and returns the flight's ping, "" if there is
 // nothing to write. A flight is opened without items too if force is set, to keep the link alive.
 func (b *outbox) take(buf []byte, maxBatch int, force bool, now time.Time) (out []byte, taken []*item, ping string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.prune()
-	n, size := 0, 0
 	if len(b.flights) < maxFlights {
-		for n < len(b.queue) && b.flying+n < b.window && (n == 0 || size+len(b.queue[n].octets) <= maxBatch) {
-			size += len(b.queue[n].octets)
-			n++
-		}
+		buf, taken, _ = b.choose(buf, maxBatch, -1)
+	} else {
+		b.prune()
 	}
-	if n == 0 && !force {
+	if len(taken) == 0 && !force {
 		return buf, nil, ""
-	}
-	taken = append(taken, b.queue[:n]...)
-	b.queue = slices.Delete(b.queue, 0, n)
-	b.grow(-size)
-	for _, it := range taken {
-		it.sent = true
-		buf = append(buf, it.octets...)
 	}
 	ping = randomID()
 	b.flights = append(b.flights, flight{ping: ping, at: now, items: taken})
-	b.flying += n
-	if len(b.queue) > 0 {
-		b.poke()
-	}
+	b.again()
 	return buf, taken, ping
 }
 
@@ -245,41 +221,49 @@ func (b *outbox) take(buf []byte, maxBatch int, force bool, now time.Time) (out 
 func (b *outbox) takeCounted(buf []byte, maxBatch int, now time.Time) (out []byte, taken []*item, n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.prune()
-	count, size := 0, 0
-	for count < len(b.queue) && b.flying+count < b.window && (count == 0 || size+len(b.queue[count].octets) <= maxBatch) &&
-		(b.flying+count == 0 || b.kept+size+len(b.queue[count].octets) <= b.maxBytes) {
-		size += len(b.queue[count].octets)
-		count++
-	}
-	if count == 0 {
+	buf, taken, size := b.choose(buf, maxBatch, b.maxBytes)
+	if len(taken) == 0 {
 		return buf, nil, 0
 	}
-	taken = append(taken, b.queue[:count]...)
-	b.queue = slices.Delete(b.queue, 0, count)
-	b.grow(-size)
 	b.kept += size
 	for _, it := range taken {
-		it.sent = true
 		n += it.count()
-		buf = append(buf, it.octets...)
 	}
 	b.flights = append(b.flights, flight{at: now, items: taken})
-	b.flying += count
-	if len(b.queue) > 0 {
-		b.poke()
-	}
+	b.again()
 	return buf, taken, n
+}
+
+// landed notes that it is no longer on its way. The caller holds the lock.
+func (b *outbox) landed(it *item) {
+	if it.awaited() {
+		b.flying--
+	}
+}
+
+// back puts items that did not arrive at the heads of what waits. The caller holds the lock.
+func (b *outbox) back(items []*item) {
+	var queue, replies []*item
+	for _, it := range items {
+		b.grow(len(it.octets))
+		if it.awaited() {
+			queue = append(queue, it)
+		} else {
+			replies = append(replies, it)
+		}
+	}
+	b.queue = append(queue, b.queue...)
+	b.replies = append(replies, b.replies...)
 }
 
 // acknowledgeCounted settles the first n stanzas on their way, in order.
 func (b *outbox) acknowledgeCounted(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for i := 0; n > 0 && i < len(b.flights); {
+	ended := false
+	for i := 0; n > 0 && i < len(b.flights); i++ {
 		f := &b.flights[i]
 		if f.ping != "" { // written before the stream counted: its ping is answered, or it is not
-			i++
 			continue
 		}
 		for n > 0 && len(f.items) > 0 {
@@ -294,16 +278,14 @@ func (b *outbox) acknowledgeCounted(n int) {
 			b.kept -= len(it.octets)
 			b.settle(it, adapters.Accepted())
 			f.items = f.items[1:]
-			b.flying--
+			b.landed(it)
 		}
-		if len(f.items) > 0 {
-			break
-		}
-		b.flights = slices.Delete(b.flights, i, i+1)
+		ended = ended || len(f.items) == 0
 	}
-	if len(b.queue) > 0 {
-		b.poke()
+	if ended { // all at once: there may be thousands, of one stanza each
+		b.flights = slices.DeleteFunc(b.flights, func(f flight) bool { return f.ping == "" && len(f.items) == 0 })
 	}
+	b.again()
 }
 
 // resend puts everything on its way back at the head of the queue: the peer has said that it handled none of it. Of an item of several
@@ -323,30 +305,19 @@ func (b *outbox) resend() {
 				continue
 			}
 			it.sent, it.acked = false, 0
-			b.grow(len(it.octets))
 			back = append(back, it)
 		}
 	}
-	b.queue = append(back, b.queue...)
+	b.back(back)
 	b.flights, b.flying, b.kept = nil, 0, 0
-	if len(b.queue) > 0 {
-		b.poke()
-	}
+	b.again()
 }
 
 // refuse settles all that is queued, and was never sent, with s. It returns how many replies nobody will get.
 func (b *outbox) refuse(s adapters.Status) (replies int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, it := range b.queue {
-		if it.done == nil {
-			replies++
-		}
-		b.settle(it, s)
-	}
-	b.queue = nil
-	b.grow(-b.bytes)
-	return replies
+	return b.empty(s)
 }
 
 // settleBefore settles what was written before at and has no other proof that it was taken than that the other side's kernel has it.
@@ -357,14 +328,12 @@ func (b *outbox) settleBefore(at time.Time) {
 	for n < len(b.flights) && b.flights[n].left && b.flights[n].ping != "" && b.flights[n].at.Before(at) {
 		for _, it := range b.flights[n].items {
 			b.settle(it, adapters.Accepted())
+			b.landed(it)
 		}
-		b.flying -= len(b.flights[n].items)
 		n++
 	}
 	b.flights = slices.Delete(b.flights, 0, n)
-	if len(b.queue) > 0 {
-		b.poke()
-	}
+	b.again()
 }
 
 // answered tells whether a ping was ever answered.
@@ -386,14 +355,15 @@ func (b *outbox) prune() {
 	if b.most <= 0 {
 		return
 	}
-	b.queue = slices.DeleteFunc(b.queue, func(it *item) bool {
+	large := func(it *item) bool {
 		if len(it.octets) <= b.most*it.count() {
 			return false
 		}
 		b.grow(-len(it.octets))
 		b.settle(it, adapters.Failed(adapters.ReasonTooLarge, ""))
 		return true
-	})
+	}
+	b.queue, b.replies = slices.DeleteFunc(b.queue, large), slices.DeleteFunc(b.replies, large)
 }
 
 // unsend puts the last flight back at the head of the queue: none of its octets left.
@@ -402,9 +372,9 @@ func (b *outbox) unsend() {
 	defer b.mu.Unlock()
 	last := b.flights[len(b.flights)-1]
 	b.flights = b.flights[:len(b.flights)-1]
-	b.flying -= len(last.items)
 	var back []*item
 	for _, it := range last.items {
+		b.landed(it)
 		if last.ping == "" {
 			b.kept -= len(it.octets)
 		}
@@ -416,10 +386,9 @@ func (b *outbox) unsend() {
 			continue
 		}
 		it.sent = false
-		b.grow(len(it.octets))
 		back = append(back, it)
 	}
-	b.queue = append(back, b.queue...)
+	b.back(back)
 }
 
 // acknowledge settles everything up to the flight with this ping, in order. It returns false for a ping that is not ours.
@@ -439,8 +408,8 @@ func (b *outbox) acknowledge(ping string) bool {
 			}
 			for _, it := range f.items {
 				b.settle(it, adapters.Accepted())
+				b.landed(it)
 			}
-			b.flying -= len(f.items)
 		}
 		clear(b.flights[len(kept):])
 		b.flights = kept
@@ -479,6 +448,14 @@ func (b *outbox) oldest() time.Time {
 	return b.flights[0].at
 }
 
+// late tells whether what somebody waits for was written before so long and is not acknowledged. Without counted, what waits for the count of a stream
+// is not asked about.
+func (b *outbox) late(now time.Time, patience time.Duration, counted bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.flying > 0 && now.Sub(b.flights[0].at) >= patience && (counted || b.flights[0].ping != "")
+}
+
 // lost settles what was on its way when a stream died: it may have arrived. It returns how many replies nobody will get.
 func (b *outbox) lost() (replies int) {
 	b.mu.Lock()
@@ -488,7 +465,6 @@ func (b *outbox) lost() (replies int) {
 		for _, it := range f.items {
 			if it.notice && !it.again { // once only, or one that a server ends its stream for would end every stream
 				it.again, it.sent = true, false
-				b.grow(len(it.octets))
 				back = append(back, it)
 				continue
 			}
@@ -498,7 +474,7 @@ func (b *outbox) lost() (replies int) {
 			b.settle(it, adapters.Failed(adapters.ReasonOutcomeUnknown, ""))
 		}
 	}
-	b.queue = append(back, b.queue...)
+	b.back(back)
 	b.flights, b.flying, b.kept = nil, 0, 0
 	return replies
 }
@@ -538,14 +514,18 @@ func (b *outbox) drop() (replies int) {
 	if b.closed == "" {
 		b.closed = "The gateway is shutting down"
 	}
+	return b.empty(adapters.Failed(adapters.ReasonDomainTimeout, b.closed))
+}
+
+// empty settles all that waits with s, and returns how many replies nobody will get. The caller holds the lock.
+func (b *outbox) empty(s adapters.Status) (replies int) {
 	for _, it := range b.queue {
-		if it.done == nil {
-			replies++
-		}
-		b.settle(it, adapters.Failed(adapters.ReasonDomainTimeout, b.closed))
+		b.settle(it, s)
 	}
-	b.queue = nil
+	replies = len(b.replies)
+	b.queue, b.replies = nil, nil
 	b.grow(-b.bytes)
+	b.reckon()
 	return replies
 }
 
@@ -553,13 +533,16 @@ func (b *outbox) drop() (replies int) {
 func (b *outbox) idle() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.queue) == 0 && b.flying == 0
+	if len(b.queue)+len(b.replies) > 0 {
+		return false
+	}
+	return !slices.ContainsFunc(b.flights, func(f flight) bool { return len(f.items) > 0 })
 }
 
 func (b *outbox) depth() (items, octets int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.queue), b.bytes
+	return len(b.queue) + len(b.replies), b.bytes
 }
 
 // randomID returns 128 random bits in hexadecimal (THREATS.md X13).

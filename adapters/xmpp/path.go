@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
+	"github.com/isthmus-gateway/isthmus/internal/admission"
 )
 
 // path is what one of our domains and the other side exchange stanzas through: what waits to be written, and how what comes is
@@ -21,9 +22,16 @@ type path struct {
 	log          zerolog.Logger
 
 	counted atomic.Pointer[traffic]
+	shares  atomic.Pointer[share]
 
 	// unanswered is how many operations of the other side the core has not answered yet.
 	unanswered atomic.Int64
+
+	patience patience // where a stream has none of its own
+	callers  callers
+
+	// unsaid is how many replies were dropped since the log told of it last, and told when that was, in nanoseconds since 1970.
+	unsaid, told atomic.Int64
 }
 
 // arrival is which stanza of which stream is being handled, so that a stream with acknowledgement (XEP-0198) counts it as handled
@@ -32,6 +40,10 @@ type arrival struct {
 	on   interface{ handled(seq uint32) } // nil: nobody counts
 	seq  uint32
 	held bool // until the operation it became is answered
+	// bidi tells that what we wrote may be on the same stream (XEP-0288), and so is acknowledged behind what comes on it. Pings are, on any stream.
+	bidi bool
+	// patience is the stream's; nil: the path has it.
+	patience *patience
 }
 
 // settle counts the stanza as handled.
@@ -55,4 +67,21 @@ func (l *path) traffic() *traffic {
 	t := &traffic{name: name, in: l.a.m.stanzas.WithLabelValues(name, "in"), out: l.a.m.stanzas.WithLabelValues(name, "out")}
 	l.counted.Store(t)
 	return t
+}
+
+// share is a path's share of what can be done; see flows.
+type share struct {
+	name string
+	flow *admission.Flow
+}
+
+// flow is the share of the other side, which is looked up once for each of its names; nil: nothing is divided.
+func (l *path) flow() *admission.Flow {
+	name := l.name()
+	if s := l.shares.Load(); s != nil && s.name == name {
+		return s.flow
+	}
+	s := &share{name: name, flow: l.a.flows.of(name)}
+	l.shares.Store(s)
+	return s.flow
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 )
 
 // prosody is a real server, in the foreground, with its own configuration and data, on loopback only.
@@ -43,7 +44,7 @@ func newProsody(t *testing.T) *prosody {
 		}
 	}
 	write(filepath.Join(accounts, "juliet.dat"), `return { ["password"] = "r0m30"; };`)
-	p := &prosody{config: filepath.Join(dir, "prosody.cfg.lua"), log: filepath.Join(dir, "log"), components: free(t), client: free(t)}
+	p := &prosody{config: filepath.Join(dir, "prosody.cfg.lua"), log: filepath.Join(dir, "log"), components: porttest.Address(t), client: porttest.Address(t)}
 	port := func(addr string) string {
 		_, n, _ := net.SplitHostPort(addr)
 		return n
@@ -77,16 +78,6 @@ Component %q
 		}
 	})
 	return p
-}
-
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // start starts the server and waits until it listens.

@@ -93,14 +93,16 @@ func (l *path) dispatch(s *stanza.Stanza, via *arrival) {
 		}
 		l.enqueueReply(&item{octets: octets, stanzas: 1})
 	case stanza.Message:
-		l.pace()
+		if !l.pace(via) && l.tooMany(s) {
+			return
+		}
 		if !l.message(s, via) {
-			l.a.flows.of(l.name()).Done()
+			l.flow().Done()
 		}
 	case stanza.Presence:
-		l.pace()
+		l.pace(via)
 		if !l.presence(s, via) {
-			l.a.flows.of(l.name()).Done()
+			l.flow().Done()
 		}
 	}
 }
@@ -148,13 +150,18 @@ func (l *path) enqueueReply(it *item) {
 	}
 }
 
-// undelivered tells of replies that nobody will get.
+// undelivered tells of replies that nobody will get: at once, and while there are more of them once a second.
 func (l *path) undelivered(n int) {
 	if n == 0 {
 		return
 	}
 	l.a.m.dropped.WithLabelValues(l.name()).Add(float64(n))
-	l.log.Warn().Int("replies", n).Msg("xmpp: replies were dropped")
+	l.unsaid.Add(int64(n))
+	now, last := time.Now().UnixNano(), l.told.Load()
+	if now-last < int64(time.Second) || !l.told.CompareAndSwap(last, now) {
+		return
+	}
+	l.log.Warn().Int64("replies", l.unsaid.Swap(0)).Msg("xmpp: replies were dropped")
 }
 
 // asked is an operation of the server's side that the core was given.
@@ -184,7 +191,7 @@ func (q *asked) settle(r *stanza.ErrorReply) {
 		q.l.notify(*r)
 	}
 	q.l.unanswered.Add(-1)
-	q.l.a.flows.of(q.l.name()).Done()
+	q.l.flow().Done()
 	q.via.settle()
 }
 
@@ -216,7 +223,7 @@ func (l *path) message(s *stanza.Stanza, via *arrival) (asked bool) {
 			return false
 		}
 	}
-	if r := stanza.ToReport(s, time.Now()); r != nil && l.a.reached(s, &r.Sender.Address) == nil {
+	if r := l.report(s); r != nil && l.a.reached(s, &r.Sender.Address) == nil {
 		l.a.h.Report(l.a.base, r)
 		if s.Type == "error" || !s.Says() {
 			return false
@@ -263,6 +270,14 @@ func (l *path) message(s *stanza.Stanza, via *arrival) (asked bool) {
 	})
 	taken = true
 	return true
+}
+
+// report is what a message says of an earlier one; nil for the many that say nothing.
+func (l *path) report(s *stanza.Stanza) *adapters.Report {
+	if s.Type != "error" && s.ReportFor == "" {
+		return nil
+	}
+	return stanza.ToReport(s, time.Now())
 }
 
 // presence handles presence, as message does a message.

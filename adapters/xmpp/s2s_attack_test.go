@@ -153,7 +153,7 @@ func TestStrangersTOV05(t *testing.T) {
 					failed.Add(1)
 					continue
 				}
-				if time.Since(began) > 2*time.Second {
+				if time.Since(began) > 10*time.Second {
 					late.Add(1)
 				}
 				most.Store(max(most.Load(), int64(counted(t, cfg.Registerer, "isthmus_xmpp_server_opening"))))
@@ -164,7 +164,7 @@ func TestStrangersTOV05(t *testing.T) {
 	good.Wait()
 	attack.Wait()
 	if failed.Load() > honest/100 || late.Load() > honest/100 {
-		t.Errorf("of %d honest streams %d failed, %d took longer than 2 s", honest, failed.Load(), late.Load())
+		t.Errorf("of %d honest streams %d failed, %d took longer than 10 s", honest, failed.Load(), late.Load())
 	}
 	if n := most.Load(); n > 2000 || n < 1000 {
 		t.Errorf("%d strangers were inside at once", n)

@@ -16,6 +16,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stream"
 	"github.com/isthmus-gateway/isthmus/internal/certs"
 	"github.com/isthmus-gateway/isthmus/internal/certs/certstest"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -143,7 +144,7 @@ func TestServersFailOver(t *testing.T) {
 	a := start(t, cfg, newRecorder())
 	start(t, f.config("example.com"), core)
 	good := f.addrs["example.com"]
-	f.at("example.com", resolver.TCP, freeAddr(t))
+	f.at("example.com", resolver.TCP, porttest.Refused(t).String())
 	bad := f.addrs["example.com"]
 	m := between("romeo@example.net", "juliet@example.com", "1", "hi")
 	if st := a.Message(t.Context(), []resolver.Target{bad, good}, m); st.Outcome != adapters.Indeterminate {
@@ -170,7 +171,7 @@ func TestServersBackoff(t *testing.T) {
 		attempts++
 	}
 	a := start(t, cfg, newRecorder())
-	f.at("example.com", resolver.TCP, freeAddr(t))
+	f.at("example.com", resolver.TCP, porttest.Refused(t).String())
 	for i := range 50 {
 		m := f.message("romeo@example.net", "juliet@example.com", strconv.Itoa(i))
 		if st := a.Message(t.Context(), m.hops, m.op); st.Outcome != adapters.Failure || st.Reason != adapters.ReasonDomainTimeout {

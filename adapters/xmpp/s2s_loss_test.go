@@ -69,7 +69,7 @@ func TestWithheldAckTFI25(t *testing.T) {
 			if st.Outcome != adapters.Failure || st.Reason != adapters.ReasonOutcomeUnknown {
 				t.Errorf("%+v", st)
 			}
-			if d := time.Since(began); d > 5*time.Second {
+			if d := time.Since(began); d > patience/2 {
 				t.Errorf("after %v", d)
 			}
 		})

@@ -14,6 +14,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stream"
 	"github.com/isthmus-gateway/isthmus/internal/certs"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
@@ -96,7 +97,7 @@ type theatre struct {
 // theatre listens for domain. Streams are accepted with EXTERNAL, stream management and dialback unless change says otherwise.
 func (f *federation) theatre(domain string, change func(*stream.Incoming)) *theatre {
 	f.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", porttest.Address(f.t))
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -30,6 +30,7 @@ type session struct {
 	bidi      bool     // XEP-0288: stanzas go both ways
 	external  bool     // the side that opened it is authenticated by SASL EXTERNAL
 	id        string   // of the receiving side's header: what dialback keys are made for
+	patience  patience
 	// local and remote are the domains of the stream's header. remote may be nil on a stream that was opened to us for dialback.
 	local, remote *host
 	policy        *remotePolicy
@@ -253,6 +254,7 @@ func (s *session) receive(st *stanza.Stanza) (err error) {
 // arrived counts a stanza of the peer. It returns false if the stream is over: what is not counted must not be handled, because the peer
 // sends it once more on the stream that resumes this one.
 func (s *session) arrived() (at arrival, ok bool) {
+	at.patience, at.bidi = &s.patience, s.bidi
 	g := s.management()
 	if g != nil {
 		g.mu.Lock()

@@ -2,7 +2,6 @@ package xmpp_test
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/internal/certs"
 	"github.com/isthmus-gateway/isthmus/internal/certs/certstest"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -51,26 +51,15 @@ func (f *federation) storeOf(ca *certstest.CA, domains ...string) *certs.Store {
 	return s
 }
 
-// freeAddr returns an address that nobody listens on.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // config is a server for domains at a new address.
 func (f *federation) config(domains ...string) xmpp.Config {
 	f.t.Helper()
-	addr := freeAddr(f.t)
+	addr := porttest.Address(f.t)
 	for _, d := range domains {
 		f.at(d, resolver.TCP, addr)
 	}
 	cfg := quick()
-	cfg.Limits.ConnectTimeout = 5 * time.Second
+	cfg.Limits.ConnectTimeout = 20 * time.Second
 	cfg.Registerer = prometheus.NewRegistry()
 	cfg.Servers = &xmpp.Servers{
 		Domains: domains, Listeners: []xmpp.Listener{{Address: addr}}, Certificates: f.store(domains...), Resolve: f.resolve,
@@ -252,7 +241,7 @@ func TestServersRefused(t *testing.T) {
 			f.addrs["example.org"] = f.addrs["example.com"]
 		}, adapters.ReasonDomainNotFound},
 		{"nobody listens", func(f *federation, _, theirs *xmpp.Config) {
-			f.at("example.org", resolver.TCP, freeAddr(f.t))
+			f.at("example.org", resolver.TCP, porttest.Refused(f.t).String())
 		}, adapters.ReasonDomainTimeout},
 		{"there is no such domain", func(*federation, *xmpp.Config, *xmpp.Config) {}, adapters.ReasonDomainNotFound},
 	} {

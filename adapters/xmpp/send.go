@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
@@ -42,7 +43,9 @@ func (a *Adapter) carry(ctx context.Context, hops []resolver.Target, op *adapter
 	if id == "" {
 		id = randomID()
 	}
-	envelope.ID, envelope.Now = id, time.Now()
+	if envelope.ID = id; !op.Sent.IsZero() { // else there is no delay to tell
+		envelope.Now = time.Now()
+	}
 	octets, err := stanza.AppendMessage(make([]byte, 0, messageRoom+len(op.Content.Octets)), op, envelope)
 	if err != nil {
 		return refusal(err)
@@ -159,26 +162,93 @@ func refusal(err error) adapters.Status {
 func (a *Adapter) newItem(octets []byte, from, to cpim.Address) *item {
 	w, _ := a.waiters.Get().(*waiter)
 	if w == nil {
-		w = &waiter{done: make(chan adapters.Status, 1)}
+		w = &waiter{done: make(chan adapters.Status, 3)}
 	}
 	return &item{octets: octets, stanzas: 1, sender: from, recipient: to, done: w.done, waiter: w}
 }
 
-// waiter is what an operation waits for its outcome with. It is used again by another one only after the outcome has come out of done: nothing
-// comes a second time.
+// waiter is what an operation waits for its outcome with: for one channel, in which either that comes, or given up, once for the deadline and once for
+// the end of the caller's context, at most. It has room for all three. It is used again by another operation only after the outcome has come out of it, when
+// neither of the others can come any more.
 type waiter struct {
 	done  chan adapters.Status
 	timer *time.Timer // stopped while nobody waits
 }
 
-// within returns the channel of a timer.
-func (w *waiter) within(d time.Duration) <-chan time.Time {
+// givenUp is no outcome, but that nobody waits for one any more.
+func givenUp() adapters.Status { return adapters.Status{} }
+
+// giveUp tells who waits that it is no use.
+func (w *waiter) giveUp() {
+	select {
+	case w.done <- givenUp():
+	default: // it has been told enough
+	}
+}
+
+// within has it give up after d.
+func (w *waiter) within(d time.Duration) {
 	if w.timer == nil {
-		w.timer = time.NewTimer(d)
+		w.timer = time.AfterFunc(d, w.giveUp)
 	} else {
 		w.timer.Reset(d)
 	}
-	return w.timer.C
+}
+
+// await returns the outcome, or givenUp.
+func (w *waiter) await(ctx context.Context, l *path) adapters.Status {
+	if l.callers.watch(ctx, l.box) {
+		return <-w.done
+	}
+	select {
+	case st := <-w.done:
+		return st
+	case <-ctx.Done():
+		return givenUp()
+	}
+}
+
+// callers watches the end of one context for all who wait with it: nearly all have the core's, and to wait for a second channel costs more than
+// all else of the wait.
+type callers struct{ watched atomic.Pointer[watched] }
+
+type watched struct{ done <-chan struct{} }
+
+// watch tells whether the end of ctx gives up what is in box and was added before. False: ctx is another one than that which is watched.
+func (c *callers) watch(ctx context.Context, box *outbox) bool {
+	done := ctx.Done()
+	if done == nil {
+		return true // it never ends
+	}
+	if w := c.watched.Load(); w != nil {
+		// One that has ended may have given up all before this one was added.
+		return w.done == done && ctx.Err() == nil
+	}
+	w := &watched{done}
+	if c.watched.CompareAndSwap(nil, w) {
+		context.AfterFunc(ctx, func() {
+			box.giveUp(done)
+			c.watched.Store(nil)
+		})
+	}
+	return false // the next ones
+}
+
+// giveUp tells those whose context has ended, and who wait for what is there.
+func (b *outbox) giveUp(caller <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	tell := func(all []*item) {
+		for _, it := range all {
+			if it.caller == caller && it.waiter != nil && !it.settled {
+				it.waiter.giveUp()
+			}
+		}
+	}
+	tell(b.queue)
+	for _, f := range b.flights {
+		tell(f.items)
+	}
 }
 
 // send queues it and waits for its outcome, until the deadline (zero: the default) or the end of ctx.
@@ -193,30 +263,34 @@ func (l *path) send(ctx context.Context, it *item, deadline time.Time) adapters.
 	if wait <= 0 {
 		return adapters.Failed(adapters.ReasonDomainTimeout, "")
 	}
+	w := it.waiter
+	if w == nil {
+		w = &waiter{done: make(chan adapters.Status, 3)}
+		it.waiter, it.done = w, w.done
+	}
+	it.caller = ctx.Done()
 	if st, ok := l.box.add(it); !ok {
 		return st
 	}
-	w := it.waiter
-	if w == nil {
-		w = &waiter{done: it.done}
-	}
-	expired := w.within(wait)
-	select {
-	case st := <-w.done:
-		w.timer.Stop()
-		l.a.waiters.Put(w)
+	w.within(wait)
+	if st := w.await(ctx, l); st.Outcome != 0 {
+		if w.timer.Stop() && len(w.done) == 0 {
+			l.a.waiters.Put(w)
+		}
 		return st
-	case <-expired:
-	case <-ctx.Done():
 	}
 	w.timer.Stop()
 	if l.box.cancel(it) {
 		return adapters.Failed(adapters.ReasonDomainTimeout, "")
 	}
-	select {
-	case st := <-it.done: // it was settled meanwhile
-		return st
-	default:
-		return adapters.Failed(adapters.ReasonOutcomeUnknown, "")
+	for {
+		select {
+		case st := <-it.done:
+			if st.Outcome != 0 {
+				return st // it was settled meanwhile
+			}
+		default:
+			return adapters.Failed(adapters.ReasonOutcomeUnknown, "")
+		}
 	}
 }

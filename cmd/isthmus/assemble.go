@@ -311,7 +311,7 @@ func gatewayLimits(cfg *configs.Config) gateway.Limits {
 	m, w := cfg.Limits.Messages, cfg.Limits.Watches
 	return gateway.Limits{
 		DirectWait: m.DirectWait.Std(), Life: m.Life.Std(), DelayedAfter: m.DelayedAfter.Std(), NoticeLife: m.NoticeLife.Std(), DeadLife: m.DeadLife.Std(),
-		StoredPerSender: m.StoredPerSender.Int(), StoredPerRecipient: m.StoredPerRecipient.Int(), StoredPerDomain: m.StoredPerDomain.Int(),
+		StoredPerSender: m.StoredPerSender.Int(), StoredPerRecipient: m.StoredPerRecipient.Int(), StoredPerDomain: m.StoredPerDomain.Int(), ReturnRate: m.ReturnRate.Int(),
 		LaneMessages: m.Lane.Int(), Messages: m.Total.Int(), Origins: m.Origins.Int(), OriginLife: m.OriginLife.Std(),
 		Duplicates: m.Duplicates.Int(), DuplicateLife: m.DuplicateLife.Std(), Repeats: m.Repeats.Int(), PairRate: m.PairRate.Int(), PairBurst: m.PairBurst.Int(),
 		Watches: w.Pairs.Int(), WatchesPerWatcher: w.PerWatcher.Int(), WatchesPerPresentity: w.PerPresentity.Int(), WatchesPerDomain: w.PerDomain.Int(), WatchRate: w.OpenRate.Int(),

@@ -20,6 +20,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/configs"
 	"github.com/isthmus-gateway/isthmus/gateway/store"
 	"github.com/isthmus-gateway/isthmus/internal/certs/certstest"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 )
 
 // The nodes of a cluster show each other certificates of their own authority; whoever has another one is no node.
@@ -29,12 +30,7 @@ func TestNodesOfAClusterKnowEachOther(t *testing.T) {
 	loopback := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	nodes := ""
 	for _, name := range []string{"a", "b", "c"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		nodes += fmt.Sprintf("{name: %s, address: %q},", name, l.Addr())
-		l.Close()
+		nodes += fmt.Sprintf("{name: %s, address: %q},", name, porttest.Address(t))
 	}
 	open := func(name string, leaf *certstest.Leaf, wait time.Duration) (*store.Store, error) {
 		pair := leaf.WriteFiles(t.TempDir())

@@ -12,18 +12,14 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/configs"
 	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/isthmus-gateway/isthmus/resolver"
 	"github.com/isthmus-gateway/isthmus/resolver/resolvertest"
 )
 
 // A server that does not answer is set aside in the resolver's memory (RFC 3263 §4.3): the next message asks the other one first.
 func TestFailedTargetIsSetAside(t *testing.T) {
-	closed, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead := closed.Addr().(*net.TCPAddr).Port
-	closed.Close()
+	dead := int(porttest.Refused(t).Port())
 	spare, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -12,18 +12,14 @@ import (
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/gateway"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 )
 
 // What an operator does with what is stored: see it, read it if that is allowed, try it, drop it; over a restart too.
 func TestQueue(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	away := l.Addr().String() // no XMPP server is there
-	l.Close()
+	away := porttest.Refused(t).String() // no XMPP server is there
 	folder := shortFolder(t)
-	sip := freePort(t)
+	sip := porttest.Address(t)
 	text := fmt.Sprintf(twoSides, sip, away, filepath.Join(folder, "a")) +
 		"store: {directory: \"" + filepath.Join(folder, "s") + "\", readable: true}\nlimits: {messages: {direct_wait: 1s}}\n"
 	file := filepath.Join(folder, "c.yaml")
@@ -69,7 +65,7 @@ func TestQueue(t *testing.T) {
 			"From: <sip:romeo@example.net>;tag=%d\r\nTo: <sip:juliet@example.com>\r\nCall-ID: c%d@example.net\r\nCSeq: 1 MESSAGE\r\n"+
 			"Content-Type: text/plain\r\nContent-Length: 6\r\n\r\nbody-%d", c.LocalAddr(), i, i, i, i)
 		answer := make([]byte, 2048)
-		if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		n, err := c.Read(answer)

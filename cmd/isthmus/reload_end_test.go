@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/isthmus-gateway/isthmus/configs"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 )
 
 const lookedUp = `
@@ -43,7 +44,7 @@ func reloadable(t *testing.T, text string) (*assembly, func(string) *configs.Con
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := errors.Join(a.shutdown(ctx), a.close()); err != nil {
 			t.Error(err)
@@ -84,12 +85,7 @@ func TestT_FI_22_TheResolverIsOfTheConfiguration(t *testing.T) {
 
 // T-FI-22: a gateway that has begun to end takes nothing on any more, and keeps none of the sockets that were opened for it.
 func TestT_FI_22_NothingIsTakenOnAtTheEnd(t *testing.T) {
-	free, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	free.Close()
+	address := porttest.Address(t)
 	a, parse := reloadable(t, lookedUp)
 	before := a.running.Load()
 	commit, err := a.prepare(t.Context(), parse(strings.Replace(lookedUp, "listeners: [", "listeners: [{transport: tcp, address: \""+address+"\"}, ", 1)))

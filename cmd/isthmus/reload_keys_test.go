@@ -122,7 +122,7 @@ func TestT_FI_22_EveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := a.shutdown(ctx); err != nil {
 			t.Error(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/configs"
 	"github.com/isthmus-gateway/isthmus/internal/admin"
+	"github.com/isthmus-gateway/isthmus/internal/cgroup"
 	"github.com/isthmus-gateway/isthmus/internal/heapfloor"
 	"github.com/isthmus-gateway/isthmus/internal/logsink"
 )
@@ -21,6 +23,19 @@ import (
 // is finished, for at most limits.drain; a second signal ends at once. SIGHUP reads the configuration again.
 type serveCommand struct {
 	Config string `short:"c" required:"" placeholder:"FILE" help:"The configuration."`
+}
+
+// roomy is the memory from which on the heap up to its floor is taken at the start.
+const roomy = 8 * heapfloor.Octets
+
+// heapOf is the floor of the heap for a process with so much memory, and whether it is taken at the start: not where the control group has less, which would be the
+// end of the process at once, nor where it is not known what it has.
+func heapOf(memory uint64, system fs.FS) (floor uint64, touch bool) {
+	group, known := cgroup.Memory(system)
+	if known {
+		memory = min(memory, group)
+	}
+	return min(heapfloor.Octets, memory/2), known && memory >= roomy
 }
 
 // Run implements the command.
@@ -33,8 +48,10 @@ func (c serveCommand) Run(ctx context.Context, p process) error {
 	defer lines.Close()
 	logger, level := newLogger(lines, cfg.Log)
 	if _, chosen := p.environment("GOGC"); !chosen {
-		defer heapfloor.Keep(heapfloor.Octets)()
+		floor, touch := heapOf(uint64(memoryOf(cfg)), cgroup.System())
+		defer heapfloor.Keep(floor, touch)()
 	}
+	defer profiled(p)()
 	signals, stop := p.signals()
 	defer stop()
 	again := func() (*configs.Config, error) { return load(c.Config, p) }

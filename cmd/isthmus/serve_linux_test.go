@@ -100,23 +100,23 @@ func (r *running) end(t *testing.T) int {
 	select {
 	case code := <-r.ended:
 		return code
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("it did not end:\n%s", r.log)
 		return 0
 	}
 }
 
-// eventually asks again and again until what is so. It gives up after ten seconds.
+// eventually asks again and again until what is so. It gives up after a minute.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); <-tick.C {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); <-tick.C {
 		if is() {
 			return
 		}
 	}
-	t.Fatalf("not so after ten seconds: %s", what)
+	t.Fatalf("not so after a minute: %s", what)
 }
 
 const sipSide = `sip:

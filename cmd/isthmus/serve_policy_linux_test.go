@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 )
 
 // T-AD-03: who is blocked in a file that changed is blocked after SIGHUP and not before; a file with a fault leaves everything as it was;
@@ -23,13 +25,8 @@ func TestServeReloadsThePolicy_T_AD_03(t *testing.T) {
 		}
 	}
 	write("# nobody\n")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	away := l.Addr().String() // no XMPP server is there
-	l.Close()
-	sip := freePort(t)
+	away := porttest.Refused(t).String() // no XMPP server is there
+	sip := porttest.Address(t)
 	r := serving(t, fmt.Sprintf(twoSides, sip, away, filepath.Join(folder, "a"))+
 		"limits: {messages: {direct_wait: 1s}}\npolicy: {blocked_files: [\""+blocked+"\"], rules: [{name: home, from: [example.net]}]}\n", map[string]string{"SECRET": "s"})
 	c, err := net.Dial("udp4", sip)
@@ -45,7 +42,7 @@ func TestServeReloadsThePolicy_T_AD_03(t *testing.T) {
 			"From: <sip:romeo@example.net>;tag=%d\r\nTo: <sip:juliet@example.com>\r\nCall-ID: c%d@example.net\r\nCSeq: 1 MESSAGE\r\n"+
 			"Content-Type: text/plain\r\nContent-Length: 1\r\n\r\nx", c.LocalAddr(), n, n, n)
 		b := make([]byte, 2048)
-		if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		k, err := c.Read(b)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/xmpptest"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 )
 
 const twoSides = `sip:
@@ -48,22 +49,11 @@ func shortFolder(t *testing.T) string {
 	return folder
 }
 
-// freePort is a UDP address that was free a moment ago.
-func freePort(t *testing.T) string {
-	t.Helper()
-	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return c.LocalAddr().String()
-}
-
 // T-AD-02: a secret and a message's body are in no log line, no metric and no answer of the admin port.
 func TestServeShowsNoSecret_T_AD_02(t *testing.T) {
 	const secret, body = "c4n4ry-of-the-component", "c4n4ry-of-the-body"
 	server := xmppServer(t, secret)
-	sip, path := freePort(t), filepath.Join(shortFolder(t), "a")
+	sip, path := porttest.Address(t), filepath.Join(shortFolder(t), "a")
 	r := serving(t, fmt.Sprintf(twoSides, sip, server.ComponentAddr(), path), map[string]string{"SECRET": secret})
 	client := unixClient(path)
 	defer client.CloseIdleConnections()
@@ -81,7 +71,7 @@ func TestServeShowsNoSecret_T_AD_02(t *testing.T) {
 		"From: <sip:romeo@example.net>;tag=49583\r\nTo: <sip:juliet@example.com>\r\nCall-ID: asd88asd77a@example.net\r\nCSeq: 1 MESSAGE\r\n"+
 		"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", c.LocalAddr(), len(body), body)
 	answer := make([]byte, 2048)
-	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	n, err := c.Read(answer)
@@ -122,19 +112,14 @@ func TestServeWrongSecret(t *testing.T) {
 		if code != exitFault || !strings.Contains(log, "secret") || !strings.Contains(log, "server") || strings.Contains(log, wrong) {
 			t.Errorf("exit code %d\n%s", code, log)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("it still runs:\n%s", r.log)
 	}
 }
 
 // A server that is away does not keep the gateway from serving: it is not ready, says why, and is ready when the server is there.
 func TestServeServerAway(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := l.Addr().String()
-	l.Close()
+	at := porttest.Address(t)
 	path := filepath.Join(shortFolder(t), "a")
 	r := serving(t, fmt.Sprintf(twoSides, "127.0.0.1:0", at, path), map[string]string{"SECRET": "s"})
 	client := unixClient(path)

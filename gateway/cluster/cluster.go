@@ -50,7 +50,7 @@ type Config struct {
 // Times are those of leases. They are the same on all nodes of a cluster. A zero one stands for its default.
 type Times struct {
 	// Life is how long a lease lives that is not renewed: default 10 s. It is longer than nearly every election of the store's nodes, in which nobody
-	// can renew (4 to 9 s from the leader's death), and short enough that all is taken over within 15 s.
+	// can renew (2.5 to 5 s from the leader's death, and as much again for a second try), and short enough that all is taken over within 15 s.
 	Life time.Duration
 	// Renew is how often it is renewed: default 2 s.
 	Renew time.Duration

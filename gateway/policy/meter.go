@@ -140,7 +140,8 @@ func (m *Meter) tenantsTake(now time.Time, v Verdict) (func(), Cause, string) {
 		t := taken[0].underWay
 		return func() { t.Add(-1) }, "", ""
 	}
-	return func() { giveBack(taken[:]) }, "", ""
+	both := taken // the other one is in nobody's memory but the caller's stack
+	return func() { giveBack(both[:]) }, "", ""
 }
 
 func giveBack(taken []*tenantMeter) {
@@ -171,7 +172,9 @@ func (b *bucket) take(now time.Time, rate, burst float64) bool {
 	} else {
 		b.tokens = burst
 	}
-	b.at = now
+	if now.After(b.at) { // no time counts twice, also where one that began earlier comes later
+		b.at = now
+	}
 	if b.tokens < 1 {
 		return false
 	}

@@ -257,3 +257,19 @@ func TestContactsAreNotFloodedAway(t *testing.T) {
 		t.Errorf("to somebody whom she knows: %q", cause)
 	}
 }
+
+// What waited at another gateway, and so began before what was counted already, fills no bucket.
+func TestBucketCountsNoTimeTwice(t *testing.T) {
+	var b bucket
+	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for i, c := range []struct {
+		after time.Duration
+		taken bool
+	}{
+		{10 * time.Second, true}, {0, true}, {10 * time.Second, false}, {5 * time.Second, false}, {10 * time.Second, false}, {11 * time.Second, true}, {11 * time.Second, false},
+	} {
+		if b.take(noon.Add(c.after), 1, 2) != c.taken {
+			t.Errorf("message %d, of %v: taken should be %v", i, c.after, c.taken)
+		}
+	}
+}

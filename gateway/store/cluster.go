@@ -269,7 +269,14 @@ func (c *Cluster) nameTaken(ctx context.Context) bool {
 		}
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(joinOnce)) //nolint:errcheck // the read below fails then
-		// The engine's servers say who they are before anything else, TLS included.
+		if c.TLS != nil {
+			secured := c.TLS.Clone()
+			if secured.ServerName == "" {
+				secured.ServerName, _, _ = net.SplitHostPort(n.Address)
+			}
+			conn = tls.Client(conn, secured)
+		}
+		// The engine's servers say who they are as soon as the connection is there.
 		line, err := bufio.NewReader(io.LimitReader(conn, 64<<10)).ReadString('\n')
 		var info struct {
 			Name string `json:"server_name"`

@@ -52,11 +52,34 @@ func intact(b []byte, sum hash.Hash) int {
 	sum.Write(b[4:20])
 	sum.Write(b[recordHead:subject])
 	sum.Write(b[begin : size-recordSum])
-	if !bytes.Equal(sum.Sum(nil), b[size-recordSum:size]) {
+	if !bytes.Equal(sum.Sum(nil), b[size-recordSum:size]) || !divided(b[recordHead:size-recordSum], subject-recordHead, begin-recordHead) {
 		return 0
 	}
 	return size
 }
+
+// divided tells whether a subject ends where its record says, and the headers behind it. Both lengths are in no checksum of the engine's: with a bit of one
+// turned it takes what comes behind the subject for a part of it, or the other way round, and the first record of a pack could not be found any more.
+// b is what stands between the head and the checksum, subject the length of the subject; the rest begins at begin, behind the length of the headers if
+// there are some.
+func divided(b []byte, subject, begin int) bool {
+	if begin > subject {
+		length, headers := int(binary.LittleEndian.Uint32(b[subject:])), b[begin:]
+		return length <= len(headers) && bytes.HasPrefix(headers[:length], []byte(headersBegin)) && bytes.HasSuffix(headers[:length], []byte(headersEnd))
+	}
+	if !bytes.HasPrefix(b, []byte(packPrefix)) && !bytes.HasPrefix(b, []byte(factPrefix)) {
+		return true
+	}
+	// "b." or "f." and a word without a point: the subject of a pack, if there is one behind it.
+	mark := bytes.Index(b[:min(len(b), packSubject)], []byte(packRecord))
+	return mark < 0 || bytes.IndexByte(b[len(packPrefix):mark], '.') >= 0 || mark == subject
+}
+
+const (
+	headersBegin = "NATS/1.0"
+	headersEnd   = "\r\n\r\n"
+	packSubject  = 128 // no pack's subject is longer
+)
 
 // inspect reads the engine's files. Of one that is damaged it reports and keeps a copy, and leaves the engine what is intact. On a cluster
 // the others have what is missing: all files of the node are put aside, and it begins anew as a copy of theirs.

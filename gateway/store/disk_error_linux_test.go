@@ -70,7 +70,7 @@ func TestT_FI_04_ADiskThatRefusesWrites(t *testing.T) {
 	dir, again := loopDisk(t, filepath.Join(below, "disk"), "200m", "-O", "^has_journal", "-E", "nodiscard,lazy_itable_init=1")
 	log := &lines{}
 	ctx := func() context.Context {
-		c, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		c, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		t.Cleanup(cancel)
 		return c
 	}
@@ -101,7 +101,7 @@ func TestT_FI_04_ADiskThatRefusesWrites(t *testing.T) {
 		began := time.Now()
 		if err := s.Append(ctx(), entry(s, "refused")); !errors.Is(err, store.ErrUnavailable) {
 			t.Fatalf("taken by a disk that does not write: %v", err)
-		} else if d := time.Since(began); d > 3*time.Second {
+		} else if d := time.Since(began); d > 15*time.Second {
 			t.Errorf("refused after %v", d)
 		}
 	}
@@ -155,7 +155,7 @@ func TestT_FI_05_ADiskWithoutInodes(t *testing.T) {
 	body := strings.Repeat("x", 500_000)
 	var acknowledged int
 	add := func() error {
-		c, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		c, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		err := s.Append(c, entry(s, body))
 		if err == nil {

@@ -35,7 +35,7 @@ func TestT_FI_05_ADiskThatIsFull(t *testing.T) {
 	body := string(bytes.Repeat([]byte("x"), 100_000))
 	taken := 0
 	ctx := func() context.Context {
-		c, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		c, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		t.Cleanup(cancel)
 		return c
 	}
@@ -193,7 +193,7 @@ func TestT_FI_05_ADiskThatBecomesReadOnly(t *testing.T) {
 	dir, _ := loopDisk(t, filepath.Join(below, "disk"), "64m")
 	s := open(t, filepath.Join(dir, "store"), nil)
 	ctx := func() context.Context {
-		c, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		c, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		t.Cleanup(cancel)
 		return c
 	}

@@ -277,6 +277,7 @@ func (e *engine) start(c *Config) error {
 		if err := c.Cluster.route(opts, c.Directory); err != nil {
 			return err
 		}
+		elect()
 	}
 	s, err := server.NewServer(opts)
 	if err != nil {

@@ -20,6 +20,17 @@ func (t *turn) owe() {
 	t.debts = min(t.debts, 100) + 1
 }
 
+// sayOwed has n say what the watcher has not taken of the authorization, if nothing that is under way does: once she has taken what comes later, nobody
+// would say it any more. What n says of the authorization is owed until it is taken.
+func (t *turn) sayOwed(n *adapters.NotifyOp) {
+	if n.Change == adapters.AuthorizationUnchanged && n.State == adapters.WatchActive && t.toldOwed == 0 && t.owed == adapters.AuthorizationGranted {
+		n.Change = t.owed
+	}
+	if n.Change != adapters.AuthorizationUnchanged {
+		t.owed, t.toldOwed = n.Change, t.telling
+	}
+}
+
 // settled takes in that a debt was paid.
 func (t *turn) settled() {
 	if !t.indebted() && !t.unsaid {
@@ -116,21 +127,17 @@ func (t *turn) heard(h *Hearing) {
 	}
 	i := t.session(h.Session)
 	newest := i >= 0 && t.sessions[i].told == h.Serial || h.Session == "" && t.toldBare == h.Serial
+	if h.Session == "" {
+		// Else her server took it, and says that she does not want it or is not there.
+		t.heardBare(h.Serial, newest, h.Status.Outcome != adapters.Failure || !away(h.Status.Reason))
+	}
 	if h.Status.Outcome != adapters.Failure {
-		if newest && h.Session == "" {
-			t.owed, t.gone = adapters.AuthorizationUnchanged, nil
-		}
 		if newest {
 			t.settled()
 		}
 		return
 	}
 	if h.Session == "" && !away(h.Status.Reason) {
-		if newest {
-			// Her server took it, and says that she does not want it or is not there.
-			t.owed, t.gone = adapters.AuthorizationUnchanged, nil
-			t.settled()
-		}
 		return
 	}
 	if i >= 0 && h.Session != "" && !passing(h.Status.Reason) {
@@ -141,6 +148,24 @@ func (t *turn) heard(h *Hearing) {
 	if newest && t.rules.DebtLife > 0 && (i >= 0 || t.indebted()) {
 		t.unsaid = i >= 0
 		t.owe()
+	}
+}
+
+// heardBare takes in whether the Tell for Session "" with this serial was taken.
+func (t *turn) heardBare(serial uint64, newest, taken bool) {
+	if newest && taken {
+		t.gone = nil
+	}
+	if t.toldOwed != 0 && serial >= t.toldOwed {
+		if t.toldOwed = 0; taken {
+			t.owed = adapters.AuthorizationUnchanged
+		}
+	}
+	switch {
+	case taken && newest && t.owed != adapters.AuthorizationUnchanged && t.debtAt.IsZero() && t.rules.DebtLife > 0:
+		t.owe() // what came behind it was taken, and it was not
+	case taken:
+		t.settled()
 	}
 }
 

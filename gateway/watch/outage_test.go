@@ -133,6 +133,38 @@ func TestT_PR_11_WatchersSideIsBack(t *testing.T) {
 	s.step("she is not", watch.Event{Attended: &absent}, "tell  terminated timeout ID-a=closed", "request close")
 }
 
+// An approval that was written down, and lost with the process before it was told, is told with the presence that comes next: when that was taken,
+// nobody would say it any more (round 30 of `isthmus faults --presence --failpoints --seed 20261137`).
+func TestT_PR_11_ApprovalIsToldAfterARestart(t *testing.T) {
+	r := lossy(false)
+	r.OneByOne, r.DebtLife = true, time.Hour
+	s := newScript(t, juliet, romeo, r)
+	s.step("subscribe", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending", "request open")
+	s.step("active", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active GRANTED ID-a=open")
+	kept := s.state.Record()
+	s.state = watch.Restore(juliet, romeo, r, &kept, s.now, 0)
+	s.step("the next NOTIFY", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active GRANTED ID-a=open")
+	s.step("another", notified(adapters.WatchActive, 0, document(romeo, "b")), "tell  active ID-b=open -ID-a")
+	s.step("the first was taken", watch.Event{Heard: &watch.Hearing{Serial: 1, Status: adapters.Succeeded()}})
+	s.step("and the second", watch.Event{Heard: &watch.Hearing{Serial: 2, Status: adapters.Succeeded()}})
+	if got := s.state.Record().Owed; got != "" {
+		t.Errorf("%q is owed still", got)
+	}
+}
+
+// An approval that was not taken is owed still when what came behind it was.
+func TestT_PR_11_ApprovalIsLostBeforeWhatFollows(t *testing.T) {
+	r := lossy(false)
+	r.OneByOne, r.DebtLife = true, time.Hour
+	s := newScript(t, juliet, romeo, r)
+	s.step("subscribe", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending", "request open")
+	s.step("active", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active GRANTED ID-a=open")
+	s.step("another", notified(adapters.WatchActive, 0, document(romeo, "b")), "tell  active ID-b=open -ID-a")
+	s.step("the first was not taken", watch.Event{Heard: &watch.Hearing{Serial: 1, Status: failed(adapters.ReasonDomainTimeout).Status}})
+	s.step("the second was", watch.Event{Heard: &watch.Hearing{Serial: 2, Status: adapters.Succeeded()}})
+	s.after(time.Minute).step("it is said again", tick, "tell  active GRANTED ID-b=open")
+}
+
 // A refresh by a watcher has a presentity's side asked again that has no refresh of its own, if that was long ago: a server that died
 // without a word, while nothing was to be said to it, is found out.
 func TestRefreshAsksAgain(t *testing.T) {

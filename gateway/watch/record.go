@@ -14,6 +14,10 @@ import (
 type Record struct {
 	// Authorization is "granted", "asked" or "".
 	Authorization string `json:"auth,omitempty"`
+	// Since is when it was asked for, or granted.
+	Since time.Time `json:"since,omitzero"`
+	// Wanted is when the watcher last asked for it, where that is later: what she cancelled before is out of date.
+	Wanted time.Time `json:"wanted,omitzero"`
 	// AskedAt is when the presentity's user was last asked, AskTaken that her side has the question: it is not put again.
 	AskedAt  time.Time `json:"asked,omitzero"`
 	AskTaken bool      `json:"taken,omitempty"`
@@ -58,11 +62,12 @@ const (
 
 // Record returns what of s must survive.
 func (s *State) Record() Record {
-	r := Record{Revoking: s.revoking}
+	r := Record{Revoking: s.revoking, Wanted: s.wantedSince().Round(0)}
 	switch s.auth {
 	case Granted:
-		r.Authorization = recordGranted
+		r.Authorization, r.Since = recordGranted, s.since.Round(0)
 	case Asked:
+		r.Since = s.since.Round(0)
 		r.Authorization, r.AskedAt, r.AskTaken = recordAsked, s.askedAt.Round(0), s.askTaken
 	}
 	switch s.owed {
@@ -91,12 +96,24 @@ func (s *State) Record() Record {
 	return r
 }
 
+// wantedSince is when the watcher last asked for the authorization that there is, in so many words; zero: no later than since, or nobody needs to know.
+func (s *State) wantedSince() time.Time {
+	if !s.rules.Late || s.auth == None || !s.wanted.After(s.since) {
+		return time.Time{}
+	}
+	return s.wanted
+}
+
 // Mark is a number that differs, but for an accident of one in 2^64, when Record does. It costs no memory, so it can be looked at after
 // every step.
 func (s *State) Mark() uint64 {
 	m := mark(14695981039346656037)
 	m.add(uint64(s.auth)<<8 | uint64(s.owed))
 	m.flag(s.revoking)
+	if s.auth != None {
+		m.time(s.since)
+		m.time(s.wantedSince())
+	}
 	if s.auth == Asked {
 		m.flag(s.askTaken)
 		m.time(s.askedAt)
@@ -170,11 +187,15 @@ func Restore(watcher, presentity cpim.Address, rules *Rules, r *Record, now time
 	}
 	switch {
 	case r.Authorization == recordGranted:
-		s.auth = Granted
+		s.auth, s.since = Granted, r.Since
 	case r.Authorization == recordAsked && len(s.sessions) > 0:
+		s.since = r.Since
 		s.auth, s.askedAt, s.askTaken = Asked, r.AskedAt, r.AskTaken
 	default:
 		s.sessions = nil
+	}
+	if s.auth != None {
+		s.wanted = r.Wanted
 	}
 	switch {
 	case r.Owed == recordGranted && s.auth == Granted:

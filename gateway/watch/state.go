@@ -90,6 +90,8 @@ type Rules struct {
 	AskAgain time.Duration
 	// DebtLife is how long what the watcher's side did not take is said again. Zero: once.
 	DebtLife time.Duration
+	// Late: there are several gateways, so what a user decides may come late (Event.Again), also after the one that keeps the pair was restarted.
+	Late bool
 }
 
 // Session is one open watch on the watcher's side.
@@ -139,8 +141,11 @@ type State struct {
 	revoked  uint64 // that of the last cancel
 	telling  uint64 // the serial of the last Tell
 	toldBare uint64 // that of the last Tell for Session ""
+	toldOwed uint64 // that of the Tell that says what is owed; 0: none does, as after a restart, or when it was not taken
 
 	lasts     time.Duration // of the watch on the presentity's side; zero: not said
+	since     time.Time     // when the authorization became what it is: when it was asked for, or granted, by the clock of who took that; zero: not known
+	wanted    time.Time     // when the watcher last asked for it in so many words
 	openedAt  time.Time     // when it was last asked to open
 	retryAt   time.Time     // when to open again; zero: not by itself
 	askedAt   time.Time     // when the presentity's user was last asked
@@ -255,12 +260,16 @@ func (s *State) session(id string) int {
 	return slices.IndexFunc(s.sessions, func(w Session) bool { return w.ID == id })
 }
 
-// Event is something that happened; exactly one of its fields is set.
+// Event is something that happened; exactly one of its fields is set, beside Taken and Again.
 type Event struct {
 	// Asked: the watcher's side wants something.
 	Asked *adapters.WatchOp
 	// Told: the presentity's side said something.
 	Told *adapters.NotifyOp
+	// Taken is when a decision in Told, or what is Asked, was taken from its user's server, where it may be said late; zero: now. Again: it may
+	// have been said before, or others before it (see obsolete).
+	Taken time.Time
+	Again bool
 	// Answered: the presentity's side answered a Request effect.
 	Answered *Answer
 	// Heard: the watcher's side answered a Tell effect.

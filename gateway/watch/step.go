@@ -11,8 +11,16 @@ import (
 // Step takes one event at time now and returns what to do. now must not go back further than the timers can bear: it is
 // the monotonic time of the process.
 func (s *State) Step(now time.Time, e Event) []Effect {
-	t := turn{State: s, now: now}
+	t := turn{State: s, now: now, taken: e.Taken}
+	if t.taken.IsZero() {
+		t.taken = now
+	}
 	switch {
+	case e.Again && t.obsolete(&e):
+		t.drop(DropOutdated)
+		if e.Asked != nil {
+			t.respond(adapters.Success, 0, adapters.WatchTerminated, 0)
+		}
 	case e.Asked != nil:
 		t.asked(e.Asked)
 	case e.Told != nil:
@@ -43,6 +51,7 @@ func (s *State) Step(now time.Time, e Event) []Effect {
 type turn struct {
 	*State
 	now     time.Time
+	taken   time.Time // when what is said was taken from who says it
 	effects []Effect
 }
 
@@ -66,8 +75,8 @@ func (t *turn) tell(id string, n adapters.NotifyOp) {
 	}
 	if id == "" {
 		t.toldBare = t.telling
-		if t.rules.OneByOne && n.Change != adapters.AuthorizationUnchanged {
-			t.owed = n.Change
+		if t.rules.OneByOne {
+			t.sayOwed(&n)
 		}
 	}
 	t.effects = append(t.effects, Effect{Tell: &n, Serial: t.telling})
@@ -137,6 +146,9 @@ func (t *turn) ask(op *adapters.WatchOp) {
 	if !ok {
 		return
 	}
+	if t.taken.After(t.wanted) {
+		t.wanted = t.taken // what was cancelled before is not about this
+	}
 	if t.auth == Granted {
 		// Asked again for what it has: the answer is the same as the first time (RFC 6121 §3.1.3).
 		t.respond(adapters.Success, 0, adapters.WatchActive, op.Duration)
@@ -144,7 +156,9 @@ func (t *turn) ask(op *adapters.WatchOp) {
 		t.reach(op, false)
 		return
 	}
-	t.auth = Asked
+	if t.auth = Asked; t.taken.After(t.since) {
+		t.since = t.taken // nor what was decided before
+	}
 	t.owed, t.revoking = adapters.AuthorizationUnchanged, false // what she was told before is obsolete
 	t.respond(adapters.Indeterminate, 0, adapters.WatchPending, op.Duration)
 	t.reach(op, false)
@@ -171,11 +185,11 @@ func (t *turn) open(op *adapters.WatchOp) {
 		// A watcher whose protocol asks in words opens without asking: its server holds the authorization (an XMPP
 		// server probes for a roster item that is "to" or "both", RFC 6121 §4.3.1), and we have lost ours. If the
 		// presentity's side thinks otherwise, it says so.
-		t.auth = Granted
+		t.auth, t.since = Granted, t.taken
 		t.revoking = false
 		state = adapters.WatchActive
 	case t.auth == None:
-		t.auth = Asked
+		t.auth, t.since = Asked, t.taken
 		t.revoking = false
 		t.respond(adapters.Indeterminate, 0, state, op.Duration)
 		t.tellOne(w, adapters.AuthorizationUnchanged)

@@ -89,7 +89,7 @@ func (s *State) flag(name, line string, told bool) bool {
 		s.attendAt = noon.Add(36 * time.Minute)
 	}
 	owe := func() {
-		s.debtAt, s.debtSince, s.debts, s.toldBare = noon.Add(30*time.Second), noon, 1, 5
+		s.debtAt, s.debtSince, s.debts, s.toldBare, s.toldOwed = noon.Add(30*time.Second), noon, 1, 5, 5
 	}
 	switch name {
 	case "owes granted":

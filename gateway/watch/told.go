@@ -49,9 +49,9 @@ func (t *turn) pending() {
 	if t.auth != Granted {
 		return
 	}
+	t.owed = adapters.AuthorizationUnchanged // an approval that was not taken yet is none any more
 	t.lose()
 	t.auth, t.askTaken, t.askedAt = Asked, true, t.now
-	t.owed = adapters.AuthorizationUnchanged // an approval that was not taken yet is none any more
 }
 
 // opened takes in that the presentity's side watches.
@@ -86,7 +86,7 @@ func (t *turn) granted(op *adapters.NotifyOp) {
 	change := adapters.AuthorizationUnchanged
 	if t.auth == Asked {
 		change = adapters.AuthorizationGranted
-		t.auth = Granted
+		t.auth, t.since = Granted, t.taken
 	}
 	if !t.watching() {
 		// Told what it has, while nobody watches: nothing is opened by it, and what it says of presence would be stale when

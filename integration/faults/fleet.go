@@ -37,23 +37,20 @@ const clusterStore = `store:
 `
 
 func newFleet(c *Config, dir string, host net.IP, xmpp *xmppSide) (*fleet, error) {
-	ports, err := freePorts(host, c.Nodes)
+	// All at once: two that are asked for one after the other may be the same.
+	ports, err := freePorts(host, 3*c.Nodes)
 	if err != nil {
 		return nil, err
 	}
 	f := &fleet{xmpp: xmpp}
 	var peers []string
-	for i, port := range ports {
-		peers = append(peers, fmt.Sprintf(`{name: n%d, address: "%s:%d"}`, i+1, host, port))
+	for i := range c.Nodes {
+		peers = append(peers, fmt.Sprintf(`{name: n%d, address: "%s:%d"}`, i+1, host, ports[3*i]))
 		folder := filepath.Join(dir, fmt.Sprintf("n%d", i+1))
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return nil, err
 		}
-		g, err := newGateway(c.Binary, folder, host)
-		if err != nil {
-			return nil, err
-		}
-		f.gateways = append(f.gateways, g)
+		f.gateways = append(f.gateways, &gateway{binary: c.Binary, dir: folder, host: host, sip: ports[3*i+1], admin: ports[3*i+2]})
 	}
 	f.peers = strings.Join(peers, ", ")
 	return f, nil
@@ -93,9 +90,13 @@ func (f *fleet) begin() error {
 // member waits until one has its share of the parts.
 func (f *fleet) member(i int) error {
 	g := f.gateways[i]
-	return await(joinBound, fmt.Sprintf("gateway n%d has no part", i+1), func() bool {
-		return g.says("isthmus_cluster_parts ") && !g.says("isthmus_cluster_parts 0")
+	err := await(joinBound, fmt.Sprintf("gateway n%d has no part", i+1), func() bool {
+		return g.dead() || g.says("isthmus_cluster_parts ") && !g.says("isthmus_cluster_parts 0")
 	})
+	if err == nil && g.dead() {
+		return fmt.Errorf("gateway n%d has ended by itself before it had a part", i+1)
+	}
+	return err
 }
 
 func (f *fleet) close() {

@@ -59,7 +59,7 @@ func ownHost() net.IP {
 func listen(host net.IP) (net.Listener, error) {
 	var last error
 	for range 200 {
-		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", host, 15000+rand.IntN(17000)))
+		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", host, anyPort()))
 		if err == nil {
 			return l, nil
 		}
@@ -67,6 +67,9 @@ func listen(host net.IP) (net.Listener, error) {
 	}
 	return nil, last
 }
+
+// anyPort is one below those that the kernel gives to sockets which ask for none.
+func anyPort() int { return 15000 + rand.IntN(17000) }
 
 // freePorts returns ports of loopback that nobody had a moment ago.
 func freePorts(host net.IP, n int) (ports []int, err error) {

@@ -102,7 +102,7 @@ var ErrNoMachine = errors.New("an OS crash needs Debian's packages qemu-system-x
 // newMachine makes the disk.
 func newMachine(from *moment, dir string) (m *machine, err error) {
 	m = &machine{moment: from, dir: dir}
-	if m.sip, err = freeUDPPort(); err != nil {
+	if m.sip, err = freeUDPPort(net.IPv4(127, 0, 0, 1)); err != nil {
 		return nil, err
 	}
 	m.disk, err = newDisk(filepath.Join(dir, "disk.img"), func(name string) error {
@@ -124,14 +124,18 @@ func (m *machine) close() {
 	m.disk.close()
 }
 
-// freeUDPPort is a port of loopback that nobody had a moment ago.
-func freeUDPPort() (int, error) {
-	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		return 0, err
+// freeUDPPort is a port of host that nobody had a moment ago, from below those that the kernel gives to sockets which ask for none.
+func freeUDPPort(host net.IP) (int, error) {
+	var last error
+	for range 200 {
+		c, err := net.ListenUDP("udp", &net.UDPAddr{IP: host, Port: anyPort()})
+		if err == nil {
+			defer c.Close()
+			return c.LocalAddr().(*net.UDPAddr).Port, nil
+		}
+		last = err
 	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).Port, nil
+	return 0, last
 }
 
 // boot starts it, and waits until the gateway in it serves. The ports are the host's: of the XMPP side, and of the SIP side. A kernel that

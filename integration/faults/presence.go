@@ -18,11 +18,10 @@ import (
 // came twice or went back (P4).
 type presencePlay struct {
 	*presenceStage
-	kind, point string
-	gateway     *gateway
-	limit       time.Duration
-	ready       []time.Duration
-	crashes     int
+	point   string
+	gateway *gateway
+	limit   time.Duration
+	ready   []time.Duration
 }
 
 // presenceKinds are the faults of rounds of presence.
@@ -242,11 +241,7 @@ func (c *Config) presenceRound(ctx context.Context, number int, dir string, o *o
 		return nil, "presence", err
 	}
 	defer p.close()
-	defer context.AfterFunc(ctx, func() { close(p.abandoned) })()
-	o.kind = p.kind
-	bad, err = p.play()
-	o.counts = p.counts()
-	o.counts.Crashes = p.crashes
+	bad, err = p.round(ctx, p.play, o)
 	for _, d := range p.ready {
 		o.slowest = max(o.slowest, d)
 		if d > p.limit {

@@ -16,8 +16,6 @@ var presenceClusterKinds = []string{"kill owner", "kill owner", "kill other", "k
 type presenceClusterPlay struct {
 	*presenceStage
 	*fleet
-	kind    string
-	crashes int
 
 	takeover, moved time.Duration // of the parts and the link, and until the last dialog was heard of from elsewhere
 	fenced          int
@@ -35,7 +33,6 @@ func newPresenceClusterPlay(c *Config, dir string, number int) (*presenceCluster
 	p.kind = of[p.random.IntN(len(of))]
 	for _, x := range p.couples {
 		x.unique = true
-		x.settle += takeoverBound // what was wished while nobody owned a pair, or no leader could write it down, is done afterwards
 	}
 	host := ownHost()
 	if err := p.open(host); err != nil {
@@ -69,7 +66,7 @@ func (p *presenceClusterPlay) play() (bad []string, err error) {
 	victim := p.victim(p.kind)
 	p.led = leads(victim)
 	theirs := p.dialogsAt(victim)
-	p.note(fmt.Sprintf("%s: that at port %d", p.kind, victim.sip))
+	p.fault(fmt.Sprintf("%s: that at port %d", p.kind, victim.sip))
 	if strings.HasPrefix(p.kind, "term") {
 		if err := victim.stop(); err != nil {
 			bad = append(bad, err.Error())
@@ -92,7 +89,7 @@ func (p *presenceClusterPlay) play() (bad []string, err error) {
 	bad = append(bad, more...)
 	bad = append(bad, p.left(theirs, gone)...)
 
-	p.note("the gateway comes back")
+	p.fault("the gateway comes back")
 	if err := p.back(victim); err != nil {
 		return nil, err
 	}
@@ -104,6 +101,16 @@ func (p *presenceClusterPlay) play() (bad []string, err error) {
 		return nil, err
 	}
 	return append(append(bad, more...), p.broken()...), nil
+}
+
+// fault notes one.
+func (p *presenceClusterPlay) fault(what string) {
+	p.note(what)
+	for _, c := range p.couples {
+		c.mu.Lock()
+		c.faults = append(c.faults, time.Now())
+		c.mu.Unlock()
+	}
 }
 
 // whole says that a gateway has ended by itself.
@@ -126,7 +133,8 @@ type dialogAt struct {
 	now    func() *target // what it is by now; nil: over. The couple's lock is held.
 }
 
-// dialogsAt are those whose gateway this one is.
+// dialogsAt are those whose gateway this one is. A watch of which no NOTIFY was acknowledged has no dialog yet (RFC 6665 §4.4.1): who dies in the moment in
+// between has not written it down, its next owner opens another one, which P1 wants to be there, and this one expires.
 func (p *presenceClusterPlay) dialogsAt(g *gateway) (list []dialogAt) {
 	for _, c := range p.couples {
 		c.mu.Lock()
@@ -139,7 +147,7 @@ func (p *presenceClusterPlay) dialogsAt(g *gateway) (list []dialogAt) {
 			}})
 		}
 		for id, d := range c.served {
-			if d.target.port() == g.sip && d.end == "" && d.expires.After(time.Now()) {
+			if d.taken && d.target.port() == g.sip && d.end == "" && d.expires.After(time.Now()) {
 				list = append(list, dialogAt{c, id, d.target, func() *target {
 					if c.served[id] != d || d.end != "" || c.asks == unasked || !c.online {
 						return nil
@@ -192,11 +200,8 @@ func (c *Config) presenceClusterRound(ctx context.Context, number int, dir strin
 		return nil, "presence", err
 	}
 	defer p.close()
-	defer context.AfterFunc(ctx, func() { close(p.abandoned) })()
-	o.kind = p.kind
-	bad, err = p.play()
-	o.counts = p.counts()
-	o.counts.Crashes, o.led = p.crashes, p.led
+	bad, err = p.round(ctx, p.play, o)
+	o.led = p.led
 	o.counts.Takeovers, o.counts.Slowest, o.counts.Moved, o.counts.Fenced = 1, p.takeover.Seconds(), p.moved.Seconds(), p.fenced
 	return bad, p.kind, err
 }

@@ -61,23 +61,37 @@ type couple struct {
 	bad    []string
 	counts Counts
 	lag    *lag
-	settle time.Duration // how long something may be under way
-	unique bool          // P5 holds: a gateway that is started again asks and tells anew, one that takes over from another need not
+	faults []time.Time // when a gateway of several was ended, or came back
+	unique bool        // P5 holds: a gateway that is started again asks and tells anew, one that takes over from another need not
 }
 
 func newCouple(i int, l *lag) *couple {
 	return &couple{
 		number: i, juliet: fmt.Sprintf("juliet%d@xmpp.test", i), romeo: fmt.Sprintf("romeo%d@sip.test", i),
-		shown: map[string]string{}, served: map[string]*served{}, online: true, status: "j0", says: "r0", lag: l, settle: settleTime,
+		shown: map[string]string{}, served: map[string]*served{}, online: true, status: "j0", says: "r0", lag: l,
 	}
 }
 
 // settleTime is how long something of before may still be under way when it is no violation any more, on a machine that has nothing else to do.
 const settleTime = 3 * time.Second
 
-// settled tells whether nothing of what was said until then can still be under way.
+// settled tells whether nothing of what was said until then can still be under way. Where a gateway of several went or came since then, or shortly before, it
+// may have been said while nobody owned the pair, or no leader could write it down, and is done when somebody does.
+//
+// Judgement of the 15 s (P2): they are needed, because what was wished is kept by whoever took it until it can be written (9 s for an election, 10 s for
+// a lease at most, not one after the other), and a watcher may wish otherwise meanwhile. They hide no request that comes later or twice: those of P2 are
+// shown for a wish that was withdrawn before the fault, or 18 s ago. Away from a fault it is 3 s, as with one gateway.
 func (c *couple) settled(since time.Time) bool {
-	return time.Since(since) > c.settle+20*c.lag.worst()
+	wait := settleTime
+	if slices.ContainsFunc(c.faults, func(at time.Time) bool { return at.After(since.Add(-takeoverBound)) }) {
+		wait += takeoverBound
+	}
+	return time.Since(since) > wait+20*c.lag.worst()
+}
+
+// answered tells whether nothing of what was asked and answered until then can still be under way: whoever answered was there to do it.
+func (c *couple) answered(since time.Time) bool {
+	return time.Since(since) > settleTime+20*c.lag.worst()
 }
 
 // note notes what happens. c.mu is held.

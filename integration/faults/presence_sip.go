@@ -36,6 +36,7 @@ type served struct {
 	cseq, remote           int
 	expires                time.Time
 	dirty, sending, over   bool
+	taken                  bool   // the gateway has acknowledged a NOTIFY: there is a dialog for it too (RFC 6665 §4.4.1)
 	end                    string // why it ends with the next NOTIFY; "" if it does not
 }
 
@@ -333,6 +334,7 @@ func (u *presenceAgents) notify(c *couple, d *served) {
 		c.mu.Lock()
 		code := codeOf(answer)
 		c.note("the gateway answers %d", code)
+		d.taken = d.taken || code == 200
 		switch now, _ := u.state(); {
 		case now != life:
 			return

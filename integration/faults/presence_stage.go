@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -12,6 +13,7 @@ import (
 // it is found out whether they agree.
 type presenceStage struct {
 	number  int
+	kind    string // of its faults
 	random  *rand.Rand
 	names   *names
 	xmpp    *presenceServer
@@ -22,6 +24,7 @@ type presenceStage struct {
 	mu     sync.Mutex
 	events []line
 
+	crashes   int
 	abandoned chan struct{}
 }
 
@@ -63,6 +66,16 @@ func (p *presenceStage) close() {
 	p.xmpp.down(true)
 	p.sip.close()
 	p.names.close()
+}
+
+// round is play, unless ctx ends before, and what it has counted.
+func (p *presenceStage) round(ctx context.Context, play func() (bad []string, err error), o *outcome) (bad []string, err error) {
+	defer context.AfterFunc(ctx, func() { close(p.abandoned) })()
+	o.kind = p.kind
+	bad, err = play()
+	o.counts = p.counts()
+	o.counts.Crashes = p.crashes
+	return bad, err
 }
 
 func (p *presenceStage) note(what string) {

@@ -6,18 +6,17 @@ package lab
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 )
 
 // need returns the path of a program. Where it is missing, a test in CI fails: a case that was not run did not pass. On a
@@ -39,43 +38,11 @@ func need(t testing.TB, program string, elsewhere ...string) string {
 	return ""
 }
 
-// Ports are handed out from below those that the kernel gives to outgoing connections (32768 by default): a port that is kept for a
-// server must not be taken by a client meanwhile. They come from a place that differs by process, and each is handed out once before
-// any is again. The two above each stay free at first, because some programs take the next one too (baresip, for TLS).
-const (
-	firstPort = 12000
-	portCount = 20000 // no multiple of portStep, so that every port has its turn
-	portStep  = 3
-)
-
-var ports struct {
-	once sync.Once
-	next atomic.Uint32
-}
-
-// FreePorts returns n free ports of loopback, each free for UDP and TCP at the time of the call.
+// FreePorts returns n ports of loopback that nobody else gets before the test ends, each free for UDP and TCP. The next one of each is its
+// own too.
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
-	ports.once.Do(func() { ports.next.Store(rand.Uint32N(portCount)) })
-	var free []int
-	for tries := 0; len(free) < n; tries++ {
-		if tries > portCount {
-			t.Fatal("no free ports")
-		}
-		port := firstPort + int(ports.next.Add(portStep)%portCount)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		l.Close()
-		p, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		p.Close()
-		free = append(free, port)
-	}
-	return free
+	return porttest.Free(t, n)
 }
 
 // root is the folder of the module.

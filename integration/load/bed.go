@@ -30,19 +30,34 @@ sip:
     - {name: two, networks: [127.0.0.2/32], domains: [sip.test]}
     - {name: three, networks: [127.0.0.3/32], domains: [sip.test], overload_control: true}
 xmpp:
-  components: [{name: server, server: "127.0.0.1:XMPP", domain: sip.test, serves: [xmpp.test], secret_file: secret}]
+  components: [{name: server, server: "127.0.0.1:XMPP", domain: sip.test, serves: [xmpp.test], secret_file: secret}COMPONENTS]
   backoff_first: 50ms
   backoff_longest: 500ms
 routes:
   - {domain: sip.test, via: sip, next_hops: ["sip:127.0.0.1:USER;transport=udp"]}
   - {domain: xmpp.test, via: xmpp, next_hops: ["component:server"]}
+ROUTES
 STORE
 admin: {listen: "127.0.0.1:ADMIN"}
-limits: {drain: 1s, messages: {pair_rate: 1000000, pair_burst: 10000000}MEMORY, sip: {notify_interval: 1ms}}
+limits: {drain: 1s, messages: {pair_rate: 1000000, pair_burst: 10000000MESSAGES}MEMORY, sip: {notify_interval: 1ms}}
 `
+
+// plan is what a bed has besides.
+type plan struct {
+	routes   string // lines of YAML
+	links    string // more of xmpp.components: ", {…}"
+	messages string // more of limits.messages: ", key: value"
+	limits   string // more of limits, likewise
+	// ready is called when both sides are there and nothing has come yet.
+	ready func(*bed)
+}
 
 // newBed starts all of it. served takes requests of the gateway at each agent, other stanzas that are no message with a number.
 func newBed(c Config, served func(a *Agent, request []byte, from net.Addr), other func(stanza []byte, reply func(string))) (b *bed, err error) {
+	return newBedFor(c, plan{}, served, other)
+}
+
+func newBedFor(c Config, p plan, served func(a *Agent, request []byte, from net.Addr), other func(stanza []byte, reply func(string))) (b *bed, err error) {
 	b = &bed{}
 	defer func() {
 		if err != nil {
@@ -63,6 +78,9 @@ func newBed(c Config, served func(a *Agent, request []byte, from net.Addr), othe
 	if b.server, err = NewServer(other, b.agents...); err != nil {
 		return b, err
 	}
+	if p.ready != nil {
+		p.ready(b)
+	}
 	for _, a := range b.agents {
 		var take func(request []byte, from net.Addr)
 		if served != nil {
@@ -82,7 +100,7 @@ func newBed(c Config, served func(a *Agent, request []byte, from net.Addr), othe
 	if c.Quiet {
 		level = "warn"
 	}
-	text := strings.NewReplacer("LEVEL", level, "SIP", fmt.Sprint(b.gateway.SIP), "XMPP", fmt.Sprint(b.server.Port()), "USER", fmt.Sprint(b.agents[0].Port()), "ADMIN", fmt.Sprint(b.gateway.Admin), "STORE", store, "MEMORY", memory).Replace(configuration)
+	text := strings.NewReplacer("LEVEL", level, "SIP", fmt.Sprint(b.gateway.SIP), "XMPP", fmt.Sprint(b.server.Port()), "USER", fmt.Sprint(b.agents[0].Port()), "ADMIN", fmt.Sprint(b.gateway.Admin), "STORE", store, "MEMORY", memory+p.limits, "ROUTES", p.routes, "COMPONENTS", p.links, "MESSAGES", p.messages).Replace(configuration)
 	if err := b.gateway.Start(text, 30*time.Second); err != nil {
 		return b, err
 	}

@@ -84,15 +84,16 @@ func TestTalkerCounts(t *testing.T) {
 	}
 	k.sent[7], k.offered = time.Microsecond, 2
 	body := stanza[bytes.Index(stanza, []byte("<body>"))+6:]
-	k.heard([]byte("MESSAGE sip:x SIP/2.0\r\n\r\n"+string(body)), &net.UDPAddr{})
-	k.heard([]byte("MESSAGE sip:x SIP/2.0\r\n\r\n"+string(body)), &net.UDPAddr{})
+	for _, branch := range []string{"1", "1", "2"} { // once, sent again, and once more
+		k.heard([]byte("MESSAGE sip:x SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;branch="+branch+"\r\n\r\n"+string(body)), &net.UDPAddr{})
+	}
 	if n := k.missing(); n != 1 {
 		t.Errorf("%d are missing", n)
 	}
 	if s := k.take(); s.delivered != 1 || s.twice != 1 || s.offered != 2 || s.in.Count() != 1 {
 		t.Errorf("%+v", s)
 	}
-	if k.answered != 2 {
+	if k.answered != 3 {
 		t.Errorf("%d answers", k.answered)
 	}
 }
@@ -152,7 +153,9 @@ func TestFanoutCounts(t *testing.T) {
 	for i := range 3 {
 		notify(i, 2, 1)
 	}
-	f.round = 2
+	for i := range f.watchers {
+		f.watchers[i].said = 2
+	}
 	notify(0, 3, 2)
 	notify(0, 3, 2) // again, as its answer was lost
 	notify(0, 4, 2)

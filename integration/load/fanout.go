@@ -22,7 +22,6 @@ type fanout struct {
 	mu       sync.Mutex
 	sip      string // domains
 	xmpp     string
-	round    uint32
 	watchers []watcher
 	open     int // that have been told anything
 	told     int // of this round
@@ -34,6 +33,7 @@ type fanout struct {
 type watcher struct {
 	open    bool
 	asked   time.Time     // the last time
+	said    uint32        // the round that it is to be told
 	round   uint32        // the newest that it was told
 	turn    int           // the number in sequence of the NOTIFY that told it
 	written time.Duration // since began: when its stanza of this round was written
@@ -47,7 +47,11 @@ const (
 )
 
 func newFanout(watchers, gateway int) *fanout {
-	return &fanout{gateway: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: gateway}, began: time.Now(), watchers: make([]watcher, watchers), round: 1}
+	f := &fanout{gateway: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: gateway}, began: time.Now(), watchers: make([]watcher, watchers)}
+	for i := range f.watchers {
+		f.watchers[i].said = 1
+	}
+	return f
 }
 
 // between sets the domains, before anything comes.
@@ -59,7 +63,7 @@ func (f *fanout) between(sip, xmpp string) {
 
 // appendPresence writes the stanza of a round for one watcher.
 func (f *fanout) appendPresence(b []byte, to int) []byte {
-	return fmt.Appendf(b, "<presence from='%s@%s/load' to='%s%06d@%s'><status>%s%08x</status></presence>", presentity, f.xmpp, watcherPrefix, to, f.sip, roundPrefix, f.round)
+	return fmt.Appendf(b, "<presence from='%s@%s/load' to='%s%06d@%s'><status>%s%08x</status></presence>", presentity, f.xmpp, watcherPrefix, to, f.sip, roundPrefix, f.watchers[to].said)
 }
 
 // stanza is what her server does with what the gateway sends it: she lets everybody watch.
@@ -124,7 +128,7 @@ func (f *fanout) heard(request []byte) {
 		if sequence != w.turn { // else it was sent again because our answer came late
 			f.twice++
 		}
-	case round == f.round:
+	case round == w.said:
 		w.round, w.turn = round, sequence
 		f.told++
 		f.in.Add(now - w.written)
@@ -190,8 +194,10 @@ func (f *fanout) due(now time.Time) (list []int) {
 // tell has her presence change, and waits until everybody has heard, at most for patience.
 func (f *fanout) tell(ctx context.Context, s *Server, patience time.Duration) (took time.Duration, err error) {
 	f.mu.Lock()
-	f.round++
 	f.told = 0
+	for i := range f.watchers {
+		f.watchers[i].said++
+	}
 	began := time.Now()
 	f.mu.Unlock()
 	var b []byte
@@ -213,6 +219,19 @@ func (f *fanout) tell(ctx context.Context, s *Server, patience time.Duration) (t
 		}
 	}
 	return time.Since(began), ctx.Err()
+}
+
+// tellOne appends the stanza by which one watcher hears of a new round. False: he has not heard of the last one yet.
+func (f *fanout) tellOne(b []byte, to int) ([]byte, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := &f.watchers[to]
+	if w.round != w.said {
+		return b, false
+	}
+	w.said++
+	w.written = time.Since(f.began)
+	return f.appendPresence(b, to), true
 }
 
 // benchPresence measures a fan-out: the rate of one change of presence, from the first stanza to the last NOTIFY, and what each watcher waited. Between

@@ -81,7 +81,8 @@ const defaultMemory = 2 << 30
 // normalP99 bounds the latency of normal operation (THREATS T-OV-01).
 const normalP99 = 50 * time.Millisecond
 
-// capacity finds the largest load at which all is normal, within a tenth.
+// capacity finds the largest load at which all is normal, within a twentieth: one that is so for three steps on end, and the next one above is not, tried twice.
+// So it is neither found too high by one lucky step nor too low by one pause of the machine, by which every share of it would look better than it is.
 func (b *bed) capacity(ctx context.Context, c Config) (float64, error) {
 	if c.Capacity > 0 {
 		_, err := b.play([]float64{c.Capacity / 4}, 0, time.Second) // so that nothing begins cold
@@ -89,31 +90,49 @@ func (b *bed) capacity(ctx context.Context, c Config) (float64, error) {
 	}
 	good, bad := 0.0, 0.0
 	for rate := 1000.0; ctx.Err() == nil; {
-		v, err := b.play([]float64{rate}, c.Step/4, c.Step)
+		ok, err := b.holds(c, rate, c.Step)
 		if err != nil {
 			return 0, err
 		}
-		sum, ok := v.sum(), normal(&v)
-		fmt.Fprintf(c.Log, "%7.0f/s: offered %.0f, good %.0f, refused %.0f, other %v, p99 %v, %.2f cores, normal %v\n", rate, v.perSecond(sum.Offered), v.perSecond(sum.Good),
-			v.perSecond(sum.Refused), sum.Codes, sum.AcceptedAfter.Quantile(0.99), v.cpu.Seconds()/v.lasted.Seconds(), ok)
 		if ok {
 			good = rate
 		} else {
 			bad = rate
-			b.silence(5 * time.Second)
 		}
 		switch {
 		case bad == 0:
-			rate *= 1.6
-		case bad <= 1.1*good:
-			return good, nil
-		case bad < 20:
+			rate *= 2
+		case good == 0 && bad < 20:
 			return 0, fmt.Errorf("the gateway is not even normal at %.0f messages a second", bad)
+		case bad > 1.05*good:
+			rate = max((good+bad)/2, bad/2)
 		default:
-			rate = max((good+bad)/2, bad/1.6)
+			if ok, err = b.holds(c, good, 3*c.Step); ok || err != nil {
+				return good, err
+			}
+			bad, good = good, 0.9*good // which was normal once, or something below it
+			rate = good
 		}
 	}
 	return 0, ctx.Err()
+}
+
+// holds tells whether all is normal at a rate for d, in one of two tries.
+func (b *bed) holds(c Config, rate float64, d time.Duration) (bool, error) {
+	for range 2 {
+		v, err := b.play([]float64{rate}, c.Step/4, d)
+		if err != nil {
+			return false, err
+		}
+		sum, ok := v.sum(), normal(&v)
+		fmt.Fprintf(c.Log, "%7.0f/s for %v: offered %.0f, good %.0f, refused %.0f, other %v, p99 %v, %.2f cores, normal %v\n", rate, d, v.perSecond(sum.Offered), v.perSecond(sum.Good),
+			v.perSecond(sum.Refused), sum.Codes, sum.AcceptedAfter.Quantile(0.99), v.cpu.Seconds()/v.lasted.Seconds(), ok)
+		if ok {
+			return true, nil
+		}
+		b.silence(5 * time.Second)
+	}
+	return false, nil
 }
 
 // Report is what came of a run.

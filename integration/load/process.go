@@ -46,10 +46,11 @@ func NewGateway(binary, dir string, procs int) (*Gateway, error) {
 }
 
 // listen listens on a port that no outgoing connection takes: the kernel gives those ports from 32768 on, where it was not told otherwise.
+// Nor do the servers of tests, whose ports are from 12000 on: some are taken a while after they were found free, and so is the gateway's.
 func listen() (net.Listener, error) {
 	var last error
 	for range 200 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(17000)))
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(2000)))
 		if err == nil {
 			return l, nil
 		}
@@ -127,6 +128,8 @@ func (g *Gateway) Stop() {
 type Usage struct {
 	// RSS is its resident memory now, in octets; 0 where the system does not tell (it is read from /proc).
 	RSS int64
+	// Anonymous is what of that is not of a file, its program above all.
+	Anonymous int64
 	// CPU is the processor's time that it has used.
 	CPU time.Duration
 }
@@ -135,9 +138,10 @@ type Usage struct {
 func (g *Gateway) Usage() (u Usage) {
 	pid := g.cmd.Process.Pid
 	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid)); err == nil {
-		if f := strings.Fields(string(b)); len(f) > 1 {
+		if f := strings.Fields(string(b)); len(f) > 2 {
 			pages, _ := strconv.ParseInt(f[1], 10, 64)
-			u.RSS = pages * int64(os.Getpagesize())
+			shared, _ := strconv.ParseInt(f[2], 10, 64)
+			u.RSS, u.Anonymous = pages*int64(os.Getpagesize()), (pages-shared)*int64(os.Getpagesize())
 		}
 	}
 	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {

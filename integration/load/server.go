@@ -36,7 +36,12 @@ func NewServer(other func(stanza []byte, reply func(string)), agents ...*Agent) 
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Domain: SIPDomain, listener: l, agents: map[string]*Agent{}, other: other}
+	return newServerOn(l, SIPDomain, other, agents...), nil
+}
+
+// newServerOn is NewServer on a listener; domain is the component's.
+func newServerOn(l net.Listener, domain string, other func(stanza []byte, reply func(string)), agents ...*Agent) *Server {
+	s := &Server{Domain: domain, listener: l, agents: map[string]*Agent{}, other: other}
 	for _, a := range agents {
 		s.agents[a.name] = a
 	}
@@ -49,7 +54,7 @@ func NewServer(other func(stanza []byte, reply func(string)), agents ...*Agent) 
 			go s.serve(c)
 		}
 	}()
-	return s, nil
+	return s
 }
 
 // Port is that of its listener.

@@ -17,6 +17,7 @@ type talker struct {
 	server             *Server
 	from, to           string // domains
 	users, body        int
+	scattered          bool // no two messages in a row are for one recipient; else several are
 	began              time.Time
 	stop               chan struct{}
 	tasks              sync.WaitGroup
@@ -26,6 +27,7 @@ type talker struct {
 	mu                 sync.Mutex
 	rate               float64
 	sent               []time.Duration // by number, a ring; negative: it has arrived
+	branches           []uint32        // of what has arrived, a hash: the same one again was sent again
 	next               uint32
 	offered, delivered uint64
 	twice              uint64
@@ -41,7 +43,7 @@ type spoken struct {
 func newTalker(s *Server, from, to string, users, body int) *talker {
 	t := &talker{
 		server: s, from: from, to: to, users: users, body: body, began: time.Now(), stop: make(chan struct{}), answers: make([]ipv4.Message, batchSize),
-		sent: make([]time.Duration, 1<<21), next: rand.Uint32(),
+		sent: make([]time.Duration, 1<<21), branches: make([]uint32, 1<<21), next: rand.Uint32(),
 	}
 	for i := range t.answers {
 		t.answers[i].Buffers = [][]byte{make([]byte, 0, 1024)}
@@ -117,7 +119,11 @@ const talkerName = "talker"
 
 // appendStanza writes the stanza of a number.
 func (t *talker) appendStanza(b []byte, number uint32) []byte {
-	b = fmt.Appendf(b, "<message type='chat' id='%08x' from='x%d@%s/load' to='s%d@%s'><body>%s%s %08x.", number, int(number)%t.users, t.from, int(number/7)%t.users, t.to, bodyPrefix, talkerName, number)
+	recipient := int(number/7) % t.users
+	if t.scattered {
+		recipient = int(number*2654435761>>8) % t.users // as good as at random (Knuth's multiplicative hash)
+	}
+	b = fmt.Appendf(b, "<message type='chat' id='%08x' from='x%d@%s/load' to='s%d@%s'><body>%s%s %08x.", number, int(number)%t.users, t.from, recipient, t.to, bodyPrefix, talkerName, number)
 	return append(appendPadding(b, t.body-len(bodyPrefix)-len(talkerName)-10), "</body></message>"...)
 }
 
@@ -135,26 +141,51 @@ func (t *talker) heard(request []byte, from net.Addr) {
 	if bytes.HasPrefix(request, []byte("ACK ")) {
 		return
 	}
+	t.arrived(request)
+	t.answer(request, from)
+}
+
+// arrived counts a request of the gateway.
+func (t *talker) arrived(request []byte) {
 	now := time.Since(t.began)
 	if i := bytes.LastIndex(request, []byte(bodyPrefix+talkerName+" ")); i >= 0 {
 		rest := request[i+len(bodyPrefix)+len(talkerName)+1:]
 		if number, ok := parseNumber(rest); ok {
 			t.mu.Lock()
-			if at := &t.sent[int(number)&(len(t.sent)-1)]; *at >= 0 {
+			slot, hash := int(number)&(len(t.sent)-1), branchHash(request)
+			switch at := &t.sent[slot]; {
+			case *at >= 0:
 				t.delivered++
 				t.in.Add(now - *at)
-				*at = -1
-			} else {
+				*at, t.branches[slot] = -1, hash
+			case t.branches[slot] != hash:
 				t.twice++
 			}
 			t.mu.Unlock()
 		}
 	}
+}
+
+// answer has a request answered with the next flush.
+func (t *talker) answer(request []byte, from net.Addr) {
 	m := &t.answers[t.answered]
 	m.Buffers[0], m.Addr = appendOK(m.Buffers[0][:0], request), from
 	if t.answered++; t.answered == len(t.answers) {
 		t.flush()
 	}
+}
+
+// branchHash is a hash (FNV-1a) of the branch of a request.
+func branchHash(request []byte) uint32 {
+	_, branch, _ := bytes.Cut(request, []byte("branch="))
+	hash := uint32(2166136261)
+	for _, c := range branch {
+		if c == ';' || c == ',' || c == '\r' {
+			break
+		}
+		hash = (hash ^ uint32(c)) * 16777619
+	}
+	return hash
 }
 
 // parseNumber reads the eight hexadecimal digits that b begins with.
@@ -175,8 +206,8 @@ func parseNumber(b []byte) (n uint32, ok bool) {
 	return n, true
 }
 
-// appendOK writes a 200 to a request, from its own header fields.
-func appendOK(b, request []byte) []byte {
+// appendOK writes a 200 to a request, from its own header fields, and those of more.
+func appendOK(b, request []byte, more ...string) []byte {
 	b = append(b, "SIP/2.0 200 OK\r\n"...)
 	head, _, _ := bytes.Cut(request, []byte("\r\n\r\n"))
 	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
@@ -191,6 +222,9 @@ func appendOK(b, request []byte) []byte {
 			}
 			b = append(b, "\r\n"...)
 		}
+	}
+	for _, line := range more {
+		b = append(append(b, line...), "\r\n"...)
 	}
 	return append(b, "Content-Length: 0\r\n\r\n"...)
 }

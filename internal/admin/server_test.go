@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
@@ -220,7 +221,7 @@ func TestUnixSocketLeftBehind(t *testing.T) {
 
 // T-AD-05: after the end nothing listens.
 func TestNothingListensAfterwards_T_AD_05(t *testing.T) {
-	s, client := open(t, tcp())
+	s, client := open(t, Config{Network: "tcp", Address: porttest.Address(t)}) // nobody else's afterwards
 	if code, _ := get(t, client, "GET", "/healthz", ""); code != 200 {
 		t.Fatalf("/healthz: %d", code)
 	}

@@ -1,6 +1,8 @@
 package admission
 
 import (
+	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -27,14 +29,19 @@ type client struct {
 	rate  float64
 	obeys bool
 	owed  float64
+	lots  *rand.Rand
+	stand Standing
 	taken int
 	sent  int
 }
 
 // play lets time pass, a millisecond at a time, and counts what was taken.
 func play(c *Controller, s *server, now *time.Time, d time.Duration, clients ...*client) {
-	for _, x := range clients {
+	for i, x := range clients {
 		x.taken, x.sent = 0, 0
+		if x.lots == nil {
+			x.lots = rand.New(rand.NewPCG(5, uint64(i)))
+		}
 	}
 	done := 0.0
 	for end := now.Add(d); now.Before(end); *now = now.Add(time.Millisecond) {
@@ -45,7 +52,7 @@ func play(c *Controller, s *server, now *time.Time, d time.Duration, clients ...
 			}
 			for x.owed += rate / 1000; x.owed >= 1; x.owed-- {
 				x.sent++
-				if x.flow.Admit(*now) {
+				if x.flow.Judge(*now, x.lots.Uint32(), x.stand) == Take {
 					x.taken++
 					s.waiting++
 				}
@@ -246,13 +253,27 @@ func TestNoController(t *testing.T) {
 
 // The Go runtime tells what is asked of it.
 func TestRuntimeSensors(t *testing.T) {
-	s := newRuntimeSensors()
+	var limit atomic.Int64
+	s := newRuntimeSensors(&limit)
 	s.Delay()
 	if d := s.Delay(); d < 0 {
 		t.Errorf("a delay of %v", d)
 	}
 	if s.Memory() <= 0 {
 		t.Errorf("memory of %d octets", s.Memory())
+	}
+}
+
+// With a quota of less than a processor the runtime uses two at once; a process that has all of its quota is as busy as it can be.
+func TestBusyIsOfTheQuota(t *testing.T) {
+	for _, test := range []struct {
+		quota   float64
+		threads int
+		want    float64
+	}{{0, 4, 4}, {0.5, 2, 0.5}, {1.5, 2, 1.5}, {3, 3, 3}, {16, 2, 2}} {
+		if got := (&runtimeSensors{quota: test.quota}).processors(test.threads); got != test.want {
+			t.Errorf("a quota of %v, %d threads: %v processors, should be %v", test.quota, test.threads, got, test.want)
+		}
 	}
 }
 

@@ -10,18 +10,27 @@ type Flow struct {
 	c       *Controller
 	name    string
 	arrived atomic.Int64 // since the last tick
+	brought atomic.Int64 // by streams, since the last tick
 	loss    atomic.Int32 // percent
 	pass    atomic.Uint32
 	worth   atomic.Uint32 // the bound of lots that may be taken
 
 	// The rest belongs to the controller's mutex.
-	wants   float64 // per second, smoothed
-	asked   float64 // per second, in the last tick, not smoothed
-	rate    float64
-	credit  float64
-	accept  float64 // the share of its work that is taken by lot
-	urgent  int     // since the last tick
-	had     int     // taken since the last tick
+	wants         float64 // per second, smoothed
+	asked         float64 // per second, in the last tick, not smoothed
+	rate          float64
+	credit        float64
+	accept        float64 // the share of its work that is taken by lot
+	stream        bool    // streams brought most of its work in the last tick: there is no lot, and nothing is refused
+	urgent        int     // since the last tick
+	had           int     // taken since the last tick
+	turned        int     // refused since the last tick although its lot was good
+	spent, budget float64 // refusals in a tick, and how many there might be, smoothed
+	fit           int     // for how many ticks it has asked for no more than its share
+	// passes are the shares of its work that were seen in the last intervals, in no order, and latest how many there were.
+	passes  [remembered]float32
+	latest  int
+	said    int // refused since the last tick, so that an answer is owed
 	at      time.Time
 	send    float64 // the share of what it would send that a client which obeys overload control may send
 	silence int     // ticks without any work
@@ -38,14 +47,25 @@ const (
 	Ignore
 )
 
+// Standing says for how long work waits in a queue that is read in order.
+type Standing uint8
+
+// The standings: not known; hardly at all, so that there is room for more; as it should; and for too long.
+const (
+	Unknown Standing = iota
+	Short
+	Middle
+	Long
+)
+
 // Judge counts one piece of new work, and tells what becomes of it. Its lot is a number that its copies have, too, and that is spread evenly: a copy
-// of what was refused or ignored is not taken in the place of something new, which would be late at once. It is cheap: two atomic operations while
-// nothing is refused.
-func (f *Flow) Judge(now time.Time, lot uint32) Verdict {
+// of what was refused or ignored is not taken in the place of something new, which would be late at once. stand is that of the queue
+// from which it was read. It is cheap: two atomic operations while nothing is refused.
+func (f *Flow) Judge(now time.Time, lot uint32, stand Standing) Verdict {
 	if f == nil {
 		return Take
 	}
-	return f.c.judge(f, now, lot, 0)
+	return f.c.judge(f, now, lot, 0, stand)
 }
 
 // Pass is the bound of lots from which on work is ignored, so that whoever can may drop it before it costs anything; the largest number: none is. It
@@ -74,7 +94,7 @@ func (f *Flow) open() {
 func (f *Flow) excess() float64 { return max(0, f.asked-1.02*f.rate) }
 
 // Admit is Judge for work that has no lot, and tells whether it is taken.
-func (f *Flow) Admit(now time.Time) bool { return f.Judge(now, 0) == Take }
+func (f *Flow) Admit(now time.Time) bool { return f.Judge(now, 0, Unknown) == Take }
 
 // AdmitUrgent is Admit for what comes before new work: what belongs to something that was taken before. It is refused only to who has asked for so
 // much of it that a second would not do for it.
@@ -82,7 +102,7 @@ func (f *Flow) AdmitUrgent(now time.Time) bool {
 	if f == nil {
 		return true
 	}
-	return f.c.judge(f, now, 0, time.Second) == Take
+	return f.c.judge(f, now, 0, time.Second, Unknown) == Take
 }
 
 // Wait counts one piece of new work that is taken in any case, and tells for how long nothing more should be read of where it came from: for
@@ -91,8 +111,21 @@ func (f *Flow) Wait(now time.Time) time.Duration {
 	if f == nil {
 		return 0
 	}
-	f.arrived.Add(1)
+	f.brought.Add(1)
 	return f.c.pace(f, now)
+}
+
+// Refused takes back what the last Wait counted as taken: it was refused, because where it came from must not be held up now.
+func (f *Flow) Refused() {
+	if f == nil {
+		return
+	}
+	f.c.mu.Lock()
+	defer f.c.mu.Unlock()
+	f.c.taken = max(0, f.c.taken-1)
+	f.c.refused++
+	f.credit++
+	f.c.m.refused.Inc()
 }
 
 // Done counts one piece of work that was taken and is answered.
@@ -113,7 +146,9 @@ func (f *Flow) Loss() int {
 // Queue is something that is read until it is empty, as a socket is. Its methods may be called from one goroutine.
 type Queue struct {
 	c     *Controller
-	since time.Time    // when it was found not empty first; zero: it was empty
+	since time.Time // when it was found not empty first; zero: it was empty
+	late  time.Time // since when all that was read had waited for too long; zero: it had not
+	stand Standing
 	least atomic.Int64 // for how long what was read had waited at least, in nanoseconds; negative: nothing was read
 }
 
@@ -129,13 +164,42 @@ func (q *Queue) Read(now time.Time, empty bool, age time.Duration) {
 		if q.since.IsZero() {
 			q.since = now
 		}
-		if age < 0 {
-			age = min(now.Sub(q.since), 2*target)
-		}
+	}
+	q.judge(now, age)
+	if age < 0 {
+		age = min(now.Sub(q.since), 2*target)
 	}
 	if least := q.least.Load(); least < 0 || int64(age) < least {
 		q.least.Store(int64(age))
 	}
+}
+
+// judge finds its standing. Not one late reading makes it Long, which may be one after a pause of the process, but that none was in time for a while.
+func (q *Queue) judge(now time.Time, age time.Duration) {
+	limit := time.Duration(q.c.limit.Load())
+	switch {
+	case age < 0:
+		q.stand = Unknown
+	case age < soon:
+		q.stand = Short
+	default:
+		q.stand = Middle
+	}
+	if age <= limit {
+		q.late = time.Time{}
+	} else if q.late.IsZero() {
+		q.late = now
+	} else if now.Sub(q.late) > lateFor {
+		q.stand = Long
+	}
+}
+
+// Stand is how the last reading found it.
+func (q *Queue) Stand() Standing {
+	if q == nil {
+		return Unknown
+	}
+	return q.stand
 }
 
 // Standing is for how long the queue has not been empty.

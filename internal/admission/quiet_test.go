@@ -67,3 +67,36 @@ func TestAFloodOfStreamsIsOver(t *testing.T) {
 		t.Errorf("from 10 s after the flood on %d of 200 stanzas, four a second, are held up; overload %v", held, c.Active())
 	}
 }
+
+// What belongs to something that was taken before comes first, too, where its peer was silent meanwhile and has no share: all that was to be told to a peer's
+// watches comes at once.
+func TestWhoWasSilentHasDialogs(t *testing.T) {
+	s := &server{capacity: 5000}
+	c, err := New(Config{Sensors: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Unix(1_800_000_000, 0)
+	loud, dialogs := &client{flow: c.Flow("loud"), rate: 25_000}, c.Flow("dialogs")
+	dialogs.Admit(now)
+	for range 5 {
+		play(c, s, &now, 4*time.Second, loud) // silent has passed
+		if !c.Active() {
+			t.Fatal("there is no overload")
+		}
+		for i := range 50 {
+			if !dialogs.AdmitUrgent(now) {
+				t.Fatalf("of 50 requests within dialogs that came at once %d were taken", i)
+			}
+		}
+	}
+	taken := 0
+	for range 10_000 {
+		if dialogs.AdmitUrgent(now) {
+			taken++
+		}
+	}
+	if taken > 500 {
+		t.Errorf("of 10,000 that came at once %d were taken", taken)
+	}
+}

@@ -19,7 +19,7 @@ func TestAStarvedProcessRefusesNobody(t *testing.T) {
 		now := time.Unix(1_800_000_000, 0)
 		r := rand.New(rand.NewPCG(1, 2))
 		var came []time.Time
-		refused, taken := 0, 0
+		refused, taken, stood := 0, 0, map[Standing]int{}
 		arrive := func(d time.Duration) {
 			for range int(d/time.Millisecond) * 4 { // 4,000 a second
 				came = append(came, now.Add(time.Duration(r.Int64N(int64(d)))))
@@ -32,7 +32,8 @@ func TestAStarvedProcessRefusesNobody(t *testing.T) {
 				n := min(len(came), 64)
 				q.Read(now, n < 64, now.Sub(came[0]))
 				for range n {
-					if f.Judge(now, r.Uint32()) == Take {
+					stood[q.Stand()]++
+					if f.Judge(now, r.Uint32(), q.Stand()) == Take {
 						taken++
 						f.Done()
 					} else {
@@ -49,15 +50,24 @@ func TestAStarvedProcessRefusesNobody(t *testing.T) {
 		if refused > 0 || c.Active() || taken < 10_000 {
 			t.Errorf("pauses of %v: %d of %d were refused", pause, refused, refused+taken)
 		}
+		if stood[Short] == 0 || stood[Middle] == 0 || pause > 500*time.Millisecond && stood[Long] == 0 {
+			t.Errorf("pauses of %v: the queue stood as %v", pause, stood)
+		}
 	}
 }
 
 // What waits while others have the processors is late, and no sign that there is more than can be done: a process that has a tenth of them, and does all that
 // comes 30 ms late, refuses nothing. And once it is not for want of a processor that anything waited, all is taken again soon.
 func TestWhoIsKeptWaitingRefusesNobody(t *testing.T) {
+	for name, stand := range map[string]Standing{"unknown": Unknown, "short": Short, "middle": Middle, "long": Long} {
+		t.Run(name, func(t *testing.T) { keptWaiting(t, stand) })
+	}
+}
+
+func keptWaiting(t *testing.T, stand Standing) {
 	c, s, now := setup(t)
 	s.others = 0.9
-	x := &client{flow: c.Flow("x"), rate: 1600}
+	x := &client{flow: c.Flow("x"), rate: 1600, stand: stand}
 	s.capacity, s.waiting = 1600, 48
 	play(c, s, &now, 10*time.Second, x)
 	if x.taken != x.sent || c.Active() {
@@ -93,7 +103,7 @@ func TestT_OV_02_LotsStay(t *testing.T) {
 		steady := i > 5000
 		for range 100 {
 			lot := r.Uint32()
-			switch loud.Judge(now, lot) {
+			switch loud.Judge(now, lot, Unknown) {
 			case Take:
 				s.waiting++
 				if steady {
@@ -105,7 +115,7 @@ func TestT_OV_02_LotsStay(t *testing.T) {
 			}
 		}
 		for len(again) > 0 && again[0].at.Before(now) {
-			if loud.Judge(now, again[0].lot) == Take {
+			if loud.Judge(now, again[0].lot, Unknown) == Take {
 				s.waiting++
 				if steady {
 					late++
@@ -114,7 +124,7 @@ func TestT_OV_02_LotsStay(t *testing.T) {
 			again = again[1:]
 		}
 		for range 4 {
-			if quiet.Judge(now, r.Uint32()) == Take {
+			if quiet.Judge(now, r.Uint32(), Unknown) == Take {
 				s.waiting++
 			} else if steady {
 				lost++

@@ -25,14 +25,15 @@ type floor struct {
 }
 
 // Keep begins to keep a floor of so many octets, and returns what ends it and has the collector do again what it did before. There is one floor
-// at a time.
-func Keep(octets uint64) (end func()) {
-	inHugePages(octets)
+// at a time. With touch the memory up to the floor is the process's at once, rather than when the first load comes.
+func Keep(octets uint64, touch bool) (end func()) {
 	before := debug.SetGCPercent(standard)
+	inHugePages(octets, touch)
 	f := &floor{octets: octets, sample: []metrics.Sample{
 		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"},
 	}}
 	f.now.Store(standard)
+	runtime.GC() // what was asked for to have its place is no longer in use, and does not count as if it were
 	f.set()
 	f.watch()
 	return func() {

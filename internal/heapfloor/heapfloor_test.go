@@ -38,7 +38,7 @@ func TestKeepFollowsWhatIsInUse(t *testing.T) {
 	before := debug.SetGCPercent(100)
 	debug.SetGCPercent(before)
 	const floor = 256 << 20
-	end := Keep(floor)
+	end := Keep(floor, false)
 	now := func() int {
 		s := []metrics.Sample{{Name: "/gc/gogc:percent"}}
 		metrics.Read(s)

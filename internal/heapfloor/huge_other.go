@@ -3,4 +3,4 @@
 package heapfloor
 
 // inHugePages does nothing where huge pages cannot be asked for.
-func inHugePages(uint64) {}
+func inHugePages(uint64, bool) {}

@@ -1,6 +1,9 @@
 package strictxml
 
-import "unicode/utf8"
+import (
+	"unicode/utf8"
+	"unsafe"
+)
 
 // What escaping does with one ASCII character.
 const (
@@ -21,6 +24,43 @@ var asciiEscapes = func() (t [utf8.RuneSelf]uint8) {
 	return t
 }()
 
+// AppendTextOctets is AppendText for octets, which are not kept.
+func AppendTextOctets(dst, octets []byte) []byte {
+	return appendEscaped(dst, unsafe.String(unsafe.SliceData(octets), len(octets)), escText)
+}
+
+// plain is how long the beginning of s is, in steps of eight octets, that has nothing but ASCII characters which no level escapes: nearly all of what
+// is written, looked at eight at a time.
+func plain(s string) int {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x80 * ones
+	)
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		// An octet of these is zero where there is one of: & or ', ", < or >. To take one from an octet borrows only from zero, so the first
+		// such octet is found; what it does to those behind it does not matter then.
+		amp, quote, angle := (w|ones)^('\''*ones), w^('"'*ones), (w|2*ones)^('>'*ones)
+		if (w|(w-' '*ones)|(amp-ones)&^amp|(quote-ones)&^quote|(angle-ones)&^angle)&highs != 0 {
+			break
+		}
+	}
+	return i
+}
+
+// Plain reports whether nothing in s is escaped in character data or in an attribute value. It may report false for some strings of which that is true.
+func Plain(s string) bool {
+	i := plain(s)
+	for ; i < len(s); i++ {
+		if s[i] >= utf8.RuneSelf || asciiEscapes[s[i]] != escNone {
+			return false
+		}
+	}
+	return true
+}
+
 // AppendText appends s as character data: '&', '<', '>' and CR become
 // references; invalid UTF-8, one octet at a time, and characters that XML 1.0
 // cannot carry even as references (XML 1.0 §2.2) become U+FFFD.
@@ -36,7 +76,7 @@ func AppendAttrValue(dst []byte, s string) []byte { return appendEscaped(dst, s,
 // something done at the given level.
 func appendEscaped(dst []byte, s string, level uint8) []byte {
 	run := 0
-	for i := 0; i < len(s); {
+	for i := plain(s); i < len(s); {
 		b := s[i]
 		size, with := 1, ""
 		if b < utf8.RuneSelf {

@@ -24,11 +24,11 @@ func (t *answerTable) init(limit int, life time.Duration) {
 // known) and 6xx, which is for good. After any other it is not, so that to try again is right.
 func worthKeeping(code int) bool { return code/100 == 2 || code == 504 || code/100 == 6 }
 
-func (t *answerTable) put(at time.Time, key hashKey, code int, text, toTag string) {
-	if t.off || !worthKeeping(code) {
+// put enters what replyOf made of an answer.
+func (t *answerTable) put(at time.Time, key hashKey, r reply, more []byte) {
+	if t.off || !worthKeeping(int(r.code)) {
 		return
 	}
-	r, more := replyOf(code, text, toTag)
 	t.known.put(at, key, r, more)
 }
 

@@ -130,7 +130,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	var table answerTable
 	table.init(2*shards, time.Hour)
 	for i := range uint64(100) {
-		table.put(time.Now(), hashKey{i * shards, i << 32}, 200, "", "")
+		table.put(time.Now(), hashKey{i * shards, i << 32}, reply{code: 200}, nil)
 	}
 	if n := table.known.parts[0].len(); n != 2 {
 		t.Errorf("%d kept, should be 2", n)

@@ -95,14 +95,22 @@ func (l *bubbleLayer) stop() {
 	l.Shutdown(ctx) //nolint:errcheck // it is cut off on purpose
 }
 
-// doUDP is Do on the fake socket.
+// ask is Do on the fake socket.
 func (l *bubbleLayer) ask(ctx context.Context, method string) Result {
 	req := testRequest(method, "hello")
 	scratch := getBuffer()
 	defer putBuffer(scratch)
 	l.enter()
 	defer l.leave()
-	r, _ := l.sendUDP(ctx, resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.UDP, Addr: theirs}), l.socket, req, scratch)
+	return l.sent(ctx, l.socket, resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.UDP, Addr: theirs}), req, scratch)
+}
+
+// sent is what became of a request that was sent from a socket.
+func (l *Layer) sent(ctx context.Context, socket packetSender, target resolver.Target, req *wire.Request, scratch *[]byte) Result {
+	r := Result{Target: target}
+	if tx, _ := l.sendUDP(ctx, socket, req, scratch, &r); tx != nil {
+		tx.wait(ctx, &r)
+	}
 	return r
 }
 
@@ -235,7 +243,7 @@ func TestForeignResponses(t *testing.T) {
 		req.CSeq = 7
 		scratch := getBuffer()
 		l.enter()
-		r, _ := l.sendUDP(t.Context(), resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.UDP, Addr: theirs}), l.socket, req, scratch)
+		r := l.sent(t.Context(), l.socket, resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.UDP, Addr: theirs}), req, scratch)
 		l.leave()
 		if r.Err != nil || time.Since(l.socket.began) < time.Second {
 			t.Errorf("result %+v after %s: a foreign response was taken", r, time.Since(l.socket.began))
@@ -575,7 +583,7 @@ func TestRandomEvents(t *testing.T) {
 			}
 			l.wheel.mu.Unlock()
 			for i := range l.merged.live {
-				if n := len(l.merged.live[i].tx); n != 0 {
+				if n := l.merged.live[i].used; n != 0 {
 					t.Errorf("seed %d: %d merge entries left", seed, n)
 				}
 			}

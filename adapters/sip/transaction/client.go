@@ -29,6 +29,8 @@ type Result struct {
 	Branch string
 	// Target is where it went in the end: over TCP where it was too large for UDP.
 	Target resolver.Target
+	// Began is when it was given to the socket, or a connection was asked for; zero where it came to neither.
+	Began time.Time
 
 	pooled *received // holds Response
 }
@@ -52,7 +54,7 @@ type clientTx struct {
 	target netip.AddrPort
 	name   string      // what the far side had to prove, over TLS
 	obeys  bool        // the request offered overload control
-	result chan Result // capacity 1
+	result chan ending // capacity 1
 
 	mu         sync.Mutex
 	timer      timer
@@ -65,52 +67,27 @@ type clientTx struct {
 	udp        packetSender
 	sends      int // datagrams that left
 	conn       *conn
-	queuedTo   uint64 // the request is complete on conn when so many octets were written
+	queuedTo   uint64          // the request is complete on conn when so many octets were written
+	caller     <-chan struct{} // ends when the caller gives up; set before it is in the table
 	// late is called for a response that comes once the caller has gone; see WithLate.
 	late func(*wire.Message)
 	gone bool // the caller has its Result, and the transaction goes on
 }
 
 // resultChannel is a channel for the Result of one transaction. It has room for it.
-func (l *Layer) resultChannel() chan Result {
-	if c, ok := l.results.Get().(chan Result); ok {
+func (l *Layer) resultChannel() chan ending {
+	if c, ok := l.results.Get().(chan ending); ok {
 		return c
 	}
-	return make(chan Result, 1)
+	return make(chan ending, 1)
 }
 
-type untilKey struct{}
-
-// WithUntil is context.WithDeadline for Do alone, without a timer for each call: Do returns at that time as if ctx had ended then, or up to
-// a tenth of T1 later.
-func WithUntil(ctx context.Context, t time.Time) context.Context {
-	return context.WithValue(ctx, untilKey{}, t)
-}
-
-// until is the time of WithUntil, zero if there is none.
-func until(ctx context.Context) time.Time {
-	t, _ := ctx.Value(untilKey{}).(time.Time)
-	return t
-}
-
-// Err is ctx.Err for a context of WithUntil: context.DeadlineExceeded once its time has come.
-func Err(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if t := until(ctx); !t.IsZero() && !time.Now().Before(t) {
-		return context.DeadlineExceeded
-	}
-	return nil
-}
-
-type lateKey struct{}
-
-// WithLate makes Do go on listening when ctx ends before the request was answered, until Timer F, if the request may have reached the
-// peer: Do returns as it would without (ErrTimeout, Sent), the request is not sent again, and late gets the final response that came
-// after all. It is called once at most, from a goroutine that reads a socket, perhaps before Do has returned, and must not block.
-func WithLate(ctx context.Context, late func(*wire.Message)) context.Context {
-	return context.WithValue(ctx, lateKey{}, late)
+// ending is what a Result says of how a transaction ended.
+type ending struct {
+	response    *wire.Message
+	pooled      *received // holds it
+	err         error
+	sent, heard bool
 }
 
 // Do sends req to target and waits for its final response, for 64*T1 (Timer F), or for the end of ctx. It blocks its caller only; any
@@ -118,43 +95,69 @@ func WithLate(ctx context.Context, late func(*wire.Message)) context.Context {
 //
 // RFC 3261 §18.1.1: a request larger than Bounds.Datagram goes over TCP to the same address with another Via; if TCP fails it is not
 // sent at all, never over UDP (ErrTooLarge with Sent false).
-func (l *Layer) Do(ctx context.Context, target resolver.Target, req *wire.Request) Result {
+//
+// Hundreds of callers wait here at a time, each with what its stack holds by then, and to touch that again is a wait for memory. So what leads to
+// the wait has returned before it.
+func (l *Layer) Do(ctx context.Context, target resolver.Target, req *wire.Request) (r Result) {
 	// Counted before it looks: Shutdown sees it, or it sees Shutdown.
 	l.enter()
 	defer l.leave()
-	if l.closing.Load() || l.wheel == nil {
-		return Result{Err: ErrClosed, Target: target}
+	r.Target = target
+	if tx := l.submit(ctx, req, &r); tx != nil {
+		tx.wait(ctx, &r)
 	}
+	return r
+}
+
+// submit sends req to r.Target. It returns the transaction, whose result is not known yet; or nil, and r is the result.
+//
+//go:noinline
+func (l *Layer) submit(ctx context.Context, req *wire.Request, r *Result) *clientTx {
+	if l.closing.Load() || l.wheel == nil {
+		r.Err = ErrClosed
+		return nil
+	}
+	target := &r.Target
 	if target.IsZero() || target.Protocol() != resolver.SIP {
-		return Result{Err: fmt.Errorf("%w: no SIP target", ErrInvalid), Target: target}
+		r.Err = fmt.Errorf("%w: no SIP target", ErrInvalid)
+		return nil
 	}
 	if l.told.drop(overloadKey{target.Transport(), target.Addr()}, inDialog(req)) {
 		l.metrics.drop(dropThrottled)
-		return Result{Err: fmt.Errorf("%w: %s has asked for fewer requests", ErrOverloaded, target.Addr()), Target: target}
+		r.Err = fmt.Errorf("%w: %s has asked for fewer requests", ErrOverloaded, target.Addr())
+		return nil
 	}
 	scratch := getBuffer()
 	defer putBuffer(scratch)
 	switch target.Transport() {
 	case resolver.UDP:
-		r, large := l.doUDP(ctx, target, req, scratch)
-		if !large {
-			return r
+		tx, large := l.beginUDP(ctx, req, scratch, r)
+		if large {
+			*r = l.doLarge(ctx, *target, req, scratch)
 		}
-		over, err := resolver.NewTarget(resolver.TargetSpec{
-			Protocol: resolver.SIP, Transport: resolver.TCP, Host: target.Host(), Addr: target.Addr(), ServerName: target.ServerName(),
-		})
-		if err != nil {
-			return Result{Err: fmt.Errorf("%w: %w", ErrTooLarge, err), Target: target}
-		}
-		if r = l.doStream(ctx, over, req, scratch); r.Err != nil && !r.Sent && errors.Is(r.Err, ErrTransport) {
-			r.Err = fmt.Errorf("%w: %w", ErrTooLarge, r.Err)
-		}
-		return r
+		return tx
 	case resolver.TCP, resolver.TLS, resolver.WS, resolver.WSS:
-		return l.doStream(ctx, target, req, scratch)
+		*r = l.doStream(ctx, *target, req, scratch)
+		return nil
 	default:
-		return Result{Err: fmt.Errorf("%w: no transport %s", ErrTransport, target.Transport()), Target: target}
+		r.Err = fmt.Errorf("%w: no transport %s", ErrTransport, target.Transport())
+		return nil
 	}
+}
+
+// doLarge is Do over TCP, for a request that is too large for UDP.
+func (l *Layer) doLarge(ctx context.Context, target resolver.Target, req *wire.Request, scratch *[]byte) Result {
+	over, err := resolver.NewTarget(resolver.TargetSpec{
+		Protocol: resolver.SIP, Transport: resolver.TCP, Host: target.Host(), Addr: target.Addr(), ServerName: target.ServerName(),
+	})
+	if err != nil {
+		return Result{Err: fmt.Errorf("%w: %w", ErrTooLarge, err), Target: target}
+	}
+	r := l.doStream(ctx, over, req, scratch)
+	if r.Err != nil && !r.Sent && errors.Is(r.Err, ErrTransport) {
+		r.Err = fmt.Errorf("%w: %w", ErrTooLarge, r.Err)
+	}
+	return r
 }
 
 // start makes the transaction and its octets.
@@ -174,61 +177,62 @@ func (l *Layer) start(req *wire.Request, target netip.AddrPort, transport, sentB
 	return tx, nil
 }
 
-// doUDP reports large, and sends nothing, for a request that must go over TCP.
-func (l *Layer) doUDP(ctx context.Context, target resolver.Target, req *wire.Request, scratch *[]byte) (r Result, large bool) {
-	r.Target = target
+// beginUDP is submit over UDP. It reports large, and sends nothing, for a request that must go over TCP.
+func (l *Layer) beginUDP(ctx context.Context, req *wire.Request, scratch *[]byte, r *Result) (tx *clientTx, large bool) {
+	addr := r.Target.Addr().Addr()
 	if l.cfg.AllowAddr != nil {
-		if err := l.cfg.AllowAddr(target.Addr().Addr()); err != nil {
+		if err := l.cfg.AllowAddr(addr); err != nil {
 			r.Err = fmt.Errorf("%w: %w", ErrTransport, err)
-			return r, false
+			return nil, false
 		}
 	}
-	socket := l.socketFor(target.Addr().Addr())
+	socket := l.socketFor(addr)
 	if socket == nil {
-		r.Err = fmt.Errorf("%w: no UDP listener of the address family of %s", ErrTransport, target.Addr())
-		return r, false
+		r.Err = fmt.Errorf("%w: no UDP listener of the address family of %s", ErrTransport, r.Target.Addr())
+		return nil, false
 	}
-	return l.sendUDP(ctx, target, socket, req, scratch)
+	return l.sendUDP(ctx, socket, req, scratch, r)
 }
 
-func (l *Layer) sendUDP(ctx context.Context, target resolver.Target, socket packetSender, req *wire.Request, scratch *[]byte) (r Result, large bool) {
-	r.Target = target
-	tx, err := l.start(req, target.Addr(), "UDP", socket.sentBy(), wire.HopParams{Overload: l.offers(target)}, scratch)
+func (l *Layer) sendUDP(ctx context.Context, socket packetSender, req *wire.Request, scratch *[]byte, r *Result) (tx *clientTx, large bool) {
+	tx, err := l.start(req, r.Target.Addr(), "UDP", socket.sentBy(), wire.HopParams{Overload: l.offers(r.Target)}, scratch)
 	if err != nil {
 		r.Err = err
-		return r, false
+		return nil, false
 	}
 	if len(*scratch) > l.bounds().Datagram {
-		return r, true
+		return nil, true
 	}
 	r.Branch = tx.branch
 	tx.udp, tx.octets = socket, getBuffer()
 	*tx.octets = append((*tx.octets)[:0], *scratch...)
 	tx.late, _ = ctx.Value(lateKey{}).(func(*wire.Message))
-	tx.until = until(ctx)
+	tx.until, tx.caller = until(ctx), ctx.Done()
 	// Held from before it can be found until it is sent: who ends all transactions ends it before, or after.
 	tx.mu.Lock()
 	if !l.clients.add(tx, l.bounds().ClientTransactions) {
 		tx.mu.Unlock()
 		r.Err = ErrOverloaded
-		return r, false
+		return nil, false
 	}
 	l.metrics.requests[1][methodIndex(tx.method)].Inc()
 	now := time.Now()
+	r.Began = now
 	tx.deadline = now.Add(l.transactionLife())
 	tx.interval = l.cfg.T1
 	l.tap(Outbound, *tx.octets)
 	if err := socket.send(*tx.octets, slackOf(*tx.octets, len(req.Body), l.bounds().Datagram), tx.target, netip.Addr{}, tx); err != nil {
-		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTransport, err)})
+		tx.finish(ending{err: fmt.Errorf("%w: %w", ErrTransport, err)})
 	} else {
 		tx.sends++
 		tx.wakeIn(now, tx.interval)
 	}
 	tx.mu.Unlock()
-	return tx.wait(ctx, target), false
+	return tx, false
 }
 
 func (l *Layer) doStream(ctx context.Context, target resolver.Target, req *wire.Request, scratch *[]byte) Result {
+	began := time.Now()
 	if t := until(ctx); !t.IsZero() {
 		bounded, cancel := context.WithDeadline(ctx, t)
 		defer cancel()
@@ -247,7 +251,7 @@ func (l *Layer) doStream(ctx context.Context, target resolver.Target, req *wire.
 		default:
 			err = fmt.Errorf("%w: %w", ErrTransport, err)
 		}
-		return Result{Err: err, Target: target}
+		return Result{Err: err, Target: target, Began: began}
 	}
 	tx, err := l.start(req, target.Addr(), c.viaTransport(), l.streamSentBy(c), wire.HopParams{
 		Overload: l.offers(target),
@@ -257,10 +261,11 @@ func (l *Layer) doStream(ctx context.Context, target resolver.Target, req *wire.
 		Keep: !c.inbound && req.Method == "SUBSCRIBE" && !inDialog(req),
 	}, scratch)
 	if err != nil {
-		return Result{Err: err, Target: target}
+		return Result{Err: err, Target: target, Began: began}
 	}
+	tx.caller = ctx.Done()
 	if !l.clients.add(tx, l.bounds().ClientTransactions) {
-		return Result{Err: ErrOverloaded, Target: target, Branch: tx.branch}
+		return Result{Err: ErrOverloaded, Target: target, Branch: tx.branch, Began: began}
 	}
 	l.metrics.requests[1][methodIndex(tx.method)].Inc()
 	l.tap(Outbound, *scratch)
@@ -277,7 +282,9 @@ func (l *Layer) doStream(ctx context.Context, target resolver.Target, req *wire.
 	if err := c.enqueueFor(tx, *scratch); err != nil {
 		tx.fail(err, false)
 	}
-	return tx.wait(ctx, target)
+	r := Result{Target: target, Began: began}
+	tx.wait(ctx, &r)
+	return r
 }
 
 // offers tells whether requests to a target say that we obey RFC 7339.
@@ -306,29 +313,35 @@ func domainOf(from string) string {
 		return ""
 	}
 	if host := a.URI().Host(); host != "" {
-		return strings.ToLower(host)
+		return strings.ToLower(strings.Clone(host)) // it is kept for longer than the request
 	}
 	_, host, _ := strings.Cut(a.URI().String(), "@") // im: and pres: have no structure that URI knows
-	return strings.ToLower(host)
+	return strings.ToLower(strings.Clone(host))
 }
 
-// wait blocks until the transaction has its result.
-func (tx *clientTx) wait(ctx context.Context, target resolver.Target) Result {
-	var r Result
-	select {
-	case r = <-tx.result:
-	case <-ctx.Done():
-		tx.mu.Lock()
-		tx.abandon(ctx.Err())
-		tx.mu.Unlock()
-		r = <-tx.result
-	case <-tx.layer.life.Done():
+// wait blocks until the transaction has its result, and writes it into r, which has the target.
+func (tx *clientTx) wait(ctx context.Context, r *Result) {
+	var e ending
+	l := tx.layer
+	switch {
+	case l.life.Err() != nil: // who ends all may have looked before it was there
 		tx.fail(ErrClosed, false)
-		r = <-tx.result
+		e = <-tx.result
+	case l.callers.watch(ctx, &l.clients):
+		e = <-tx.result
+	default:
+		select {
+		case e = <-tx.result:
+		case <-ctx.Done():
+			tx.mu.Lock()
+			tx.abandon(ctx.Err())
+			tx.mu.Unlock()
+			e = <-tx.result
+		}
 	}
-	tx.layer.results.Put(tx.result) // there is only one: see finish and abandon
-	r.Branch, r.Target = tx.branch, target
-	return r
+	l.results.Put(tx.result) // there is only one: see finish and abandon
+	r.Response, r.Err, r.Sent, r.Heard, r.pooled = e.response, e.err, e.sent, e.heard, e.pooled
+	r.Branch = tx.branch
 }
 
 // abandon gives the caller, who does not wait any longer, the Result of that. The transaction ends, unless somebody wants to hear of a late
@@ -337,14 +350,14 @@ func (tx *clientTx) abandon(cause error) {
 	if tx.done || tx.gone {
 		return
 	}
-	r := Result{Err: fmt.Errorf("%w: %w", ErrTimeout, cause)}
+	r := ending{err: fmt.Errorf("%w: %w", ErrTimeout, cause)}
 	if tx.late == nil || tx.sends == 0 && (tx.conn == nil || !tx.conn.forget(tx)) {
 		tx.finish(r)
 		return
 	}
 	tx.gone = true
 	tx.drop()
-	r.Sent, r.Heard = true, tx.proceeding
+	r.sent, r.heard = true, tx.proceeding
 	tx.result <- r
 }
 
@@ -364,27 +377,27 @@ func (tx *clientTx) wakeIn(now time.Time, d time.Duration) {
 	tx.layer.wheel.set(now, &tx.timer, d)
 }
 
-// finish ends the transaction with r, whose Sent it sets. tx.mu is held.
-func (tx *clientTx) finish(r Result) {
+// finish ends the transaction with r, whose sent and heard it sets. tx.mu is held.
+func (tx *clientTx) finish(r ending) {
 	if tx.done {
 		return
 	}
 	tx.done = true
 	tx.layer.wheel.stop(&tx.timer)
 	tx.layer.clients.remove(tx)
-	r.Sent = tx.sends > 0
-	r.Heard = tx.proceeding || r.Response != nil
+	r.sent = tx.sends > 0
+	r.heard = tx.proceeding || r.response != nil
 	if tx.conn != nil {
-		r.Sent = tx.conn.forget(tx) || r.Sent
+		r.sent = tx.conn.forget(tx) || r.sent
 	}
-	if r.Response != nil {
-		r.Sent = true
+	if r.response != nil {
+		r.sent = true
 	}
 	tx.drop()
 	if !tx.gone {
 		tx.result <- r
-	} else if r.Response != nil {
-		tx.late(r.Response)
+	} else if r.response != nil {
+		tx.late(r.response)
 	}
 }
 
@@ -402,7 +415,7 @@ func (tx *clientTx) fail(err error, bounced bool) {
 	if !errors.Is(err, ErrOverloaded) && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrTransport) {
 		err = fmt.Errorf("%w: %w", ErrTransport, err)
 	}
-	tx.finish(Result{Err: err})
+	tx.finish(ending{err: err})
 }
 
 // expire is Timer E or F. RFC 3261 §17.1.2.2: "the timer is reset, but this time with a value of MIN(2*T1, T2)", then doubled up to T2; in Proceeding it
@@ -416,7 +429,7 @@ func (tx *clientTx) expire() {
 	l, now := tx.layer, time.Now()
 	left := tx.deadline.Sub(now)
 	if left <= 0 {
-		tx.finish(Result{Err: ErrTimeout})
+		tx.finish(ending{err: ErrTimeout})
 		return
 	}
 	if !tx.until.IsZero() && !tx.gone && !now.Before(tx.until) {
@@ -436,7 +449,7 @@ func (tx *clientTx) expire() {
 	l.tap(Outbound, *tx.octets)
 	// Alone: the system reports of datagrams that went together only one as not delivered.
 	if err := tx.udp.send(*tx.octets, slack{}, tx.target, netip.Addr{}, tx); err != nil {
-		tx.finish(Result{Err: fmt.Errorf("%w: %w", ErrTransport, err)})
+		tx.finish(ending{err: fmt.Errorf("%w: %w", ErrTransport, err)})
 		return
 	}
 	tx.sends++
@@ -493,8 +506,8 @@ func (t *clientTable) remove(tx *clientTx) {
 	t.count.Add(-1)
 }
 
-// failAll ends every transaction.
-func (t *clientTable) failAll(err error) {
+// each calls f for every transaction that is there.
+func (t *clientTable) each(f func(tx *clientTx)) {
 	for i := range t.part {
 		p := &t.part[i]
 		p.mu.Lock()
@@ -504,10 +517,13 @@ func (t *clientTable) failAll(err error) {
 		}
 		p.mu.Unlock()
 		for _, tx := range all {
-			tx.fail(err, false)
+			f(tx)
 		}
 	}
 }
+
+// failAll ends every transaction.
+func (t *clientTable) failAll(err error) { t.each(func(tx *clientTx) { tx.fail(err, false) }) }
 
 // response gives a response to its transaction, or drops it. RFC 3261 §17.1.3: it must match in branch and in the method of CSeq;
 // §18.1.2: "If the value of the "sent-by" parameter ... does not correspond to a value that the client transport is configured to insert
@@ -549,7 +565,7 @@ func (t *clientTable) response(l *Layer, m *wire.Message, o origin, pooled *rece
 		if every, ok := via.KeepInterval(); ok && tx.conn != nil && !tx.conn.inbound && m.StatusCode() < 300 {
 			tx.conn.ping.start(every, keepLife)
 		}
-		tx.finish(Result{Response: m, pooled: pooled})
+		tx.finish(ending{response: m, pooled: pooled})
 		return true
 	}
 	if !tx.proceeding && tx.conn == nil {

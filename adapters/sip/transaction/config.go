@@ -155,6 +155,9 @@ type Config struct {
 	// the two all are taken.
 	Admission *admission.Controller
 	Flow      FlowOf
+	// Waiting is how much of what was read waits for other things of the application than a processor. While that is more than Admission.Ahead
+	// says, and a UDP socket is full of more, that socket is read slowly. nil is 0. It must not block.
+	Waiting func() int
 	// DialControl is net.Dialer.Control of every outgoing connection: it may refuse an address. nil allows all.
 	DialControl func(network, address string, c syscall.RawConn) error
 	// AllowAddr is asked before the first datagram of each request, since nothing is dialled then: an error is ErrTransport, and nothing

@@ -31,7 +31,12 @@ func fit(dst []byte, req *wire.Message, r wire.Response, spare []wire.Header, si
 		func() { r.Hop.Overload = wire.Overload{} },
 		func() { r.Reason = "" },
 		func() { r.Compact = true },
-		func() { r.ToTag = r.ToTag[:min(len(r.ToTag), shortTag)] },
+		func() {
+			if !r.Packed.IsZero() && r.ToTag == "" {
+				r.ToTag = wire.UnpackTag(r.Packed)
+			}
+			r.ToTag = r.ToTag[:min(len(r.ToTag), shortTag)]
+		},
 	}
 	for _, shorten := range steps {
 		shorten()

@@ -67,6 +67,7 @@ type Layer struct {
 	idle     chan struct{} // gets a token when underway comes to 0 while closing
 
 	life    context.Context // ends when everything must end
+	callers callers
 	end     context.CancelFunc
 	tasks   sync.WaitGroup
 	done    chan struct{} // closed when everything has ended
@@ -217,6 +218,7 @@ func (l *Layer) Shutdown(ctx context.Context) error {
 	l.closeSockets()
 	l.pool.close()
 	l.end()
+	l.clients.failAll(ErrClosed) // those of callers who were on their way
 	l.tasks.Wait()
 	l.mu.Lock()
 	l.ended = true

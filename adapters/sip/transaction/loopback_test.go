@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -50,7 +51,7 @@ func startLayer(t testing.TB, h Handler, change func(*Config)) *Layer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 		defer cancel()
 		if err := l.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
@@ -123,9 +124,9 @@ func TestLargeRequestGoesOverTCP(t *testing.T) {
 		seen <- req.TopVia().Transport()
 		tx.Respond(200, "", RespondOptions{}) //nolint:errcheck // the client sees it
 	})
-	// Both listeners must share one port: the first free one is tried.
+	// Both listeners must share one port.
 	server := startLayer(t, h, func(c *Config) {
-		port := freePort(t)
+		port := porttest.Address(t)
 		c.Listeners = []Listener{{Transport: resolver.UDP, Address: port}, {Transport: resolver.TCP, Address: port}}
 	})
 	client := startLayer(t, answerOK, nil)
@@ -148,23 +149,13 @@ func TestLargeRequestWithoutTCP(t *testing.T) {
 	}
 }
 
-func freePort(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close() //nolint:errcheck // a test
-	return ln.Addr().String()
-}
-
 // RFC 3261 §18.4: "Host, network, port or protocol unreachable errors, or parameter problem errors SHOULD cause the transport layer to
 // inform the transport user of a failure in sending."
 func TestPortUnreachable(t *testing.T) {
 	client := startLayer(t, answerOK, nil)
-	addr := netip.MustParseAddrPort(freePort(t))
+	addr := porttest.Refused(t)
 	target := resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.UDP, Addr: addr})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
 	r := client.Do(ctx, target, testRequest("OPTIONS", "x"))
 	if !errors.Is(r.Err, ErrTransport) || r.Sent {
@@ -206,7 +197,7 @@ func TestWildcardAndIPv6(t *testing.T) {
 			})
 			at := netip.AddrPortFrom(netip.MustParseAddr(v.target), server.Addrs()[0].Address.Port())
 			target := resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.UDP, Addr: at})
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 			defer cancel()
 			r := client.Do(ctx, target, testRequest("MESSAGE", "x"))
 			if r.Err != nil || r.Response.TopVia().SentBy() != "client.example.com:"+strconv.Itoa(int(client.Addrs()[0].Address.Port())) {

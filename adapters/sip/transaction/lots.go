@@ -1,8 +1,8 @@
 package transaction
 
 import (
+	"crypto/rand"
 	"encoding/binary"
-	"math/rand/v2"
 
 	"golang.org/x/net/bpf"
 )
@@ -18,7 +18,11 @@ const (
 	lotFrom, lotTo = 64, 192
 )
 
-func newLots() lots { return lots{rand.Uint32()} }
+func newLots() lots {
+	var salt [4]byte
+	rand.Read(salt[:]) //nolint:errcheck // it never fails
+	return lots{binary.BigEndian.Uint32(salt[:])}
+}
 
 // of is the lot of a request.
 func (l lots) of(b []byte) uint32 {

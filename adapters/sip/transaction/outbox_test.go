@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -83,7 +84,7 @@ func TestOutboxFaults(t *testing.T) {
 	s := outSocket(t, "127.0.0.1:0")
 	to := far.LocalAddr().(*net.UDPAddr).AddrPort()
 	newTx := func(branch string) *clientTx {
-		tx := &clientTx{layer: s.layer, branch: branch, result: make(chan Result, 1)}
+		tx := &clientTx{layer: s.layer, branch: branch, result: make(chan ending, 1)}
 		s.layer.wheel = newWheel(s.layer.cfg.T1)
 		tx.timer.owner, tx.sends = tx, 1
 		s.layer.clients.add(tx, 10)
@@ -113,7 +114,7 @@ func TestOutboxFaults(t *testing.T) {
 		}
 	}
 	for _, tx := range []*clientTx{large, zoned} {
-		if r := <-tx.result; !errors.Is(r.Err, ErrTransport) || r.Sent {
+		if r := <-tx.result; !errors.Is(r.err, ErrTransport) || r.sent {
 			t.Errorf("%s: %+v", tx.branch, r)
 		}
 	}
@@ -130,14 +131,8 @@ func TestOutboxLooksForErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer far.Close()
-	gone, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := gone.LocalAddr().(*net.UDPAddr).AddrPort()
-	gone.Close()
 	s := outSocket(t, "127.0.0.1:0")
-	for _, to := range []netip.AddrPort{nobody, far.LocalAddr().(*net.UDPAddr).AddrPort()} {
+	for _, to := range []netip.AddrPort{porttest.Refused(t), far.LocalAddr().(*net.UDPAddr).AddrPort()} {
 		if err := s.send([]byte("x"), slack{}, to, netip.Addr{}, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -175,7 +170,7 @@ func TestTransactionsBeginAtTheEnd(t *testing.T) {
 	defer close(stop)
 	scratch := getBuffer()
 	for range 10_000 {
-		r, _ := l.sendUDP(t.Context(), target, s, testRequest("MESSAGE", "x"), scratch)
+		r := l.sent(t.Context(), s, target, testRequest("MESSAGE", "x"), scratch)
 		if waiting := len(s.out.take(outgoing{}).list); !errors.Is(r.Err, ErrClosed) || r.Sent != (waiting > 0) {
 			t.Fatalf("%v, sent %v, and %d datagrams wait", r.Err, r.Sent, waiting)
 		}

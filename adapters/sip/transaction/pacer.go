@@ -16,22 +16,26 @@ const (
 	stampAfter = 20 * time.Millisecond
 	// settleMost is how long the reader waits at most for what it has handed over.
 	settleMost = 5 * time.Millisecond
+	// keepUpStep is how often it looks.
+	keepUpStep = 100 * time.Microsecond
 )
 
 // pacer keeps the reader of a UDP socket from being ahead of those who do what it reads, and notes for how long datagrams waited for it: then all that waits
 // does so in the socket, where its age is known. It is used by the reader's goroutine.
 type pacer struct {
 	control *admission.Controller
+	waiting func() int
 	queue   *admission.Queue
 	raw     syscall.RawConn
 	batch   *packetBatch
+	drains  bool // the batch tells whether the socket was left empty
 	stamped bool
 	planted uint64
 	reached atomic.Uint64
 }
 
 func newPacer(s *udpSocket, batch *packetBatch) *pacer {
-	p := &pacer{control: s.layer.cfg.Admission, batch: batch}
+	p := &pacer{control: s.layer.cfg.Admission, waiting: s.layer.cfg.Waiting, batch: batch, drains: batch.drains()}
 	p.queue = p.control.Queue()
 	p.raw, _ = s.pc.SyscallConn() // it does not fail: the batch has one, too
 	return p
@@ -39,10 +43,10 @@ func newPacer(s *udpSocket, batch *packetBatch) *pacer {
 
 func (p *pacer) end() { p.control.Forget(p.queue) }
 
-// read notes a batch of n datagrams that was read now, and tells whether they are stale.
-func (p *pacer) read(now time.Time, n int) (stale bool) {
-	if p.control == nil || n == 0 {
-		return false
+// read notes a batch of n messages that was read now, and whether that was as many as were asked for, and tells whether they are stale.
+func (p *pacer) read(now time.Time, n int, full bool) (stale bool) {
+	if p.control == nil || n == 0 || !p.drains {
+		return false // how the queue stands is not known then
 	}
 	age := time.Duration(-1)
 	if p.stamped {
@@ -50,7 +54,7 @@ func (p *pacer) read(now time.Time, n int) (stale bool) {
 			age = max(0, now.Sub(came))
 		}
 	}
-	p.queue.Read(now, n < datagrams, age)
+	p.queue.Read(now, !full, age)
 	active := p.control.Active()
 	if on := active || p.queue.Standing(now) > stampAfter; on != p.stamped && p.raw != nil {
 		p.stamped = on
@@ -70,5 +74,17 @@ func (p *pacer) settle() {
 	}
 	for end := time.Now().Add(settleMost); p.reached.Load() != p.planted && time.Now().Before(end); {
 		runtime.Gosched()
+	}
+	p.keepUp()
+}
+
+// keepUp waits while more waits in the application than should, at most settleMost. Most of that waits for what the network brings, which the scheduler
+// does not look for while a goroutine can run: so this one sleeps.
+func (p *pacer) keepUp() {
+	if p.waiting == nil {
+		return
+	}
+	for end := time.Now().Add(settleMost); p.waiting() > p.control.Ahead() && time.Now().Before(end); {
+		time.Sleep(keepUpStep)
 	}
 }

@@ -35,6 +35,8 @@ type packetBatch struct {
 
 	// What the call of now does; call is made once, so that it costs no allocation.
 	call    func(fd uintptr) bool
+	take    func(fd uintptr) bool // of a reader
+	handle  func(n int) (ready bool)
 	number  uintptr // of the system call
 	first   int
 	last    int
@@ -61,7 +63,13 @@ func newPacketBatch(pc *net.UDPConn, v4, reads bool) (*packetBatch, error) {
 		b.buffers = make([][]byte, datagrams)
 		for i := range b.buffers {
 			b.buffers[i] = make([]byte, maxDatagram)
+			b.set(i, b.buffers[i])
+			h := &b.headers[i]
+			h.Namelen = unix.SizeofSockaddrInet6
+			h.Control = &b.control[i][0]
+			h.SetControllen(controlRoom)
 		}
+		b.take, b.last = b.receive, len(b.buffers)
 	}
 	return b, nil
 }
@@ -94,23 +102,39 @@ func (b *packetBatch) set(i int, octets []byte) {
 	h.Name = (*byte)(unsafe.Pointer(&b.names[i]))
 }
 
-// read waits for datagrams and returns how many there are.
-func (b *packetBatch) read() (int, error) {
-	for i := range b.buffers {
-		b.set(i, b.buffers[i])
-		h := &b.headers[i]
-		h.Namelen = unix.SizeofSockaddrInet6
-		h.Control = &b.control[i][0]
-		h.SetControllen(controlRoom)
+// read gives datagrams to handle as they come, how many there are each time, until it has a fault to return. handle tells whether to look for more at
+// once, as it should where it knows that there are some: else the socket, if it was left empty, is not read until the poller says that something has come.
+//
+// That is one system call less for each time that it is left empty. It is safe because handle is called from within the wait: what comes after the
+// socket was read is told to that wait, and to no later one which would forget it.
+func (b *packetBatch) read(handle func(n int) (ready bool)) error {
+	b.handle, b.failure = handle, 0
+	if err := b.raw.Read(b.take); err != nil {
+		return err
 	}
-	b.first, b.last, b.done = 0, len(b.buffers), 0
-	if err := b.raw.Read(b.call); err != nil {
-		return 0, err
+	return b.failure
+}
+
+// receive reads and hands on until the socket is empty, and then reports false; true with a fault.
+func (b *packetBatch) receive(fd uintptr) bool {
+	for {
+		for i := range b.done { // the system has written into those
+			h := &b.headers[i]
+			h.Namelen = unix.SizeofSockaddrInet6
+			h.SetControllen(controlRoom)
+		}
+		b.done = 0
+		if !b.system(fd) {
+			return false
+		}
+		if b.failure != 0 {
+			return true
+		}
+		full := b.full(b.done)
+		if ready := b.handle(b.done); !ready && !full {
+			return false
+		}
 	}
-	if b.failure != 0 {
-		return 0, b.failure
-	}
-	return b.done, nil
 }
 
 // datagram is message i that was read: its octets, who sent it, and the address of ours that it came to, if the socket tells that. The
@@ -118,6 +142,35 @@ func (b *packetBatch) read() (int, error) {
 func (b *packetBatch) datagram(i int) (octets []byte, from netip.AddrPort, to netip.Addr) {
 	h := &b.headers[i]
 	return b.buffers[i][:min(int(h.n), maxDatagram)], b.sender(i), b.arrived(b.control[i][:min(uint64(h.Controllen), controlRoom)])
+}
+
+// each is how long each of the datagrams is that message i was made of by the system, because they came together (UDP_GRO of udp(7)); the last may be shorter. 0: it is one.
+func (b *packetBatch) each(i int) int {
+	control := b.control[i][:min(uint64(b.headers[i].Controllen), controlRoom)]
+	if data := controlData(control, unix.SOL_UDP, unix.UDP_GRO, 4); data != nil {
+		return max(0, int(*(*int32)(unsafe.Pointer(&data[0]))))
+	}
+	return 0
+}
+
+// full reports whether a reading of so many messages may have left some.
+func (b *packetBatch) full(messages int) bool { return messages >= b.last }
+
+// expect has the next reading ask for about as many datagrams as there is room for messages, where so many messages had so many datagrams.
+func (b *packetBatch) expect(messages, count int) {
+	if messages > 0 {
+		b.last = max(2, min(datagrams, datagrams*messages/count))
+	}
+}
+
+// gather has the system give datagrams that came together as one message, or no longer. It reports whether it can (since Linux 5.0).
+func gather(raw syscall.RawConn, on bool) (ok bool) {
+	value := 0
+	if on {
+		value = 1
+	}
+	err := raw.Control(func(fd uintptr) { ok = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO, value) == nil })
+	return ok && err == nil
 }
 
 func (b *packetBatch) sender(i int) netip.AddrPort {
@@ -199,6 +252,9 @@ func stamp(raw syscall.RawConn, on bool) {
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, value) // without it ages are not known, which came tells
 	})
 }
+
+// drains reports that a reading of fewer datagrams than there is room for has left none.
+func (b *packetBatch) drains() bool { return true }
 
 // segments reports whether the system can cut a message into datagrams (UDP_SEGMENT, since Linux 4.18).
 func (b *packetBatch) segments() bool {

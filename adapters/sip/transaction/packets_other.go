@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"syscall"
+	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -39,11 +41,14 @@ func newPacketBatch(pc *net.UDPConn, v4, reads bool) (*packetBatch, error) {
 	return b, nil
 }
 
-func (b *packetBatch) read() (n int, err error) {
-	if b.n, b.noob, _, b.from, err = b.pc.ReadMsgUDPAddrPort(b.in, b.oob); err != nil {
-		return 0, err
+// read gives datagrams to handle as they come, one each time, until it has a fault to return.
+func (b *packetBatch) read(handle func(n int) (ready bool)) (err error) {
+	for {
+		if b.n, b.noob, _, b.from, err = b.pc.ReadMsgUDPAddrPort(b.in, b.oob); err != nil {
+			return err
+		}
+		handle(1)
 	}
-	return 1, nil
 }
 
 func (b *packetBatch) datagram(int) (octets []byte, from netip.AddrPort, to netip.Addr) {
@@ -62,6 +67,9 @@ func (b *packetBatch) datagram(int) (octets []byte, from netip.AddrPort, to neti
 	to, _ = netip.AddrFromSlice(ip)
 	return b.in[:b.n], netip.AddrPortFrom(b.from.Addr().Unmap(), b.from.Port()), to.Unmap()
 }
+
+// drains reports that a reading says nothing of what is left: it is of one datagram.
+func (b *packetBatch) drains() bool { return false }
 
 // segments reports that no message becomes several datagrams.
 func (b *packetBatch) segments() bool { return false }
@@ -88,3 +96,12 @@ func (b *packetBatch) write(first, last int) (int, error) {
 func (b *packetBatch) came(int) time.Time { return time.Time{} }
 
 func stamp(syscall.RawConn, bool) {}
+
+func (b *packetBatch) each(int) int { return 0 }
+
+func (b *packetBatch) full(int) bool { return false }
+
+func (b *packetBatch) expect(int, int) {}
+
+// gather reports that the system does not give several datagrams as one message.
+func gather(syscall.RawConn, bool) bool { return false }

@@ -27,6 +27,7 @@ type origin struct {
 	held   *held           // the message, if its memory is used again
 	loud   bool            // it was refused for that
 	stale  bool            // it has waited for too long
+	stand  admission.Standing
 }
 
 // packetSender is what the transactions need of a UDP socket.
@@ -147,9 +148,12 @@ func (h *held) release() {
 	}
 }
 
+// isResponse tells whether octets begin as a response does.
+func isResponse(data []byte) bool { return bytes.HasPrefix(data, []byte("SIP/2.0 ")) }
+
 // take takes one datagram, which it copies first. It is called like receive.
 func (l *Layer) take(data []byte, o origin) {
-	if !bytes.HasPrefix(data, []byte("SIP/2.0 ")) {
+	if !isResponse(data) {
 		b := make([]byte, len(data))
 		copy(b, data)
 		h := requests.Get().(*held)

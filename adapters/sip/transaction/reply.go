@@ -11,7 +11,7 @@ import (
 type reply struct {
 	code uint16
 	kind replyKind
-	tag  [wire.TagOctets]byte // of To
+	tag  wire.PackedTag // of To
 	// check is of From tag, Call-ID and CSeq, which a copy of the request has too.
 	check uint32
 }
@@ -29,13 +29,17 @@ const (
 const ledgerParts = 64
 
 // shortReply makes a reply of a response that has no more than a status, a phrase and a tag. ok is false if they are not such that a
-// reply can hold them.
-func shortReply(code int, reason, tag string) (r reply, ok bool) {
+// reply can hold them. The tag is packed, or where that is zero the other one.
+func shortReply(code int, reason, tag string, packed wire.PackedTag) (r reply, ok bool) {
 	r.code = uint16(code)
 	if reason != "" && reason != wire.ReasonPhrase(code) {
 		return r, false
 	}
-	if tag == "" {
+	switch {
+	case !packed.IsZero():
+		r.tag = packed
+		return r, true
+	case tag == "":
 		r.kind = replyBare
 		return r, true
 	}
@@ -54,10 +58,15 @@ func (r *reply) response() wire.Response {
 
 // replyOf is the answer to a MESSAGE as the answers remember it: what a reply has no place for goes beside it.
 func replyOf(code int, reason, tag string) (r reply, more []byte) {
-	r, ok := shortReply(code, reason, tag)
+	r, ok := shortReply(code, reason, tag, wire.PackedTag{})
 	if ok {
 		return r, nil
 	}
+	return r.kept(reason, tag)
+}
+
+// kept is replyOf for what shortReply does not hold.
+func (r reply) kept(reason, tag string) (_ reply, more []byte) {
 	r.kind = replyKept
 	return r, []byte(tag + "\x00" + reason)
 }

@@ -79,7 +79,8 @@ func (tx *ServerTx) Respond(code int, reason string, opts RespondOptions) error 
 			tag := wire.NewTag()
 			now := time.Now()
 			l.answers.drop(now, tx.message)
-			l.answers.put(now, tx.message, code, reason, tag)
+			r, more := replyOf(code, reason, tag)
+			l.answers.put(now, tx.message, r, more)
 			opts.ToTag = tag
 			followers := tx.followers
 			tx.followers = nil
@@ -97,12 +98,13 @@ func (tx *ServerTx) Respond(code int, reason string, opts RespondOptions) error 
 
 func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error {
 	l := tx.layer
+	var packed wire.PackedTag // instead of opts.ToTag
 	switch {
 	case tx.req.To().Tag() != "":
 		opts.ToTag = "" // it stays
 	case opts.ToTag != "" || code == 100:
 	case tx.stateful:
-		opts.ToTag = wire.NewTag()
+		packed = wire.NewPackedTag()
 	default:
 		opts.ToTag = l.statelessTag(tx.req)
 	}
@@ -110,7 +112,7 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 	scratch := getBuffer()
 	defer putBuffer(scratch)
 	r := wire.Response{
-		Code: code, Reason: reason, ToTag: opts.ToTag, Headers: opts.Headers, ContentType: opts.ContentType, Body: opts.Body,
+		Code: code, Reason: reason, ToTag: opts.ToTag, Packed: packed, Headers: opts.Headers, ContentType: opts.ContentType, Body: opts.Body,
 		Hop: l.hop(tx.req, &tx.route, code),
 	}
 	var b []byte
@@ -128,8 +130,16 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
+	short, plain := shortReply(code, reason, opts.ToTag, packed)
+	if !packed.IsZero() && (!plain || len(tx.followers) > 0) {
+		opts.ToTag = wire.UnpackTag(packed)
+	}
 	if code >= 200 && tx.merges && tx.req.Method() == "MESSAGE" {
-		l.answers.put(now, tx.message, code, reason, opts.ToTag)
+		r, more := short, []byte(nil)
+		if !plain {
+			r, more = short.kept(reason, opts.ToTag)
+		}
+		l.answers.put(now, tx.message, r, more)
 	}
 	if room {
 		l.tap(Outbound, b)
@@ -153,7 +163,6 @@ func (tx *ServerTx) respond(code int, reason string, opts RespondOptions) error 
 		if err != nil || opts.Forget {
 			tx.complete(now, reply{}, nil, false)
 		} else {
-			short, plain := shortReply(code, reason, opts.ToTag)
 			if plain && len(opts.Headers)+len(opts.Spare)+len(opts.Body)+len(opts.ContentType) == 0 {
 				b = nil
 			} else {
@@ -246,7 +255,8 @@ func (tx *ServerTx) expire() {
 		l.metrics.drop(dropUnanswered)
 		if tx.merges && tx.req.Method() == "MESSAGE" {
 			// It may be delivered yet, so a copy must not be (THREATS T-FI-24): its outcome is not known.
-			l.answers.put(time.Now(), tx.message, 504, "", wire.NewTag())
+			r, more := replyOf(504, "", wire.NewTag())
+			l.answers.put(time.Now(), tx.message, r, more)
 			tx.expired = true
 		}
 		tx.drop()

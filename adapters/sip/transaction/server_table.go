@@ -2,7 +2,6 @@ package transaction
 
 import (
 	"hash/maphash"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,7 +33,7 @@ func (t *serverTable) find(key hashKey) *ServerTx {
 	p := t.live.part(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.tx[key]
+	return p.get(key)
 }
 
 // has reports whether there is a transaction of key.
@@ -51,7 +50,7 @@ func (t *serverTable) add(at time.Time, tx *ServerTx, limit int) (known, full bo
 	p := t.live.part(tx.key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.tx[tx.key] != nil {
+	if p.get(tx.key) != nil {
 		return true, false
 	}
 	if _, _, known = t.done.get(at, tx.key); known {
@@ -62,7 +61,7 @@ func (t *serverTable) add(at time.Time, tx *ServerTx, limit int) (known, full bo
 		return false, true
 	}
 	tx.stateful = true
-	p.tx[tx.key] = tx
+	p.put(tx.key, tx)
 	return false, false
 }
 
@@ -112,34 +111,6 @@ func appendCookieKey(dst []byte, via wire.Via, method string) []byte {
 	return append(append(dst, method...), 0)
 }
 
-// liveTable is transactions by a key.
-type liveTable [shards]livePart
-
-type livePart struct {
-	mu sync.Mutex
-	tx map[hashKey]*ServerTx
-}
-
-func (t *liveTable) init() {
-	for i := range t {
-		t[i].tx = make(map[hashKey]*ServerTx)
-	}
-}
-
-func (t *liveTable) part(key hashKey) *livePart { return &t[key[0]%shards] }
-
-// remove takes tx out, and reports whether it was there.
-func (t *liveTable) remove(key hashKey, tx *ServerTx) bool {
-	p := t.part(key)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.tx[key] != tx {
-		return false
-	}
-	delete(p.tx, key)
-	return true
-}
-
 // mergeTable finds merged requests (RFC 3261 §8.2.2.2): what has From tag, Call-ID and CSeq of another request, and came over another
 // path. A request counts as ongoing as long as its transaction is there.
 type mergeTable struct {
@@ -182,13 +153,13 @@ func (t *mergeTable) add(at time.Time, tx *ServerTx) (old *ServerTx, same, known
 	p := t.live.part(tx.merge)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if old = p.tx[tx.merge]; old != nil {
+	if old = p.get(tx.merge); old != nil {
 		return old, old.message == tx.message, true
 	}
 	if message, _, known := t.done.get(at, tx.merge); known {
 		return nil, message == tx.message[0], true
 	}
-	p.tx[tx.merge] = tx
+	p.put(tx.merge, tx)
 	return nil, false, false
 }
 
@@ -198,10 +169,10 @@ func (t *mergeTable) replace(old, tx *ServerTx) (now *ServerTx) {
 	p := t.live.part(tx.merge)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now = p.tx[tx.merge]; now != nil && now != old {
+	if now = p.get(tx.merge); now != nil && now != old {
 		return now
 	}
-	p.tx[tx.merge] = tx
+	p.put(tx.merge, tx)
 	return nil
 }
 

@@ -46,38 +46,49 @@ func (l *Layer) shed(b []byte, o *origin) (refused bool) {
 	}
 	lot := l.lots.of(b)
 	if !l.cfg.Admission.Active() {
-		o.over = o.flow.Judge(now, lot) != admission.Take
+		o.over = o.flow.Judge(now, lot, o.stand) != admission.Take
 		return false
 	}
-	if o.stale && o.flow.Hopeless(lot) && sifted(b) {
+	unheard := o.stale && sifted(b)
+	if unheard && o.flow.Hopeless(lot) {
 		// Its client waits for long already: those that came after it are answered in time without it.
 		l.metrics.drop(dropUnheard)
 		return true
 	}
-	if o.conn == nil && lot >= o.flow.Pass() && sifted(b) && o.flow.Judge(now, lot) == admission.Ignore {
+	if o.conn == nil && lot >= o.flow.Pass() && sifted(b) && o.flow.Judge(now, lot, o.stand) == admission.Ignore {
 		o.loud = true
 		l.metrics.drop(dropUnheard)
 		return true
 	}
 	var g wire.Glance
 	if !g.Read(b, l.limits()) {
-		o.over = o.flow.Judge(now, lot) != admission.Take
+		o.over = o.flow.Judge(now, lot, o.stand) != admission.Take
 		return false
 	}
 	via := g.TopVia()
 	if key, ok := l.servers.glanced(via, g.Method()); !ok || l.servers.has(now, key) {
 		o.free = ok
-		o.over = !ok && o.flow.Judge(now, lot) != admission.Take
+		o.over = !ok && o.flow.Judge(now, lot, o.stand) != admission.Take
 		return false
 	}
 	if g.InDialog() {
 		if o.flow.AdmitUrgent(now) {
 			return false
 		}
-	} else if o.flow.Judge(now, lot) == admission.Take {
-		return false
+	} else {
+		switch o.flow.Judge(now, lot, o.stand) {
+		case admission.Take:
+			return false
+		case admission.Ignore:
+			unheard = o.conn == nil // over a connection nobody sends it again
+		case admission.Refuse:
+		}
 	}
 	o.loud = true
+	if unheard {
+		l.metrics.drop(dropUnheard)
+		return true
+	}
 	l.metrics.requests[0][methodIndex(g.Method())].Inc()
 	l.metrics.drop(dropLoad)
 	l.refuseGlance(&g, len(b), *o)

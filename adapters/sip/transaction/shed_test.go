@@ -88,13 +88,22 @@ func TestT_OV_02_RefusedAtFirstSight(t *testing.T) {
 		if got := say(inside, l.origin); status(got) != "202" || handled != 1 {
 			t.Errorf("within a dialog: %s", got)
 		}
+		// What has waited for long is not worth an answer, which would come late, unless it belongs to something that was taken.
+		stale, before := l.origin, len(l.socket.packets())
+		stale.stale = true
+		if o := stale; !l.shed(inRequest("MESSAGE", "z9hG4bKstale", "stale", ""), &o) || len(l.socket.packets()) != before {
+			t.Error("a request that has waited for long is answered")
+		}
+		if got := say(inRequest("NOTIFY", "z9hG4bKinside2", "inside2", "tag"), stale); status(got) != "202" || handled != 2 {
+			t.Errorf("one within a dialog that has waited for long: %s", got)
+		}
 		offers := bytes.Replace(inRequest("MESSAGE", "z9hG4bKoffers", "offers", ""), []byte("branch=z9hG4bKoffers"), []byte(`branch=z9hG4bKoffers;oc;oc-algo="loss"`), 1)
 		offers = bytes.Replace(offers, []byte("CSeq: "), []byte("Subject: room for what is said in the topmost Via\r\nCSeq: "), 1)
 		if got := say(offers, l.origin); status(got) != "503" || !bytes.Contains([]byte(got), []byte(";oc=")) {
 			t.Errorf("a client that obeys overload control: %s", got)
 		}
 		folded := bytes.Replace(inRequest("MESSAGE", "z9hG4bKfolded", "folded", ""), []byte("CSeq: "), []byte("CSeq:\r\n "), 1)
-		if got := say(folded, l.origin); status(got) != "503" || handled != 1 {
+		if got := say(folded, l.origin); status(got) != "503" || handled != 2 {
 			t.Errorf("a request that is not read at first sight: %s", got)
 		}
 		stranger := l.origin
@@ -165,4 +174,31 @@ func TestWhatIsRefusedIsDone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// However many come that are refused, no more are answered than are worth it: a sender may choose the octets by which it would be dropped else.
+func TestRefusalsHaveABound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		control, err := admission.New(admission.Config{Memory: 1000, Sensors: &fullSensors{memory: 990}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := newBubble(t, handlerFunc(func(_ *wire.Message, _ Source, tx *ServerTx) {
+			tx.Respond(202, "", RespondOptions{}) //nolint:errcheck // nobody reads it
+		}), func(c *Config) {
+			c.Admission = control
+			c.Flow = func(netip.Addr, []string) *admission.Flow { return control.Flow("peer") }
+		})
+		for i := range 5000 { // in no time
+			method := []string{"MESSAGE", "SUBSCRIBE"}[i%2]
+			o := l.origin
+			if raw := inRequest(method, fmt.Sprintf("z9hG4bKm%d", i), fmt.Sprint(i), ""); !l.shed(raw, &o) {
+				l.receive(raw, o)
+			}
+		}
+		if n := len(l.socket.packets()); n == 0 || n > 1000 {
+			t.Errorf("of 5,000 requests at once %d were answered", n)
+		}
+		l.stop()
+	})
 }

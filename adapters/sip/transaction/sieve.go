@@ -82,7 +82,13 @@ func (v *sieve) replace(bounds map[netip.Addr]uint32, some bool) error {
 	}
 	raw, err := bpf.Assemble(program)
 	if err == nil {
+		if some {
+			v.gather(false) // of those that come as one the filter would look at the first alone
+		}
 		err = ipv4.NewPacketConn(v.socket.pc).SetBPF(raw)
+	}
+	if !some || err != nil {
+		v.gather(true)
 	}
 	if err != nil {
 		return err
@@ -96,6 +102,16 @@ func (v *sieve) replace(bounds map[netip.Addr]uint32, some bool) error {
 		v.timer.Reset(sieveLife)
 	}
 	return nil
+}
+
+// gather has datagrams that came together read as one message, or no longer, where that is possible.
+func (v *sieve) gather(on bool) {
+	if !v.socket.gathers.Load() {
+		return
+	}
+	if raw, err := v.socket.pc.SyscallConn(); err == nil {
+		gather(raw, on)
+	}
 }
 
 // end is for a socket that is read no more.

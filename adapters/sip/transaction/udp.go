@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/ipv6"
 
 	"github.com/isthmus-gateway/isthmus/internal/admission"
+	"github.com/isthmus-gateway/isthmus/internal/moderation"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -38,6 +39,7 @@ type udpSocket struct {
 	via      string // host:port
 	wildcard bool
 	closed   atomic.Bool
+	gathers  atomic.Bool   // datagrams that come together may be read as one message
 	errors   chan struct{} // a token when errors may wait to be read
 	gone     chan struct{} // closed when it is
 	out      outbox
@@ -382,24 +384,68 @@ func (s *udpSocket) read() {
 	defer pace.end()
 	sieve := newSieve(s)
 	defer sieve.end()
-	for {
-		n, err := batch.read()
-		now := time.Now()
-		stale := pace.read(now, n)
+	rests := moderation.NewReader()
+	defer rests.Close()
+	if raw, err := s.pc.SyscallConn(); err == nil {
+		s.gathers.Store(gather(raw, true))
+	}
+	ahead := 0 // how many were taken since those who do the work had their turn
+	handle := func(n int) (ready bool) {
+		now, full := time.Now(), batch.full(n)
+		stale := pace.read(now, n, full)
+		count, here := 0, 0 // how many datagrams there are, and since those who do the work had their turn
 		for i := range n {
-			data, remote, to := batch.datagram(i)
-			if loud := s.deliver(now, data, remote, to, stale); loud != nil {
-				sieve.note(remote.Addr(), loud)
+			whole, remote, to := batch.datagram(i)
+			each := batch.each(i)
+			for {
+				data, rest := cut(whole, each)
+				if !isResponse(data) {
+					// More of them, if there are, go on together: their messages to the same server with one write. What responses end goes on by itself.
+					ready = true
+				}
+				if loud := s.deliver(now, data, remote, to, stale, pace.queue.Stand()); loud != nil {
+					sieve.note(remote.Addr(), loud)
+				} else {
+					ahead++
+				}
+				count, here = count+1, here+1
+				if whole = rest; len(whole) == 0 {
+					break
+				}
+			}
+			if here >= datagrams && i < n-1 {
+				here, ahead = 0, 0
+				pace.settle()
 			}
 		}
-		if err != nil && s.stopped(err) {
+		batch.expect(n, count)
+		sieve.turn()
+		if full || s.layer.cfg.Admission.Active() {
+			rests.ReadMore(now, count)
+		} else {
+			ready = rests.Read(now, count) || ready
+		}
+		if full || ahead >= datagrams && s.layer.cfg.Admission.Active() {
+			ahead = 0
+			pace.settle()
+			ready = true
+		}
+		return ready
+	}
+	for {
+		if err := batch.read(handle); s.stopped(err) {
 			return
 		}
 		sieve.turn()
-		if n == datagrams {
-			pace.settle()
-		}
 	}
+}
+
+// cut takes the first datagram off those that came as one message, each so long but the last; with 0 all is one.
+func cut(message []byte, each int) (datagram, rest []byte) {
+	if each == 0 || each >= len(message) {
+		return message, nil
+	}
+	return message[:each:each], message[each:]
 }
 
 // stopped decides whether the socket cannot be read any more, and reports it if that is a fault.
@@ -417,7 +463,7 @@ func (s *udpSocket) stopped(err error) bool {
 }
 
 // deliver gives one datagram that was read now to the layer, which copies it. It returns the flow of a sender one of whose requests was refused.
-func (s *udpSocket) deliver(now time.Time, data []byte, remote netip.AddrPort, to netip.Addr, stale bool) (loud *admission.Flow) {
+func (s *udpSocket) deliver(now time.Time, data []byte, remote netip.AddrPort, to netip.Addr, stale bool, stand admission.Standing) (loud *admission.Flow) {
 	if !remote.IsValid() {
 		return nil
 	}
@@ -425,7 +471,7 @@ func (s *udpSocket) deliver(now time.Time, data []byte, remote netip.AddrPort, t
 		s.layer.metrics.drop(dropKeepAlive)
 		return nil
 	}
-	o := origin{at: now, udp: s, remote: remote, local: s.local, stale: stale}
+	o := origin{at: now, udp: s, remote: remote, local: s.local, stale: stale, stand: stand}
 	if s.wildcard && to.IsValid() {
 		o.local = netip.AddrPortFrom(to, s.local.Port())
 	}

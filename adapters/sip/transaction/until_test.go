@@ -96,3 +96,30 @@ func TestReleasedResponses(t *testing.T) {
 		l.stop()
 	})
 }
+
+// The time of WithUntil is found through contexts that were made from its own, which end and have values as they would without it.
+func TestUntilIsInherited(t *testing.T) {
+	type key struct{}
+	outer, end := context.WithCancel(context.WithValue(t.Context(), key{}, "outer"))
+	defer end()
+	if !until(outer).IsZero() {
+		t.Error("a time that nobody has set")
+	}
+	first, second := time.Unix(100, 0), time.Unix(200, 0)
+	ctx := WithUntil(outer, first)
+	inner, stop := context.WithTimeout(WithLate(ctx, func(*wire.Message) {}), time.Hour)
+	defer stop()
+	for _, c := range []context.Context{ctx, inner} {
+		if !until(c).Equal(first) || c.Value(key{}) != "outer" || c.Err() != nil {
+			t.Errorf("%v, %v, %v", until(c), c.Value(key{}), c.Err())
+		}
+	}
+	if again := WithUntil(inner, second); !until(again).Equal(second) {
+		t.Error(until(again))
+	}
+	end()
+	<-inner.Done()
+	if !errors.Is(ctx.Err(), context.Canceled) || !errors.Is(inner.Err(), context.Canceled) {
+		t.Errorf("%v, %v", ctx.Err(), inner.Err())
+	}
+}

@@ -42,11 +42,62 @@ func MustParseAddr(s string) Addr {
 
 // parseAddr reads all of s, whose octets were checked for controls, into a. On a fault a is the zero value.
 func parseAddr(a *Addr, s string, uriLimit int) (bad int, f *fault) {
+	if a.readPlain(s, uriLimit) {
+		return 0, nil
+	}
+	*a = Addr{}
 	bad, f = a.read(s, uriLimit)
 	if f != nil {
 		*a = Addr{}
 	}
 	return bad, f
+}
+
+// readPlain is the quick answer for what most values are, <sip:user@host;gr=instance>;tag=token without an escape, the last two or not: what read would make of it. It says no
+// when it does not know; then a may have anything in it.
+func (a *Addr) readPlain(s string, uriLimit int) bool {
+	const begin = "<sip:"
+	if len(s) <= len(begin) || s[:len(begin)] != begin {
+		return false
+	}
+	i := len(begin)
+	for i < len(s) && classes[s[i]]&inUser != 0 && s[i] != '%' {
+		i++
+	}
+	if i == len(begin) || i == len(s) || s[i] != '@' {
+		return false
+	}
+	user := i
+	host := i + 1
+	for i = host; i < len(s) && classes[s[i]]&inHost != 0; i++ {
+	}
+	hostEnd := i
+	const instance = ";gr="
+	if len(s)-i > len(instance) && s[i:i+len(instance)] == instance {
+		value := i + len(instance)
+		for i = value; i < len(s) && classes[s[i]]&inParam != 0 && s[i] != '%'; i++ {
+		}
+		if i == value {
+			return false
+		}
+	}
+	if i == len(s) || s[i] != '>' || i-1 > min(uriLimit, 1<<16-1) || !isHost(s[host:hostEnd]) {
+		return false
+	}
+	end := uint16(hostEnd - 1)
+	a.uri = URI{
+		text: s[1:i], kind: uriSIP, schemeEnd: 3, userEnd: uint16(user - 1), infoEnd: uint16(user - 1), hostEnd: end, portEnd: end, paramsEnd: uint16(i - 1),
+	}
+	a.text, a.params = s, s[i+1:]
+	if a.params == "" {
+		return true
+	}
+	const tag = ";tag="
+	if len(a.params) <= len(tag) || a.params[:len(tag)] != tag {
+		return false
+	}
+	a.tag = a.params[len(tag):]
+	return outside(a.tag, inToken) == len(a.tag)
 }
 
 func (a *Addr) read(s string, uriLimit int) (bad int, f *fault) {

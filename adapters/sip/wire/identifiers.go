@@ -13,18 +13,26 @@ const maxHint = 64
 
 // appendRandom writes 24 characters with 120 random bits. RFC 3261 §19.3 asks for tags with "at least 32 bits of randomness"; here
 // all identifiers have more than 64, so that nobody can guess one and forge a response.
-func appendRandom(dst []byte) []byte {
+func appendRandom(dst []byte) []byte { return appendPacked(dst, NewPackedTag()) }
+
+// PackedTag is a tag of NewTag as the octets that it stands for. The zero PackedTag is none.
+type PackedTag [TagOctets]byte
+
+// IsZero reports whether there is no tag.
+func (t PackedTag) IsZero() bool { return t == PackedTag{} }
+
+// NewPackedTag returns a random tag.
+func NewPackedTag() (b PackedTag) {
 	s := stocks.Get().(*stock)
 	if len(s.left) < TagOctets {
 		rand.Read(s.octets[:]) //nolint:errcheck // it never fails (crypto/rand: "Read ... never returns an error")
 		s.left = s.octets[:]
 	}
-	var b [TagOctets]byte
 	copy(b[:], s.left)
 	clear(s.left[:TagOctets]) // what was used nobody finds here
 	s.left = s.left[TagOctets:]
 	stocks.Put(s)
-	return appendPacked(dst, b)
+	return b
 }
 
 // stock is random octets that nobody has used yet: asked for together they cost a tenth.
@@ -45,18 +53,19 @@ const (
 )
 
 // appendPacked writes 5 bits as a character.
-func appendPacked(dst []byte, b [TagOctets]byte) []byte {
-	for i := 0; i < TagOctets; i += 5 {
-		v := uint64(b[i])<<32 | uint64(b[i+1])<<24 | uint64(b[i+2])<<16 | uint64(b[i+3])<<8 | uint64(b[i+4])
-		for shift := 35; shift >= 0; shift -= 5 {
-			dst = append(dst, tagAlphabet[v>>shift&31])
-		}
+func appendPacked(dst []byte, b PackedTag) []byte {
+	var out [tagLength]byte
+	for i := range TagOctets / 5 {
+		in, to := b[5*i:5*i+5], out[8*i:8*i+8]
+		v := uint64(in[0])<<32 | uint64(in[1])<<24 | uint64(in[2])<<16 | uint64(in[3])<<8 | uint64(in[4])
+		to[0], to[1], to[2], to[3] = tagAlphabet[v>>35&31], tagAlphabet[v>>30&31], tagAlphabet[v>>25&31], tagAlphabet[v>>20&31]
+		to[4], to[5], to[6], to[7] = tagAlphabet[v>>15&31], tagAlphabet[v>>10&31], tagAlphabet[v>>5&31], tagAlphabet[v&31]
 	}
-	return dst
+	return append(dst, out[:]...)
 }
 
 // PackTag returns the octets that a tag of NewTag was made from. ok is false for a tag that has another form.
-func PackTag(tag string) (b [TagOctets]byte, ok bool) {
+func PackTag(tag string) (b PackedTag, ok bool) {
 	if len(tag) != tagLength {
 		return b, false
 	}
@@ -80,10 +89,16 @@ func PackTag(tag string) (b [TagOctets]byte, ok bool) {
 }
 
 // UnpackTag is the tag that PackTag made b from.
-func UnpackTag(b [TagOctets]byte) string { return string(appendPacked(make([]byte, 0, tagLength), b)) }
+func UnpackTag(b PackedTag) string { return string(appendPacked(make([]byte, 0, tagLength), b)) }
 
 // NewTag returns a random tag of 24 characters.
 func NewTag() string { return string(appendRandom(make([]byte, 0, 24))) }
+
+// NewTagAndCallID is NewTag and NewCallID without a host, in one piece of memory.
+func NewTagAndCallID() (tag, callID string) {
+	both := string(appendRandom(appendRandom(make([]byte, 0, 2*tagLength))))
+	return both[:tagLength], both[tagLength:]
+}
 
 // NewCallID returns a random Call-ID, with "@" and host behind it if host is not empty. A host that cannot stand in a Call-ID is left
 // out.

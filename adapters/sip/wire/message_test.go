@@ -259,7 +259,8 @@ func TestIdentifiers(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for range 2000 {
-		for _, s := range []string{NewTag(), NewBranch(""), NewCallID("")} {
+		tag, callID := NewTagAndCallID()
+		for _, s := range []string{NewTag(), NewBranch(""), NewCallID(""), tag, callID} {
 			if seen[s] || !isToken(s) || len(strings.TrimPrefix(s, MagicCookie)) != 24 {
 				t.Fatalf("%q", s)
 			}

@@ -21,12 +21,34 @@ type Request struct {
 	// addressed is URI, From and To as SetAddresses wrote them: what is still that needs no second look.
 	addressed [3]string
 	tag       string // of From, as SetAddresses wrote it
+	used      []byte // what they are in
+	room      []byte // for what SetAddresses writes next; see Reset
+}
+
+// maxKept is how many header fields a Request keeps the room of, and maxRoom of how many octets of addresses.
+const maxKept, maxRoom = 8, 1 << 10
+
+// Reset makes r empty, to be used again by who made it. What URI, From and To were until then is written over by the next SetAddresses: nobody may
+// have them any more, nor a part of them.
+func (r *Request) Reset() {
+	headers, room := r.Headers, r.room
+	clear(headers)
+	if cap(headers) > maxKept {
+		headers = nil
+	}
+	if r.used != nil {
+		room = r.used[:0]
+	}
+	if cap(room) > maxRoom {
+		room = nil
+	}
+	*r = Request{Headers: headers[:0], room: room}
 }
 
 // FromTag is the tag of From, "" if it has none. ok is false if From is none that can be written.
 func (r *Request) FromTag() (tag string, ok bool) {
 	if same(r.From, r.addressed[1]) {
-		return r.tag, r.From != ""
+		return r.tag, true
 	}
 	a, err := ParseAddr(r.From)
 	return a.Tag(), err == nil
@@ -35,7 +57,11 @@ func (r *Request) FromTag() (tag string, ok bool) {
 // SetAddresses writes URI, From and To at once, which costs less than each by itself: URIs as AppendURI writes them, From with a display name
 // and a tag, either of which may be "". It fails with a *SyntaxError as AppendURI and AppendAddr do, and then changes nothing.
 func (r *Request) SetAddresses(uri, from, to URISpec, display, tag string) error {
-	b, err := AppendURI(make([]byte, 0, 256), uri)
+	b := r.room
+	if r.used != nil || cap(b) == 0 { // what was written before stays
+		b = make([]byte, 0, 256)
+	}
+	b, err := AppendURI(b, uri)
 	if err != nil {
 		return err
 	}
@@ -57,17 +83,25 @@ func (r *Request) SetAddresses(uri, from, to URISpec, display, tag string) error
 		b = append(append(b, ";tag="...), tag...)
 	}
 	toAt := len(b)
-	if b, err = AppendURI(append(b, '<'), to); err != nil {
+	b = append(b, '<')
+	if to.Scheme == uri.Scheme && to.User == uri.User && to.Host == uri.Host && to.Port == uri.Port && len(to.Params)+len(uri.Params) == 0 {
+		b = append(b, b[:fromAt]...) // the same, which was looked at
+	} else if b, err = AppendURI(b, to); err != nil {
 		return err
 	}
-	all := text(append(b, '>'))
+	b = append(b, '>')
+	r.used = b
+	all := text(b)
 	r.URI, r.From, r.To = all[:fromAt], all[fromAt:toAt], all[toAt:]
 	r.addressed, r.tag = [3]string{r.URI, r.From, r.To}, tag
 	return nil
 }
 
-// same reports whether two strings are the same octets in memory, and not others that are alike.
-func same(a, b string) bool { return len(a) == len(b) && unsafe.StringData(a) == unsafe.StringData(b) }
+// same reports whether two strings are the same octets in memory, and not others that are alike. No octets are not: what was never written
+// is looked at.
+func same(a, b string) bool {
+	return a != "" && len(a) == len(b) && unsafe.StringData(a) == unsafe.StringData(b)
+}
 
 // ViaSpec is the Via of this hop.
 type ViaSpec struct {

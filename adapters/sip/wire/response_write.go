@@ -10,9 +10,11 @@ type Header struct {
 
 // Response is what AppendResponse writes besides the header fields that it copies from the request.
 type Response struct {
-	Code        int    // 100 to 699
-	Reason      string // "" means ReasonPhrase(Code)
-	ToTag       string // a token; put into To if that has no tag and Code is not 100
+	Code   int    // 100 to 699
+	Reason string // "" means ReasonPhrase(Code)
+	ToTag  string // a token; put into To if that has no tag and Code is not 100
+	// Packed is ToTag as the octets that it stands for, where that is "". Zero: there is none.
+	Packed      PackedTag
 	Headers     []Header
 	ContentType string // required with a body
 	Body        []byte
@@ -51,11 +53,16 @@ func AppendResponse(dst []byte, req *Message, r Response) ([]byte, error) {
 	}
 	if f := req.known(hTo); f != nil {
 		dst = append(append(dst, names.to...), req.value(f)...)
-		if r.ToTag != "" && r.Code != 100 && req.to.tag == "" && !req.to.IsZero() {
-			if !isToken(r.ToTag) {
-				return dst[:start], faultTag.at(0)
+		if r.Code != 100 && req.to.tag == "" && !req.to.IsZero() {
+			switch {
+			case r.ToTag != "":
+				if !isToken(r.ToTag) {
+					return dst[:start], faultTag.at(0)
+				}
+				dst = append(append(dst, ";tag="...), r.ToTag...)
+			case !r.Packed.IsZero():
+				dst = appendPacked(append(dst, ";tag="...), r.Packed)
 			}
-			dst = append(append(dst, ";tag="...), r.ToTag...)
 		}
 		dst = append(dst, "\r\n"...)
 	}

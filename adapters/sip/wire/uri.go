@@ -283,6 +283,9 @@ const upperHex = "0123456789ABCDEF"
 
 // appendEscaped escapes what is not in class, and "%" itself (RFC 3261 §19.1.2).
 func appendEscaped(dst []byte, s string, class uint16) []byte {
+	if n := plainUpTo(s, class); n == len(s) {
+		return append(dst, s...)
+	}
 	for i := range len(s) {
 		if c := s[i]; classes[c]&class != 0 && c != '%' {
 			dst = append(dst, c)
@@ -291,6 +294,16 @@ func appendEscaped(dst []byte, s string, class uint16) []byte {
 		}
 	}
 	return dst
+}
+
+// plainUpTo is the index of the first octet that has to be escaped, or len(s).
+func plainUpTo(s string, class uint16) int {
+	for i := range len(s) {
+		if c := s[i]; classes[c]&class == 0 || c == '%' {
+			return i
+		}
+	}
+	return len(s)
 }
 
 // EscapeUser escapes plain text for the user of a SIP URI.
@@ -322,6 +335,9 @@ func AppendURI(dst []byte, s URISpec) ([]byte, error) {
 			dst = appendEscaped(append(dst, '='), p.Value, inParam)
 		}
 	}
+	if s.writtenSound(scheme) && len(dst)-start <= DefaultLimits().URI {
+		return dst, nil
+	}
 	u, bad, f := parseURI(text(dst[start:]), DefaultLimits().URI) // nothing of it is kept
 	if f != nil {
 		return dst[:start], f.at(bad)
@@ -330,6 +346,12 @@ func AppendURI(dst []byte, s URISpec) ([]byte, error) {
 		return dst[:start], faultURIScheme.at(0)
 	}
 	return dst, nil
+}
+
+// writtenSound tells whether what AppendURI writes of s needs no second look: a scheme of ours, a user whose characters it has escaped, a host that is one
+// and no more, and no parameters.
+func (s *URISpec) writtenSound(scheme string) bool {
+	return (scheme == "sip" || scheme == "sips") && len(s.Params) == 0 && isHost(s.Host)
 }
 
 // appendUint writes a number in decimal.

@@ -79,7 +79,7 @@ func AppendMessage(dst []byte, op *adapters.MessageOp, env Envelope) ([]byte, er
 		}
 	}
 	dst = append(dst, "<body>"...)
-	dst = strictxml.AppendText(dst, string(t.plain))
+	dst = strictxml.AppendTextOctets(dst, t.plain)
 	dst = append(dst, "</body>"...)
 	for i, a := range t.others {
 		// RFC 6121 §5.2.3: the same of bodies, of which the content was the first.

@@ -2,6 +2,7 @@ package stanza
 
 import (
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
@@ -10,6 +11,9 @@ import (
 
 // carries tells whether XML 1.0 can carry s unchanged: valid UTF-8 and only the characters of its production Char.
 func carries(s string) bool {
+	if strictxml.Plain(s) {
+		return true
+	}
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
@@ -28,24 +32,7 @@ func carries(s string) bool {
 	return true
 }
 
-func carriesBytes(b []byte) bool {
-	for i := 0; i < len(b); {
-		c := b[i]
-		if c < utf8.RuneSelf {
-			if c < 0x20 && c != '\t' && c != '\n' && c != '\r' {
-				return false
-			}
-			i++
-			continue
-		}
-		r, n := utf8.DecodeRune(b[i:])
-		if r == utf8.RuneError && n == 1 || r == 0xFFFE || r == 0xFFFF {
-			return false
-		}
-		i += n
-	}
-	return true
-}
+func carriesBytes(b []byte) bool { return carries(unsafe.String(unsafe.SliceData(b), len(b))) }
 
 // appendHead appends a stanza's start tag with its addresses and, unless "", its id; the tag is left open.
 func appendHead(dst []byte, name string, from, to jid.JID, id string) []byte {

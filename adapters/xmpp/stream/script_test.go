@@ -179,7 +179,7 @@ func (s *script) step(step string) error {
 
 func (s *script) peerDeadline() {
 	if s.peer != nil {
-		s.peer.SetDeadline(time.Now().Add(5 * time.Second))
+		s.peer.SetDeadline(time.Now().Add(40 * time.Second))
 	}
 }
 

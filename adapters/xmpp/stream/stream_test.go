@@ -77,7 +77,7 @@ func TestOpenComponent(t *testing.T) {
 				io.WriteString(server, c.first)
 				io.WriteString(server, c.second)
 			}()
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 			defer cancel()
 			s, err := stream.OpenComponent(ctx, client, stream.Component{Domain: "a.example", Secret: []byte("s"), Limits: strictxml.Limits{}})
 			if !c.check(err) {
