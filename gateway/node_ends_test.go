@@ -158,12 +158,9 @@ func TestDeadLettersEndInAClusterToo(t *testing.T) {
 		f := newFleet(t)
 		defer f.shutdown()
 		f.limits = gateway.Limits{NoticeLife: 5 * time.Minute, DeadLife: 30 * time.Minute}
-		begin := func(name string) {
-			m := f.start(name)
-			m.sip.OnReport = func(context.Context, *adapters.Report) adapters.Status { return unreachable }
-		}
+		f.report = func(context.Context, *adapters.Report) adapters.Status { return unreachable }
 		for _, name := range []string{"a", "b", "c"} {
-			begin(name)
+			f.start(name)
 		}
 		time.Sleep(10 * time.Second)
 		f.server.down = true
@@ -187,7 +184,7 @@ func TestDeadLettersEndInAClusterToo(t *testing.T) {
 				f.nodes[name].shutdown()
 				delete(f.nodes, name)
 				time.Sleep(12 * time.Second)
-				begin(name)
+				f.start(name)
 				time.Sleep(12 * time.Second)
 			}
 			dead := 0

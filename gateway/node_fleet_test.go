@@ -107,6 +107,8 @@ type fleet struct {
 	nodes  map[string]*member
 	limits gateway.Limits // of those that are started from now on
 	housed bool           // the SIP side of those is
+	// report is what the SIP side of those does with reports, from before they start: the journal may hold some.
+	report func(context.Context, *adapters.Report) adapters.Status
 }
 
 type member struct {
@@ -142,6 +144,7 @@ func (f *fleet) startOn(name string, memory *storetest.Memory) *member {
 	f.t.Helper()
 	m := &member{memory: memory}
 	m.strait = newStrait(f.t, func(c *gateway.Config) {
+		c.Adapters[0].(*adaptertest.Fake).OnReport = f.report
 		fake := c.Adapters[1].(*adaptertest.Fake)
 		m.xmpp = &linked{Fake: fake, name: name, server: f.server}
 		c.Adapters[1] = m.xmpp
