@@ -171,6 +171,32 @@ func TestUnknownAfterARestart(t *testing.T) {
 			}
 		})
 	})
+	// Killed before it was heard that she took the approval: it is told again, but what she saw stands until it is known or the wait is over.
+	t.Run("SIP has not spoken yet", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			disk := &storetest.Memory{}
+			s := durable(t, disk, nil)
+			s.xmpp.OnNotify = func(context.Context, *adapters.NotifyOp) adapters.Status {
+				return adapters.Failed(adapters.ReasonDomainTimeout, "")
+			}
+			s.watch(s.xmpp, julietWatchesRomeo(adapters.WatchAsk))
+			s.sip.Handler().Notify(t.Context(), documentOf(pidf.BasicOpen, "phone"))
+			synctest.Wait()
+			s.kill(disk)
+			s = durable(t, disk, nil)
+			defer s.shutdown()
+			time.Sleep(30 * time.Second)
+			synctest.Wait()
+			if got := s.xmpp.Notifies(); notices(got) != ":active\n" || got[0].Change != adapters.AuthorizationGranted {
+				t.Errorf("told before the wait is over: %s, want that she was approved, and nothing of her phone", notices(got))
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if got, want := notices(s.xmpp.Notifies()), ":active\n:active -ID-phone\n"; got != want {
+				t.Errorf("told:\n%swant:\n%s", got, want)
+			}
+		})
+	})
 	t.Run("XMPP says nothing", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			disk := &storetest.Memory{}

@@ -117,6 +117,15 @@ func (t *turn) show(p *pidf.Presence) (withdrawn []pidf.ID) {
 	return withdrawn
 }
 
+// withdraw is show for watches that go on. What was told before and is only in doubt, because nothing is known in its place yet, stands until the
+// doubt is over: who is told something else meanwhile, as that she was approved, is not told that everything is gone and a moment later that it is there.
+func (t *turn) withdraw(p *pidf.Presence) (withdrawn []pidf.ID) {
+	if p == nil && !t.doubtAt.IsZero() {
+		return slices.Clone(t.gone)
+	}
+	return t.show(p)
+}
+
 // withdrawAll takes in that nothing more is told, and returns every tuple that may have been: who ends is told that all of them are gone,
 // also those that were closed.
 func (t *turn) withdrawAll() []pidf.ID {

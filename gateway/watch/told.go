@@ -272,7 +272,7 @@ func (t *turn) tellAll(change adapters.AuthorizationChange) {
 	known := t.tellable()
 	var withdrawn []pidf.ID
 	if t.watching() {
-		withdrawn = t.show(known)
+		withdrawn = t.withdraw(known)
 	}
 	for _, w := range t.sessions {
 		if known != nil || !w.Fetch {
