@@ -49,22 +49,54 @@ type run struct {
 	most        int // octets that all can have
 }
 
-// runs sorts up to writeBatch datagrams into runs. Those to one address stay in order. It is used by one goroutine at a time.
+// order says what a datagram must not overtake among those to its address.
+type order uint8
+
+const (
+	orderMessage  order = iota // a MESSAGE request: no other MESSAGE, and nothing of orderAll
+	orderResponse              // a response: no other response, and nothing of orderAll
+	orderAll                   // nothing, nor does anything overtake it: a NOTIFY stays behind the response to its SUBSCRIBE
+	orders        = 2          // of which something may be newest
+)
+
+// orderOf looks at the first octets. Messages and responses are about different lengths, and each has nothing to do with the other: where both go
+// to one address, runs in strict order would end with each change between them.
+func orderOf(b []byte) order {
+	switch {
+	case bytes.HasPrefix(b, []byte("MESSAGE ")):
+		return orderMessage
+	case bytes.HasPrefix(b, []byte("SIP/2.0 ")):
+		return orderResponse
+	default:
+		return orderAll
+	}
+}
+
+// runs sorts up to writeBatch datagrams into runs. Those to one address stay in order, as far as order says. It is used by one goroutine at a time.
 type runs struct {
 	list  [writeBatch]run
 	count int
 	next  [writeBatch]uint8 // the datagram behind each in its run
-	// newest finds the last run to an address: 1 + its number, at the place of the address or behind.
-	newest [2 * writeBatch]uint8
+	// newest finds the last run to an address that may be added to, for each order: 1 + its number, at the place of the address or behind.
+	newest [2 * writeBatch][orders]uint8
 }
 
-func (r *runs) clear() { r.count, r.newest = 0, [2 * writeBatch]uint8{} }
+func (r *runs) clear() { r.count, r.newest = 0, [2 * writeBatch][orders]uint8{} }
 
-// add puts datagram i of so many octets behind the others to its address. most is how long one may be that goes with others.
-func (r *runs) add(i uint8, octets int, d *outDatagram, most int) {
-	place := r.find(d.to, d.from)
+// add puts datagram i, which is b, behind the others to its address. most is how long one may be that goes with others.
+func (r *runs) add(i uint8, b []byte, d *outDatagram, most int) {
+	octets := len(b)
+	newest := &r.newest[r.find(d.to, d.from)]
 	reach := min(octets+int(d.pad.most), most)
-	if n := r.newest[place]; n != 0 && d.pad.at > 0 {
+	how := orderOf(b)
+	var n uint8
+	switch {
+	case how != orderAll:
+		n = newest[how]
+	case newest[orderMessage] == newest[orderResponse]:
+		n = newest[orderMessage] // there is none behind it
+	}
+	if n != 0 && d.pad.at > 0 {
 		to := &r.list[n-1]
 		size, reach := max(to.size, octets), min(to.most, reach)
 		if size <= reach && to.count < runMost && (to.count+1)*size <= runOctets {
@@ -79,7 +111,11 @@ func (r *runs) add(i uint8, octets int, d *outDatagram, most int) {
 	}
 	r.list[r.count] = run{to: d.to, from: d.from, first: i, last: i, count: 1, size: octets, most: reach}
 	r.count++
-	r.newest[place] = uint8(r.count)
+	if how == orderAll {
+		newest[orderMessage], newest[orderResponse] = uint8(r.count), uint8(r.count)
+	} else {
+		newest[how] = uint8(r.count)
+	}
 }
 
 // find is the place of an address in newest.
@@ -91,7 +127,7 @@ func (r *runs) find(to netip.AddrPort, from netip.Addr) int {
 	}
 	h *= 0x9E3779B1
 	for at := int(h>>16) % len(r.newest); ; at = (at + 1) % len(r.newest) {
-		n := r.newest[at]
+		n := max(r.newest[at][orderMessage], r.newest[at][orderResponse])
 		if n == 0 {
 			return at
 		}

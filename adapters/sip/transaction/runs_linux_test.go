@@ -61,8 +61,8 @@ func TestSlackOf(t *testing.T) {
 	}
 }
 
-// Whatever comes, each datagram is in one run, those to one address stay in order, all of a run can be as long as it says, and no run is more than
-// the system takes.
+// Whatever comes, each datagram is in one run, those to one address stay in order, but for messages and responses beside each other, all of a run can
+// be as long as it says, and no run is more than the system takes.
 func TestRuns(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var r runs
@@ -70,6 +70,7 @@ func TestRuns(t *testing.T) {
 		r.clear()
 		var list [writeBatch]outDatagram
 		var octets [writeBatch]int
+		var how [writeBatch]order
 		n := 1 + random.IntN(writeBatch)
 		spread, far := 1+random.IntN(400), 1+random.IntN(2*writeBatch)
 		for i := range n {
@@ -79,9 +80,12 @@ func TestRuns(t *testing.T) {
 				d.pad = slack{at: 1, most: uint16(random.IntN(slackMost + 1))}
 			}
 			octets[i] = 300 + random.IntN(spread) + random.IntN(2)*700
-			r.add(uint8(i), octets[i], d, segmentMost)
+			how[i] = order(random.IntN(int(orderAll) + 1))
+			b := make([]byte, octets[i])
+			copy(b, []string{orderMessage: "MESSAGE ", orderResponse: "SIP/2.0 ", orderAll: "NOTIFY "}[how[i]])
+			r.add(uint8(i), b, d, segmentMost)
 		}
-		seen := make(map[netip.AddrPort]int)
+		seen := make(map[netip.AddrPort][orderAll + 1]int) // 1 + the last of each order
 		count := 0
 		for i := range r.count {
 			one := &r.list[i]
@@ -92,10 +96,14 @@ func TestRuns(t *testing.T) {
 				if d.to != one.to || octets[k] > one.size || !last && one.size > octets[k]+int(d.pad.most) || one.count > 1 && d.pad.at == 0 {
 					t.Fatalf("datagram %d of %d octets, %+v, in %+v", k, octets[k], d.pad, one)
 				}
-				if before, ok := seen[d.to]; ok && before > int(k) {
-					t.Fatalf("datagram %d to %s goes after %d", k, d.to, before)
+				before := seen[d.to]
+				for other, last := range before {
+					if last > int(k)+1 && (order(other) == how[k] || order(other) == orderAll || how[k] == orderAll) {
+						t.Fatalf("datagram %d to %s goes after %d", k, d.to, last-1)
+					}
 				}
-				seen[d.to] = int(k)
+				before[how[k]] = max(before[how[k]], int(k)+1)
+				seen[d.to] = before
 				count++
 				k = r.next[k]
 			}
@@ -174,7 +182,7 @@ func TestOutboxRuns(t *testing.T) {
 			} else {
 				s.runs.clear()
 				for i := range runMost {
-					s.runs.add(uint8(i), list[i].end-starts[i], &list[i], s.segment)
+					s.runs.add(uint8(i), all[starts[i]:list[i].end], &list[i], s.segment)
 				}
 				if s.runs.count != 1 {
 					t.Fatalf("%d runs", s.runs.count)
@@ -212,7 +220,46 @@ func TestOutboxRuns(t *testing.T) {
 	}
 }
 
-// BenchmarkRuns is 64 responses to one address from the transaction to the system, over the loopback interface.
+// Messages and responses to one address, in turn, are two runs, and what is neither is behind all that came before it.
+func TestRunsOfBothDirections(t *testing.T) {
+	to := netip.MustParseAddrPort("127.0.0.1:5060")
+	var r runs
+	add := func(b []byte) {
+		d := outDatagram{to: to, pad: slackOf(b, 0, 1000)}
+		r.add(uint8(added(&r)), b, &d, segmentMost)
+	}
+	for i := range 10 {
+		add(slackMessage(t, i, 350))
+		add(slackRequest("MESSAGE", i, 600))
+	}
+	if r.count != 2 || r.list[0].count != 10 || r.list[1].count != 10 {
+		t.Fatalf("%d runs", r.count)
+	}
+	add(slackRequest("NOTIFY", 0, 600))
+	add(slackMessage(t, 0, 350))
+	add(slackRequest("MESSAGE", 0, 600))
+	if r.count != 4 || r.list[2].count != 2 || r.list[3].count != 1 {
+		t.Fatalf("%d runs with a NOTIFY", r.count)
+	}
+}
+
+// added is how many datagrams are in the runs.
+func added(r *runs) (n int) {
+	for i := range r.count {
+		n += r.list[i].count
+	}
+	return n
+}
+
+// slackRequest is a request of n octets, like slackMessage.
+func slackRequest(method string, i, n int) []byte {
+	head := fmt.Sprintf("%s sip:a@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCSeq: 1 %s\r\nCall-ID: %d-", method, method, i)
+	const tail = "\r\nContent-Length: 0\r\n\r\n"
+	return []byte(head + strings.Repeat("c", n-len(head)-len(tail)) + tail)
+}
+
+// BenchmarkRuns is 64 datagrams to one address from the transaction to the system, over the loopback interface: responses alone, and in turn with
+// messages.
 func BenchmarkRuns(b *testing.B) {
 	far, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
 	if err != nil {
@@ -221,16 +268,23 @@ func BenchmarkRuns(b *testing.B) {
 	defer far.Close()
 	s := outSocket(b, "127.0.0.1:0")
 	to := far.LocalAddr().(*net.UDPAddr).AddrPort()
-	var octets [64][]byte
-	for i := range octets {
-		octets[i] = slackMessage(b, i, 350+i%7)
+	for _, of := range []string{"responses", "both"} {
+		b.Run("of="+of, func(b *testing.B) {
+			var octets [64][]byte
+			for i := range octets {
+				octets[i] = slackMessage(b, i, 350+i%7)
+				if of == "both" && i%2 == 1 {
+					octets[i] = slackRequest("MESSAGE", i, 600+i%7)
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, o := range octets {
+					s.send(o, slackOf(o, 0, 1000), to, netip.Addr{}, nil) //nolint:errcheck // it goes to the outbox
+				}
+				s.flush()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(octets)), "ns/datagram")
+		})
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		for _, o := range octets {
-			s.send(o, slackOf(o, 0, 1000), to, netip.Addr{}, nil) //nolint:errcheck // it goes to the outbox
-		}
-		s.flush()
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(octets)), "ns/datagram")
 }

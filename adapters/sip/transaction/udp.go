@@ -230,7 +230,7 @@ func (s *udpSocket) flushSome(list []outDatagram, octets []byte, at int) int {
 			s.lost(d, s.sendNow(b, d.to, d.from)) // the batch cannot
 			continue
 		}
-		s.runs.add(uint8(i), len(b), d, s.segment)
+		s.runs.add(uint8(i), b, d, s.segment)
 	}
 	s.batch.begin()
 	for i := range s.runs.count {
