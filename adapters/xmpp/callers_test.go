@@ -64,6 +64,37 @@ func TestTheEndOfAContextLetsAllItsCallersGo(t *testing.T) {
 	})
 }
 
+// However often a context that has ended is used again, as by all that waits in the core's lanes when the time for its shutdown is over, what is on its way and was
+// given up can be acknowledged.
+func TestWhatWasGivenUpIsAcknowledgedAfterManyMoreCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := Limits{}.orDefault()
+		a := &Adapter{}
+		a.now.Store(&world{limits: limits})
+		l := &path{a: a, name: func() string { return "server" }, box: newOutbox(limits, func() {})}
+		ctx, cancel := context.WithCancel(t.Context())
+		send := func() {
+			go l.send(ctx, a.newItem([]byte("<message/>"), cpim.Address{}, cpim.Address{}), time.Time{})
+			synctest.Wait()
+		}
+		send()
+		send()
+		_, taken, ping := l.box.take(nil, maxBatch, false, time.Now())
+		cancel()
+		for range 10 {
+			send()
+		}
+		for i, it := range taken {
+			if len(it.done) == cap(it.done) {
+				t.Fatalf("%d: its caller has gone, and was told so until there was no room for its outcome", i)
+			}
+		}
+		if !l.box.acknowledge(ping) {
+			t.Error("the ping is not known")
+		}
+	})
+}
+
 // A deadline gives up what was not sent in time and what was not acknowledged in time, of callers whose context's end is watched for all of them, too; a waiter
 // that was used for one that came out well is used again.
 func TestADeadlineLetsItsCallerGo(t *testing.T) {

@@ -27,7 +27,7 @@ type item struct {
 	// done receives the outcome, once; nil for replies of our own, whose outcome nobody waits for.
 	done   chan adapters.Status
 	waiter *waiter         // whose done that is; nil until somebody waits
-	caller <-chan struct{} // ends when they give up
+	caller <-chan struct{} // ends when they give up; nil once they were told of it
 	// watch names whose presence it tells, if it does. If it is replaceable a newer one takes its place.
 	watch       adapters.WatchID
 	replaceable bool

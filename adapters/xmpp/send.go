@@ -234,7 +234,8 @@ func (c *callers) watch(ctx context.Context, box *outbox) bool {
 	return false // the next ones
 }
 
-// giveUp tells those whose context has ended, and who wait for what is there.
+// giveUp tells those whose context has ended, and who wait for what is there. It tells each once: what is on its way stays there when nobody waits for it any
+// more, and its waiter, which nobody reads then, has no room for more.
 func (b *outbox) giveUp(caller <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -242,6 +243,7 @@ func (b *outbox) giveUp(caller <-chan struct{}) {
 		for _, it := range all {
 			if it.caller == caller && it.waiter != nil && !it.settled {
 				it.waiter.giveUp()
+				it.caller = nil
 			}
 		}
 	}
