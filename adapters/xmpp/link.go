@@ -140,6 +140,7 @@ func (l *link) enter(p LinkPhase, err error) {
 func (l *link) run(ctx context.Context) {
 	defer close(l.done)
 	defer l.firstOnce.Do(func() { close(l.first) })
+	defer l.callers.forget() // a reload may take the link away, and the core's context goes on
 	defer func() { l.undelivered(l.box.drop()) }()
 	if l.lease == nil {
 		l.hold(ctx)

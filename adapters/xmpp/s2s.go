@@ -163,7 +163,7 @@ func (v *servers) forgetOne() bool {
 	n := 0
 	for k, p := range v.pairs {
 		if p.forgettable(time.Time{}) {
-			delete(v.pairs, k)
+			v.forget(k, p)
 			return true
 		}
 		if n++; n == lookedAt {
@@ -171,6 +171,13 @@ func (v *servers) forgetOne() bool {
 		}
 	}
 	return false
+}
+
+// forget removes a pair that nothing needs. The core's context, with which nearly all is sent, lives as long as the process: one that still knew the pair
+// would keep it for as long, and anybody can have a pair made for each of his domains. The caller holds the lock.
+func (v *servers) forget(k pairKey, p *pair) {
+	delete(v.pairs, k)
+	p.callers.forget()
 }
 
 // add takes a stream, unless there are too many or the end has come. One peer, or one address, cannot have all of them, and what others
@@ -270,7 +277,7 @@ func (v *servers) expire(now time.Time) {
 	v.mu.Lock()
 	for k, p := range v.pairs {
 		if p.forgettable(now) {
-			delete(v.pairs, k)
+			v.forget(k, p)
 		}
 	}
 	var over []*ledger

@@ -3,8 +3,10 @@ package xmpp
 import (
 	"context"
 	"io"
+	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/rs/zerolog"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stanza"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stream"
+	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/internal/certs"
 	"github.com/isthmus-gateway/isthmus/internal/certs/certstest"
 	"github.com/isthmus-gateway/isthmus/resolver"
@@ -198,4 +201,41 @@ func TestForgottenWhileUsed(t *testing.T) {
 	if other == p || v.use(p) != other {
 		t.Fatal("two pairs of the same domains are used")
 	}
+}
+
+// TestAForgottenPairIsGone: nothing keeps a pair that was forgotten, also while the context goes on with which something was sent to it.
+func TestAForgottenPairIsGone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	gone := func() weak.Pointer[pair] {
+		p, s, _ := managedPair(t)
+		p.out, s.pairs = nil, nil
+		for range 2 {
+			st := p.send(ctx, p.a.newItem([]byte("<message/>"), cpim.Address{}, cpim.Address{}), time.Now().Add(10*time.Millisecond))
+			if st.Outcome != adapters.Failure {
+				t.Fatalf("%+v", st)
+			}
+		}
+		if p.callers.watched.Load() == nil {
+			t.Fatal("the end of the context is not watched")
+		}
+		for end := time.Now().Add(10 * time.Second); !p.v.forgetIdle(); runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatal("it is not forgotten")
+			}
+		}
+		return weak.Make(p)
+	}()
+	for end := time.Now().Add(10 * time.Second); gone.Value() != nil; runtime.GC() {
+		if time.Now().After(end) {
+			t.Fatal("the pair is still there")
+		}
+	}
+}
+
+// forgetIdle is forgetOne under the lock.
+func (v *servers) forgetIdle() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.forgetOne()
 }

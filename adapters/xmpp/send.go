@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -209,10 +210,16 @@ func (w *waiter) await(ctx context.Context, l *path) adapters.Status {
 }
 
 // callers watches the end of one context for all who wait with it: nearly all have the core's, and to wait for a second channel costs more than
-// all else of the wait.
-type callers struct{ watched atomic.Pointer[watched] }
+// all else of the wait. The context knows it, and all that it belongs to, until forget.
+type callers struct {
+	watched atomic.Pointer[watched]
+	mu      sync.Mutex // who changes watched has it
+}
 
-type watched struct{ done <-chan struct{} }
+type watched struct {
+	done <-chan struct{}
+	stop func() bool
+}
 
 // watch tells whether the end of ctx gives up what is in box and was added before. False: ctx is another one than that which is watched.
 func (c *callers) watch(ctx context.Context, box *outbox) bool {
@@ -224,14 +231,28 @@ func (c *callers) watch(ctx context.Context, box *outbox) bool {
 		// One that has ended may have given up all before this one was added.
 		return w.done == done && ctx.Err() == nil
 	}
-	w := &watched{done}
-	if c.watched.CompareAndSwap(nil, w) {
-		context.AfterFunc(ctx, func() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.watched.Load() == nil {
+		w := &watched{done: done}
+		w.stop = context.AfterFunc(ctx, func() {
 			box.giveUp(done)
-			c.watched.Store(nil)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.watched.CompareAndSwap(w, nil)
 		})
+		c.watched.Store(w)
 	}
 	return false // the next ones
+}
+
+// forget ends the watch, for what is given up while the context goes on. Nobody may wait.
+func (c *callers) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.watched.Swap(nil); w != nil {
+		w.stop()
+	}
 }
 
 // giveUp tells those whose context has ended, and who wait for what is there. It tells each once: what is on its way stays there when nobody waits for it any
