@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -207,6 +208,56 @@ func TestWildcardAndIPv6(t *testing.T) {
 				t.Errorf("received on %s, should be %s", local, at)
 			}
 		})
+	}
+}
+
+// A flood that never lets the socket be read empty keeps nobody from closing it.
+func TestAFloodDoesNotHoldUpTheEnd(t *testing.T) {
+	from, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	var to atomic.Pointer[net.UDPAddr]
+	var calm atomic.Bool
+	var read atomic.Int64
+	many := make(chan struct{})
+	flood := func() {
+		for range 2 { // for each that is read, so that there are always some
+			if at := to.Load(); at != nil && !calm.Load() {
+				from.WriteTo([]byte("no request of any kind"), at) //nolint:errcheck // it is lost then, as others are
+			}
+		}
+	}
+	l, err := New(Config{
+		Listeners: []Listener{{Transport: resolver.UDP, Address: "127.0.0.1:0"}}, Logger: zerolog.Nop(),
+		Tap: func(d Direction, _ []byte) {
+			if d == Inbound {
+				if flood(); read.Add(1) == 5000 {
+					close(many)
+				}
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Start(t.Context(), answerOK); err != nil {
+		t.Fatal(err)
+	}
+	to.Store(net.UDPAddrFromAddrPort(l.Addrs()[0].Address))
+	flood()
+	<-many // by now some thousand wait in the socket
+	ended := make(chan error, 1)
+	go func() { ended <- l.Shutdown(context.Background()) }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		calm.Store(true)
+		t.Errorf("the listener could not be closed: %v", <-ended)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -37,7 +38,8 @@ type packetBatch struct {
 	call    func(fd uintptr) bool
 	take    func(fd uintptr) bool // of a reader
 	handle  func(n int) (ready bool)
-	number  uintptr // of the system call
+	closed  *atomic.Bool // whether the socket is; nil: nobody says
+	number  uintptr      // of the system call
 	first   int
 	last    int
 	done    int
@@ -115,7 +117,11 @@ func (b *packetBatch) read(handle func(n int) (ready bool)) error {
 	return b.failure
 }
 
-// receive reads and hands on until the socket is empty, and then reports false; true with a fault.
+// endWith has reading end soon after closed is set, which is to be before the socket is closed.
+func (b *packetBatch) endWith(closed *atomic.Bool) { b.closed = closed }
+
+// receive reads and hands on until the socket is empty, and then reports false; true with a fault. Of a socket that is closed it reads no more: who closes it
+// waits until nobody uses it, which might never be where more comes all the time.
 func (b *packetBatch) receive(fd uintptr) bool {
 	for {
 		for i := range b.done { // the system has written into those
@@ -131,7 +137,8 @@ func (b *packetBatch) receive(fd uintptr) bool {
 			return true
 		}
 		full := b.full(b.done)
-		if ready := b.handle(b.done); !ready && !full {
+		ready := b.handle(b.done)
+		if !ready && !full || b.closed != nil && b.closed.Load() {
 			return false
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -50,6 +51,9 @@ func (b *packetBatch) read(handle func(n int) (ready bool)) (err error) {
 		handle(1)
 	}
 }
+
+// endWith does nothing: each reading finds out that the socket is closed.
+func (b *packetBatch) endWith(*atomic.Bool) {}
 
 func (b *packetBatch) datagram(int) (octets []byte, from netip.AddrPort, to netip.Addr) {
 	var ip net.IP

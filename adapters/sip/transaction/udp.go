@@ -380,6 +380,7 @@ func (s *udpSocket) read() {
 		s.stopped(err)
 		return
 	}
+	batch.endWith(&s.closed)
 	pace := newPacer(s, batch)
 	defer pace.end()
 	sieve := newSieve(s)
