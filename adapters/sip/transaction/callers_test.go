@@ -1,11 +1,16 @@
 package transaction
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
 // All who wait with one context are let go when it ends, whether its end is watched for all of them, as it is from the second on, or by each for itself;
@@ -62,4 +67,47 @@ func TestARequestBehindTheEndIsClosed(t *testing.T) {
 			t.Errorf("%v", r.Err)
 		}
 	})
+}
+
+// A caller's context that ends while the request is put into a connection's queue ends the wait for its answer, and what it is told is true: it was sent.
+func TestTheEndOfAContextWhileARequestIsQueued(t *testing.T) {
+	came := make(chan string, 2)
+	server := startLayer(t, handlerFunc(func(req *wire.Message, _ Source, tx *ServerTx) {
+		came <- string(req.Body())
+		tx.Respond(200, "", RespondOptions{}) //nolint:errcheck // the test sees what comes
+	}), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var watched func() bool
+	client := startLayer(t, answerOK, func(cfg *Config) {
+		cfg.Tap = func(d Direction, b []byte) {
+			if d == Outbound && bytes.HasSuffix(b, []byte("second")) {
+				cancel()
+				// Who watches the context sees its end, and ends the transaction if that can be done now.
+				for end := time.Now().Add(100 * time.Millisecond); watched() && time.Now().Before(end); {
+					runtime.Gosched()
+				}
+			}
+		}
+	})
+	watched = func() bool { return client.callers.watched.Load() != nil }
+	target := targetOf(t, server, resolver.TCP)
+	if r := client.Do(ctx, target, testRequest("MESSAGE", "first")); r.Err != nil { // the end is watched from now on
+		t.Fatal(r.Err)
+	}
+	<-came
+	r := client.Do(ctx, target, testRequest("MESSAGE", "second"))
+	if r.Response == nil && !errors.Is(r.Err, ErrTimeout) {
+		t.Errorf("%v", r.Err)
+	}
+	select {
+	case <-came:
+		if !r.Sent {
+			t.Error("it came, and its sender was told that it was not sent")
+		}
+	case <-time.After(time.Second):
+		if r.Sent {
+			t.Error("it did not come")
+		}
+	}
 }

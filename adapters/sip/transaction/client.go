@@ -263,23 +263,25 @@ func (l *Layer) doStream(ctx context.Context, target resolver.Target, req *wire.
 	if err != nil {
 		return Result{Err: err, Target: target, Began: began}
 	}
-	tx.caller = ctx.Done()
+	tx.late, _ = ctx.Value(lateKey{}).(func(*wire.Message))
+	tx.caller, tx.conn = ctx.Done(), c
+	if c.transport == resolver.TLS {
+		tx.name = target.ServerName()
+	}
+	// Held from before it can be found until it is queued, as over UDP: who ends it in between would say that nothing was sent, and then it is.
+	tx.mu.Lock()
 	if !l.clients.add(tx, l.bounds().ClientTransactions) {
+		tx.mu.Unlock()
 		return Result{Err: ErrOverloaded, Target: target, Branch: tx.branch, Began: began}
 	}
 	l.metrics.requests[1][methodIndex(tx.method)].Inc()
 	l.tap(Outbound, *scratch)
-	if c.transport == resolver.TLS {
-		tx.name = target.ServerName()
-	}
-	tx.mu.Lock()
 	now := time.Now()
 	tx.deadline = now.Add(l.transactionLife())
-	tx.late, _ = ctx.Value(lateKey{}).(func(*wire.Message))
-	tx.conn = c
 	l.wheel.set(now, &tx.timer, l.transactionLife())
+	err = c.enqueueFor(tx, *scratch)
 	tx.mu.Unlock()
-	if err := c.enqueueFor(tx, *scratch); err != nil {
+	if err != nil {
 		tx.fail(err, false)
 	}
 	r := Result{Target: target, Began: began}
