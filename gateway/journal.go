@@ -495,8 +495,9 @@ func (j *journal) back(domain string) {
 	}
 	j.mu.Lock()
 	var all []*destination
-	for p, at := range j.places {
-		if p.domain != domain {
+	for side := range j.gateway.order {
+		at := j.places[place{side, domain}]
+		if at == nil {
 			continue
 		}
 		at.mended = time.Now()
