@@ -63,7 +63,7 @@ func StartBaresip(t testing.TB, user, contact string, port, proxy int) *Baresip 
 	}
 	t.Cleanup(func() { in.Close() })
 	b.process = start(t, dir, "baresip", cmd)
-	Eventually(t, 20*time.Second, "baresip takes commands", func() bool {
+	Eventually(t, time.Minute, "baresip takes commands", func() bool {
 		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", control), time.Second)
 		b.control = c
 		return err == nil

@@ -99,7 +99,7 @@ func StartGateway(t testing.TB, c GatewayConfig) *Gateway {
 	t.Helper()
 	g := newGateway(t, c)
 	g.Start(t)
-	Eventually(t, 20*time.Second, "isthmus is ready", g.Ready)
+	Eventually(t, time.Minute, "isthmus is ready", g.Ready)
 	return g
 }
 
@@ -159,7 +159,7 @@ func (g *Gateway) Start(t testing.TB) {
 func (g *Gateway) Kill() { g.process.kill() }
 
 // Stop ends it as an operator does, with SIGTERM.
-func (g *Gateway) Stop(t testing.TB) { g.process.stop(t, 40*time.Second) }
+func (g *Gateway) Stop(t testing.TB) { g.process.stop(t, time.Minute) }
 
 // ExitCode waits for it to end by itself and returns its exit code.
 func (g *Gateway) ExitCode(t testing.TB, patience time.Duration) int {
@@ -183,7 +183,7 @@ func RunGateway(t testing.TB, c GatewayConfig) *Gateway {
 
 // Get asks the administration listener and returns the code and the answer.
 func (g *Gateway) Get(path string) (int, string) {
-	client := http.Client{Timeout: 5 * time.Second}
+	client := http.Client{Timeout: 20 * time.Second}
 	r, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d%s", g.Admin, path))
 	if err != nil {
 		return 0, err.Error()

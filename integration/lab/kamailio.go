@@ -70,7 +70,7 @@ func StartKamailio(t testing.TB, gateway, agent int) *Kamailio {
 	config := write(t, dir, "kamailio.cfg", expand(kamailioConfig,
 		"PORT", strconv.Itoa(k.Port), "GATEWAY", strconv.Itoa(gateway), "AGENT", strconv.Itoa(agent)))
 	start(t, dir, "kamailio", exec.Command(program, "-DD", "-E", "-f", config, "-Y", dir, "-P", dir+"/pid", "-w", dir, "-m", "32", "-M", "4"))
-	Eventually(t, 20*time.Second, "Kamailio accepts connections", func() bool { return listening(k.Port) })
+	Eventually(t, time.Minute, "Kamailio accepts connections", func() bool { return listening(k.Port) })
 	return k
 }
 

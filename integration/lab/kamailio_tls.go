@@ -40,7 +40,7 @@ loadmodule "maxfwd.so"
 loadmodule "textops.so"
 loadmodule "siputils.so"
 modparam("tls", "config", "TLSFILE")
-modparam("tm", "fr_timer", 4000)
+modparam("tm", "fr_timer", 10000)
 request_route {
 	if (!mf_process_maxfwd_header("10")) {
 		sl_send_reply("483", "Too Many Hops");
@@ -85,5 +85,5 @@ func StartKamailioTLS(t testing.TB, k KamailioTLS) {
 	config := write(t, dir, "kamailio.cfg", expand(kamailioTLSConfig, "UDPPORT", strconv.Itoa(k.UDP), "TLSPORT", strconv.Itoa(k.TLS),
 		"GATEWAY", strconv.Itoa(k.Gateway), "AGENT", strconv.Itoa(k.Agent), "TLSFILE", profiles))
 	start(t, dir, "kamailio", exec.Command(program, "-DD", "-E", "-f", config, "-Y", dir, "-P", dir+"/pid", "-w", dir, "-m", "64", "-M", "8"))
-	Eventually(t, 20*time.Second, "Kamailio accepts connections", func() bool { return listening(k.TLS) })
+	Eventually(t, time.Minute, "Kamailio accepts connections", func() bool { return listening(k.TLS) })
 }

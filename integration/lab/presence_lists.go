@@ -204,7 +204,7 @@ func (k *PresenceLists) Rules(t testing.TB, rules ...Rule) {
 // Command gives it a command over its control socket, and returns the answer.
 func (k *PresenceLists) Command(t testing.TB, words ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, need(t, "kamcmd", "/usr/sbin/kamcmd"), append([]string{"-s", "unix:" + k.dir + "/ctl"}, words...)...).CombinedOutput()
 	if err != nil {
@@ -218,11 +218,11 @@ func (k *PresenceLists) Start(t testing.TB) {
 	t.Helper()
 	k.process = start(t, k.dir, "kamailio", exec.Command(need(t, "kamailio", "/usr/sbin/kamailio"),
 		"-DD", "-E", "-f", k.config, "-Y", k.dir, "-P", k.dir+"/pid", "-w", k.dir, "-m", "32", "-M", "4"))
-	Eventually(t, 20*time.Second, "the presence server accepts connections", func() bool { return listening(k.Port) })
+	Eventually(t, time.Minute, "the presence server accepts connections", func() bool { return listening(k.Port) })
 }
 
 // Stop ends it as an operator does: it writes its tables.
-func (k *PresenceLists) Stop(t testing.TB) { k.process.stop(t, 20*time.Second) }
+func (k *PresenceLists) Stop(t testing.TB) { k.process.stop(t, time.Minute) }
 
 // Forget ends it as kill -9 does, and takes away everything it knows of who watches and who is there.
 func (k *PresenceLists) Forget(t testing.TB) {

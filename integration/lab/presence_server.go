@@ -73,7 +73,7 @@ func StartPresenceServer(t testing.TB) *PresenceServer {
 	}
 	config := write(t, dir, "presence.cfg", expand(presenceServerConfig, "PORT", strconv.Itoa(s.Port), "TABLES", filepath.Join(dir, "tables")))
 	start(t, dir, "presence-server", exec.Command(program, "-DD", "-E", "-f", config, "-Y", dir, "-P", dir+"/pid", "-w", dir, "-m", "32", "-M", "4"))
-	Eventually(t, 20*time.Second, "the presence server accepts connections", func() bool { return listening(s.Port) })
+	Eventually(t, time.Minute, "the presence server accepts connections", func() bool { return listening(s.Port) })
 	return s
 }
 

@@ -18,6 +18,7 @@ type SIPp struct {
 	process *process
 	trace   string
 	errors  string
+	udp     bool
 }
 
 // SIPpRun says how SIPp is run.
@@ -44,15 +45,18 @@ func StartSIPp(t testing.TB, r SIPpRun) *SIPp {
 	program := need(t, "sipp", "/usr/bin/sipp")
 	dir := t.TempDir()
 	body := write(t, dir, "body", string(r.Body))
-	scenario := write(t, dir, "scenario.xml", strings.ReplaceAll(r.Scenario, "BODYFILE", body))
-	s := &SIPp{trace: filepath.Join(dir, "messages"), errors: filepath.Join(dir, "errors")}
+	scenario := write(t, dir, "scenario.xml", withTransactions(strings.ReplaceAll(r.Scenario, "BODYFILE", body)))
+	s := &SIPp{trace: filepath.Join(dir, "messages"), errors: filepath.Join(dir, "errors"), udp: !r.TCP}
 	transport := "u1"
 	if r.TCP {
 		transport = "t1"
 	}
 	args := []string{
 		"-sf", scenario, "-i", "127.0.0.1", "-p", strconv.Itoa(r.Port), "-t", transport, "-nostdin",
-		"-m", strconv.Itoa(max(r.Calls, 1)), "-timeout", "60s", "-timeout_error", "-recv_timeout", "40000",
+		"-m", strconv.Itoa(max(r.Calls, 1)),
+		// Who waits for SIPp has the patience; its own is only that nothing is left for ever.
+		"-timeout", "600s", "-timeout_error", "-recv_timeout", "300000", "-max_non_invite_retrans", "30",
+		"-default_behaviors", "all,-abortunexp", // see unexpected
 		"-trace_msg", "-message_file", s.trace, "-trace_err", "-error_file", s.errors,
 	}
 	if r.CallID != "" {
@@ -70,9 +74,9 @@ func StartSIPp(t testing.TB, r SIPpRun) *SIPp {
 	cmd.Env = append(os.Environ(), "TERM=dumb")
 	s.process = start(t, dir, "sipp", cmd)
 	if r.Target == 0 && r.TCP {
-		Eventually(t, 10*time.Second, "SIPp listens", func() bool { return listening(r.Port) })
+		Eventually(t, time.Minute, "SIPp listens", func() bool { return listening(r.Port) })
 	} else if r.Target == 0 {
-		Eventually(t, 10*time.Second, "SIPp listens", func() bool { return udpBound(r.Port) })
+		Eventually(t, time.Minute, "SIPp listens", func() bool { return udpBound(r.Port) })
 	}
 	return s
 }
@@ -83,17 +87,69 @@ func udpBound(port int) bool {
 	return err == nil && strings.Contains(string(b), fmt.Sprintf("0100007F:%04X ", port))
 }
 
-// Wait waits until the run has ended and fails the test if a call failed.
+// Wait waits until the run has ended and fails the test if a call failed, or if a message came that the scenario does not have.
 func (s *SIPp) Wait(t testing.TB, patience time.Duration) {
 	t.Helper()
-	select {
-	case <-s.process.done:
-	case <-time.After(patience):
-		t.Fatalf("SIPp did not end within %v; messages:\n%s", patience, strings.Join(s.texts(), "\n"))
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for ended := false; !ended; {
+		select {
+		case <-s.process.done:
+			ended = true
+		case <-look.C:
+		case <-late.C:
+			t.Fatalf("SIPp did not end within %v; messages:\n%s", patience, strings.Join(s.texts(), "\n"))
+		}
+		if m := s.unexpected(); m != "" {
+			t.Fatalf("SIPp received what the scenario does not have:\n%s\nmessages:\n%s", m, strings.Join(s.texts(), "\n"))
+		}
 	}
 	if s.process.err != nil {
 		t.Fatalf("SIPp: %v\n%s\nmessages:\n%s", s.process.err, tail(s.errors, 4096), strings.Join(s.texts(), "\n"))
 	}
+}
+
+// unexpected returns the first message that the scenario had no place for, "" if there is none. A copy of one that came before is none: over UDP
+// whoever has no answer in half a second sends again (RFC 3261 §17.1.2.2), and SIPp knows such a copy only until it has sent or received something
+// else. By itself it would end the call.
+func (s *SIPp) unexpected() string {
+	b, err := os.ReadFile(s.errors)
+	if err != nil {
+		return "" // it has nothing to say
+	}
+	came := map[string]int{}
+	for _, m := range s.messages("received") {
+		came[strings.ReplaceAll(m, "\r", "")]++
+	}
+	for _, text := range strings.Split(strings.ReplaceAll(string(b), "\r", ""), "call on unexpected message for Call-Id ")[1:] {
+		_, text, ok := strings.Cut(text, ", received '")
+		copied := !ok // it is being written
+		for m, n := range came {
+			copied = copied || n > 1 && strings.HasPrefix(text, m)
+		}
+		if !copied {
+			return text
+		}
+	}
+	return ""
+}
+
+var opensTransaction = regexp.MustCompile(`<send retrans=|<recv response=`)
+
+// withTransactions has SIPp take a response for the request that it was sent to, which is the last one before it in the scenario. Else it goes by the
+// method alone, and takes a second copy of the answer to one NOTIFY for the answer to the next.
+func withTransactions(scenario string) string {
+	n := 0
+	return opensTransaction.ReplaceAllStringFunc(scenario, func(at string) string {
+		word := "response_txn"
+		if strings.HasPrefix(at, "<send") {
+			n++
+			word = "start_txn"
+		}
+		return at[:5] + fmt.Sprintf(` %s="t%d"`, word, n) + at[5:]
+	})
 }
 
 // Ended tells whether the run has ended.
@@ -108,8 +164,19 @@ func (s *SIPp) Ended() bool {
 
 var traceLine = regexp.MustCompile(`(?m)^(?:UDP|TCP) message (received|sent) [\[(](\d+)`)
 
-// Received returns the messages that SIPp received, octet for octet.
-func (s *SIPp) Received() []string { return s.messages("received") }
+// Received returns the messages that SIPp received, octet for octet, each once: the same octets again over UDP are a retransmission and no other
+// message.
+func (s *SIPp) Received() []string {
+	var all []string
+	seen := map[string]bool{}
+	for _, m := range s.messages("received") {
+		if !s.udp || !seen[m] {
+			all = append(all, m)
+		}
+		seen[m] = true
+	}
+	return all
+}
 
 // Sent returns the messages that SIPp sent.
 func (s *SIPp) Sent() []string { return s.messages("sent") }

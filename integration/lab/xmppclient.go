@@ -98,7 +98,7 @@ func logIn(t testing.TB, jid string, port int, kind string) *XMPPUser {
 	u := &XMPPUser{in: in, arrived: make(chan struct{})}
 	u.process = start(t, dir, "xmpp-user", cmd)
 	go u.read(out)
-	u.Expect(t, 20*time.Second, "online", func(s Stanza) bool { return s.Event == "online" })
+	u.Expect(t, time.Minute, "online", func(s Stanza) bool { return s.Event == "online" })
 	return u
 }
 

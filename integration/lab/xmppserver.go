@@ -129,7 +129,7 @@ func (s *XMPPServer) Start(t testing.TB) {
 		}
 	}
 	s.process = start(t, s.dir, string(s.Software), s.command())
-	Eventually(t, 30*time.Second, string(s.Software)+" accepts connections", func() bool {
+	Eventually(t, time.Minute, string(s.Software)+" accepts connections", func() bool {
 		if s.ready != "" {
 			if _, err := os.Stat(s.ready); err != nil {
 				return false
