@@ -187,7 +187,7 @@ func (s *shore) says(gateway, from, to, text string) int {
 }
 
 // arrived waits until the XMPP server has a message, once.
-func (s *shore) arrived(text string, patience time.Duration) {
+func (s *shore) arrived(text string) {
 	s.t.Helper()
 	lab.Eventually(s.t, patience, text+" has arrived", func() bool {
 		s.mu.Lock()
@@ -256,29 +256,29 @@ func TestGatewaysOnAnExternalCluster(t *testing.T) {
 		return strings.Contains(text, "\n"+line+"\n")
 	}
 	for _, g := range gateways {
-		lab.Eventually(t, time.Minute, "a gateway has parts", func() bool {
+		lab.Eventually(t, 2*patience, "a gateway has parts", func() bool {
 			_, text := g.Get("/metrics")
 			return strings.Contains(text, "\nisthmus_cluster_parts ") && !parts(g, "isthmus_cluster_parts 0")
 		})
 	}
-	lab.Eventually(t, time.Minute, "one has the link", s.linked)
+	lab.Eventually(t, 2*patience, "one has the link", s.linked)
 	at := func(g *lab.Gateway) string { return fmt.Sprintf("127.0.0.1:%d", g.Port) }
 	for i, g := range gateways {
 		text := fmt.Sprintf("first%d", i)
 		if code := s.says(at(g), "romeo@example.net", "juliet@example.com", text); code/100 != 2 {
 			t.Fatalf("gateway %d answers %d", i, code)
 		}
-		s.arrived(text, 20*time.Second)
+		s.arrived(text)
 	}
 
 	// Stored while the XMPP server is away and a server of the store too; delivered when that is back.
 	servers[0].Shutdown()
 	s.offline(true)
-	lab.Eventually(t, 40*time.Second, "a message is stored", func() bool {
+	lab.Eventually(t, 3*patience, "a message is stored", func() bool {
 		return s.says(at(gateways[0]), "romeo@example.net", "juliet@example.com", fmt.Sprintf("stored%d", rand.Uint32())) == 202
 	})
 	s.offline(false)
-	lab.Eventually(t, 40*time.Second, "it is delivered", func() bool {
+	lab.Eventually(t, 2*patience, "it is delivered", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for text := range s.got {
@@ -291,17 +291,19 @@ func TestGatewaysOnAnExternalCluster(t *testing.T) {
 
 	// Who has the link dies, and the other one has it.
 	other := 0
-	for i, g := range gateways {
-		if parts(g, `isthmus_xmpp_link_up{component="server"} 1`) {
-			other = 1 - i
-			g.Kill()
+	lab.Eventually(t, 2*patience, "one of them says that it has the link", func() bool {
+		up := func(g *lab.Gateway) bool { return parts(g, `isthmus_xmpp_link_up{component="server"} 1`) }
+		if other = 0; up(gateways[0]) {
+			other = 1
 		}
-	}
-	lab.Eventually(t, time.Minute, "the other gateway has everything", func() bool { return parts(gateways[other], "isthmus_cluster_parts 64") && s.linked() })
+		return up(gateways[1-other]) && !up(gateways[other])
+	})
+	gateways[1-other].Kill()
+	lab.Eventually(t, 2*patience, "the other gateway has everything", func() bool { return parts(gateways[other], "isthmus_cluster_parts 64") && s.linked() })
 	if code := s.says(at(gateways[other]), "romeo@example.net", "juliet@example.com", "second"); code/100 != 2 {
 		t.Errorf("it answers %d", code)
 	}
-	s.arrived("second", 20*time.Second)
+	s.arrived("second")
 	gateways[other].Stop(t)
 }
 
@@ -381,7 +383,7 @@ func TestClusterScript(t *testing.T) {
 		b, _ := os.ReadFile(filepath.Join(dir, "run", strconv.Itoa(n), "log")) // not there yet
 		return string(b)
 	}
-	lab.Eventually(t, time.Minute, "all have parts, and one the link", func() bool {
+	lab.Eventually(t, 2*patience, "all have parts, and one the link", func() bool {
 		for n := range 3 {
 			if !strings.Contains(log(n+1), "this node owns parts") {
 				return false
@@ -392,7 +394,7 @@ func TestClusterScript(t *testing.T) {
 	if code := s.says(net+"2:5060", "romeo@sip.test", "juliet@xmpp.test", "one"); code/100 != 2 {
 		t.Fatalf("it answers %d", code)
 	}
-	s.arrived("one", 20*time.Second)
+	s.arrived("one")
 
 	// The one whose log tells last that the link is up is killed.
 	victim, last := 0, ""
@@ -412,14 +414,14 @@ func TestClusterScript(t *testing.T) {
 	}
 	// What was handed to the dead one while nobody knew that it is dead has an outcome that is not known (504): its sender says it anew.
 	text := ""
-	lab.Eventually(t, time.Minute, "another message is taken", func() bool {
+	lab.Eventually(t, 3*patience, "another message is taken", func() bool {
 		text = fmt.Sprintf("two%d", rand.Uint32())
 		return s.says(fmt.Sprintf("%s%d:5060", net, victim%3+1), "romeo@sip.test", "juliet@xmpp.test", text)/100 == 2
 	})
-	s.arrived(text, 30*time.Second)
+	s.arrived(text)
 
 	second, secondEnded := script() // it starts the one that does not run
-	lab.Eventually(t, 30*time.Second, "the killed one is started again", func() bool { p := pid(victim); return p != killed && lives(p) })
+	lab.Eventually(t, patience, "the killed one is started again", func() bool { p := pid(victim); return p != killed && lives(p) })
 	pids := []int{pid(1), pid(2), pid(3)}
 	for i, cmd := range []*exec.Cmd{second, first} {
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {

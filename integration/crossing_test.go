@@ -268,8 +268,8 @@ func TestThroughKamailio(t *testing.T) {
 	// A watch through the proxy follows its Record-Route (T-TL-02).
 	watch := lab.StartSIPp(t, lab.SIPpRun{Scenario: watchScenario(3), Port: agent, Target: kamailio.Port})
 	juliet.Expect(t, patience, "the request", isPresence("subscribe"))
-	juliet.Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("subscribed")})
-	watch.Wait(t, 30*time.Second)
+	approve(t, watch, juliet, "romeo@example.net")
+	watch.Wait(t, patience)
 }
 
 func branchOf(message string) string {

@@ -326,7 +326,7 @@ func (s *stage) playPart(t *testing.T, f flow, n int, part []line) {
 		}
 	}
 	if run != nil {
-		run.Wait(t, max(s.wait, 40*time.Second))
+		run.Wait(t, max(s.wait, patience))
 		f.check(t, part, run.Received())
 	}
 	for who, u := range s.users {

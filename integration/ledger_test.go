@@ -134,7 +134,7 @@ func (l *ledger) offer(t *testing.T, window int, from, to, text string) {
 	t.Helper()
 	l.offered = append(l.offered, l.user.offer(t, from, to, text))
 	if i := len(l.offered) - 1 - window; i >= 0 {
-		l.offered[i].wait(t, 40*time.Second)
+		l.offered[i].wait(t, patience)
 	}
 }
 
@@ -143,7 +143,7 @@ func (l *ledger) settled(t *testing.T) map[int]int {
 	t.Helper()
 	codes := map[int]int{}
 	for _, m := range l.offered {
-		codes[m.wait(t, 40*time.Second)]++
+		codes[m.wait(t, patience)]++
 	}
 	return codes
 }

@@ -37,7 +37,7 @@ func serverKilledAndRestarted(t *testing.T, w way) {
 	// Whoever was answered 202 has been delivered (or will be told, and no one was); whoever was not was told so.
 	delivered := map[string]bool{}
 	for i, m := range meanwhile {
-		code := m.wait(t, 40*time.Second)
+		code := m.wait(t, patience)
 		t.Logf("message %d sent in the outage was answered %d", i, code)
 		if code/100 == 2 {
 			text := fmt.Sprintf("meanwhile %d", i)

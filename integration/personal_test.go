@@ -37,7 +37,7 @@ func TestMoodsCross(t *testing.T) {
 			}
 			watcher := lab.StartSIPp(t, lab.SIPpRun{Scenario: watches.scenario(t, watches.parse(t)[0]), Port: agents[1], Target: gateway.Port})
 			juliet.Expect(t, patience, "the request", isPresence("subscribe"))
-			juliet.Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("subscribed")})
+			approve(t, watcher, juliet, "romeo@example.net")
 			lab.Eventually(t, patience, "Romeo sees her", func() bool { return len(watcher.Received()) >= 4 })
 
 			watched := lab.StartSIPp(t, lab.SIPpRun{Scenario: isWatched.scenario(t, isWatched.parse(t)[0]), Port: agents[0]})

@@ -3,7 +3,6 @@ package integration_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/isthmus-gateway/isthmus/integration/lab"
 )
@@ -28,8 +27,8 @@ func TestT_PR_02_UnusualAddresses(t *testing.T) {
 					if lab.Text(ask.From) != jid {
 						t.Errorf("the request is from %q, want %q", lab.Text(ask.From), jid)
 					}
-					s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p(jid), Type: p("subscribed")})
-					run.Wait(t, 40*time.Second)
+					approve(t, run, s.juliet, jid)
+					run.Wait(t, patience)
 					open := 0
 					for _, m := range run.Received() {
 						if strings.Contains(lab.BodyOf(m), "<basic>open</basic>") && strings.Contains(lab.HeaderOf(m, "To"), "<sip:"+c.sip+"@example.net>") {
@@ -51,7 +50,7 @@ func TestT_PR_02_UnusualAddresses(t *testing.T) {
 					s.juliet.Expect(t, patience, "the leaving", isPresence("unavailable"))
 					s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p(jid), Type: p("unsubscribe")})
 					s.juliet.Expect(t, patience, "the end", isPresence("unavailable"))
-					run.Wait(t, 40*time.Second)
+					run.Wait(t, patience)
 					if line, _, _ := strings.Cut(run.Received()[0], "\r\n"); line != "SUBSCRIBE sip:"+c.sip+"@example.net SIP/2.0" {
 						t.Errorf("asked of %q", line)
 					}

@@ -3,7 +3,6 @@ package integration_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/isthmus-gateway/isthmus/integration/lab"
 )
@@ -15,7 +14,7 @@ func TestT_PR_11_NeverBack(t *testing.T) {
 		t.Run(w.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, crossOn(t, w, overUDP, lab.GatewayConfig{}))
-			s.wait = time.Minute
+			s.wait = 2 * patience
 			s.play(t, flow{name: "never back", script: `
 				romeo   sends    SUBSCRIBE Expires=600
 				romeo   receives 200 Expires=600

@@ -3,7 +3,6 @@ package integration_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/isthmus-gateway/isthmus/integration/lab"
 )
@@ -75,8 +74,8 @@ func sipUserWatchesXMPPUser(t *testing.T, s *strait) {
 	if lab.Text(ask.From) != "romeo@example.net" {
 		t.Errorf("the request is from %q", lab.Text(ask.From))
 	}
-	s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("subscribed")})
-	run.Wait(t, 40*time.Second)
+	approve(t, run, s.juliet, "romeo@example.net")
+	run.Wait(t, patience)
 	var states, bodies []string
 	for _, m := range run.Received() {
 		if strings.HasPrefix(m, "NOTIFY ") {
@@ -102,6 +101,14 @@ func sipUserWatchesXMPPUser(t *testing.T, s *strait) {
 	s.juliet.Expect(t, patience, "that Romeo has stopped watching", isPresence("unavailable"))
 }
 
+// approve lets a watcher see a user who was asked, when he has answered that it is pending: of notifications that wait for the answer to one before
+// only the newest goes, and he may wait for each.
+func approve(t *testing.T, watcher *lab.SIPp, user *lab.XMPPUser, jid string) {
+	t.Helper()
+	lab.Eventually(t, patience, "the watcher has answered the first notification", func() bool { return len(watcher.Sent()) >= 2 })
+	user.Send(t, lab.Stanza{Stanza: "presence", To: &jid, Type: p("subscribed")})
+}
+
 // RFC 8048 §5.2 and §6.3: Juliet (XMPP) watches Romeo (SIP).
 func TestXMPPUserWatchesSIPUser(t *testing.T) { overEach(t, xmppUserWatchesSIPUser) }
 
@@ -121,7 +128,7 @@ func xmppUserWatchesSIPUser(t *testing.T, s *strait) {
 	// Her server keeps the "unsubscribed" that follows to itself, because her roster does not have Romeo as "to" any more (RFC 6121
 	// §3.2.3); what it delivers is that he is gone.
 	s.juliet.Expect(t, patience, "the end", isPresence("unavailable"))
-	run.Wait(t, 40*time.Second)
+	run.Wait(t, patience)
 	var expires []string
 	for _, m := range run.Received() {
 		if strings.HasPrefix(m, "SUBSCRIBE ") {
@@ -142,7 +149,7 @@ func xmppRefusal(t *testing.T, s *strait) {
 	run := lab.StartSIPp(t, lab.SIPpRun{Scenario: scenario, Port: s.agent, Target: s.gateway.Port})
 	s.juliet.Expect(t, patience, "the request", isPresence("subscribe"))
 	s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("unsubscribed")})
-	run.Wait(t, 30*time.Second)
+	run.Wait(t, patience)
 	got := run.Received()
 	last := got[len(got)-1]
 	if state := lab.HeaderOf(last, "Subscription-State"); state != "terminated;reason=rejected" {

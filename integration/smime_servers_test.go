@@ -168,7 +168,7 @@ func TestT_CP_01_T_CP_03_EndToEnd(t *testing.T) {
 					Port:     s.agent, Target: s.gateway.Port, TCP: true,
 				})
 				s.juliet.Expect(t, patience, "the request", isPresence("subscribe"))
-				s.juliet.Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("subscribed")})
+				approve(t, run, s.juliet, "romeo@example.net")
 				lab.Eventually(t, patience, "Romeo sees her", func() bool {
 					got := run.Received()
 					return len(got) > 0 && strings.Contains(got[len(got)-1], "<basic>open</basic>")

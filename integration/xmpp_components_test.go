@@ -51,7 +51,7 @@ func TestComponentOfTwoServers(t *testing.T) {
 				Scenario: strings.ReplaceAll(watchScenario(3), "juliet@example.com", user), Port: agent, Target: gateway.Port,
 			})
 			users[user].Expect(t, patience, "the request", isPresence("subscribe"))
-			users[user].Send(t, lab.Stanza{Stanza: "presence", To: p("romeo@example.net"), Type: p("subscribed")})
+			approve(t, run, users[user], "romeo@example.net")
 			run.Wait(t, patience)
 			users[user].Expect(t, patience, "that Romeo has stopped watching", isPresence("unavailable"))
 			documents := 0

@@ -70,8 +70,9 @@ func serverKilledMidLoad(t *testing.T, w way) {
 	}
 }
 
-// impatient makes a gateway notice within seconds what it would take a minute to notice.
-const impatient = "  keep_alive: 1s\n  ping_timeout: 2s\n  connect_timeout: 1s\n"
+// impatient makes a gateway notice within seconds what it would take a minute to notice, and takes no machine that stands still for two or three
+// of them for a dead server.
+const impatient = "  keep_alive: 1s\n  ping_timeout: 6s\n  connect_timeout: 5s\n"
 
 // T-FI-27: the XMPP server vanishes without closing its connection. The gateway finds out by itself, tells the senders of what was
 // under way, and sends what waited over the next connection.
@@ -91,13 +92,13 @@ func halfOpen(t *testing.T, w way) {
 		t.Errorf("what left before the gateway knew was answered %d", code)
 	}
 	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("it took %v to find out, with keep_alive 1s and ping_timeout 2s", took)
+		t.Errorf("it took %v to find out, with keep_alive 1s and ping_timeout 6s", took)
 	}
 	s.linkLost(t)
 	l.offer(t, 10, "romeo", "juliet@example.com", "meanwhile")
 	relays.toServer.Restore()
 	relays.toGateway.Restore()
-	if code := l.offered[2].wait(t, 30*time.Second); code != 202 {
+	if code := l.offered[2].wait(t, patience); code != 202 {
 		t.Errorf("what waited for the next connection was answered %d", code)
 	}
 	l.offer(t, 0, "romeo", "juliet@example.com", "after")
@@ -123,7 +124,7 @@ func frozenServer(t *testing.T, w way) {
 
 	s.server.Freeze(t)
 	memory := s.gateway.Memory(t)
-	var slowest time.Duration
+	slow, slowest := 0, time.Duration(0)
 	const n = 1000
 	filling := strings.Repeat("x", 8000)
 	for i := range n {
@@ -131,7 +132,10 @@ func frozenServer(t *testing.T, w way) {
 		if i%20 == 0 {
 			began := time.Now()
 			neighbour.offer(t, 0, "romeo", "nurse@example.org", fmt.Sprintf("neighbour %d", i))
-			slowest = max(slowest, time.Since(began))
+			took := time.Since(began)
+			if slowest = max(slowest, took); took > 2*time.Second {
+				slow++
+			}
 		}
 	}
 	codes := l.settled(t)
@@ -144,8 +148,9 @@ func frozenServer(t *testing.T, w way) {
 	if grown > 64<<20 {
 		t.Errorf("memory grew by %d MiB", grown>>20)
 	}
-	if slowest > 2*time.Second {
-		t.Errorf("a message to the other server's user took %v", slowest)
+	// Who waited for the server that stands still would wait with each of them; a machine that does so holds up one or two.
+	if slow > 3 {
+		t.Errorf("%d messages to the other server's user took over 2 s, up to %v", slow, slowest)
 	}
 	for code, n := range neighbour.settled(t) {
 		if code != 202 {
@@ -158,7 +163,7 @@ func frozenServer(t *testing.T, w way) {
 
 	s.server.Thaw(t)
 	s.linkBack(t)
-	lab.Eventually(t, 30*time.Second, "messages get through again", func() bool {
+	lab.Eventually(t, 2*patience, "messages get through again", func() bool {
 		return l.user.send(t, "after").wait(t, patience) == 202
 	})
 	s.juliet.Expect(t, patience, "the message after", hasBody("after"))

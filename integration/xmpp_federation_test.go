@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -62,9 +63,7 @@ func TestServersFederateInTheLab(t *testing.T) {
 				said = []string{"verified dialback key... it is valid", "asking example.org if key"}
 			}
 			for _, line := range said {
-				if !strings.Contains(prosody.Log(), line) {
-					t.Errorf("Prosody did not say %q", line)
-				}
+				lab.Eventually(t, patience, fmt.Sprintf("Prosody says %q", line), func() bool { return strings.Contains(prosody.Log(), line) })
 			}
 		})
 	}
@@ -91,9 +90,7 @@ func TestProsodyAcknowledgesAndAnswersInTheLab(t *testing.T) {
 	two.Send(t, lab.Stanza{Stanza: "message", To: p("juliet@example.com"), Body: p("and back")})
 	one.Expect(t, patience, "the answer", hasBody("and back"))
 	for _, line := range []string{"Requesting bidirectional stream", "xmlns='urn:xmpp:sm:3'"} {
-		if !strings.Contains(first.Log(), line) {
-			t.Errorf("Prosody did not say %q", line)
-		}
+		lab.Eventually(t, patience, fmt.Sprintf("Prosody says %q", line), func() bool { return strings.Contains(first.Log(), line) })
 	}
 	if strings.Contains(first.Log(), "Incoming s2s connection example.org->example.com complete") {
 		t.Error("the answer came over a stream of its own")
