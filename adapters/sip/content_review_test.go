@@ -106,16 +106,20 @@ func TestComposersFullCostsNoWalk(t *testing.T) {
 		s.step(conversation{to: cpim.MustParseAddress("im:u" + strconv.Itoa(i) + "@example.net")}, adapters.ActivityComposing, 0, now)
 	}
 	stranger := conversation{to: cpim.MustParseAddress("im:stranger@example.net")}
-	const many = 2000
-	began := time.Now()
-	for range many {
-		if s.step(stranger, adapters.ActivityComposing, 0, now) {
-			t.Fatal("there was room")
+	// A walk is some 200 µs, a look-up less than one; the best of several runs has the machine for itself.
+	const many = 50
+	best := time.Hour
+	for range 40 {
+		began := time.Now()
+		for range many {
+			if s.step(stranger, adapters.ActivityComposing, 0, now) {
+				t.Fatal("there was room")
+			}
 		}
+		best = min(best, time.Since(began)/many)
 	}
-	// A walk is some 200 µs, a look-up less than one.
-	if per := time.Since(began) / many; per > 30*time.Microsecond {
-		t.Errorf("%v for one", per)
+	if best > 30*time.Microsecond {
+		t.Errorf("%v for one", best)
 	}
 	if !s.step(stranger, adapters.ActivityComposing, 0, now.Add(time.Hour)) {
 		t.Error("what has lapsed makes no room")

@@ -93,7 +93,7 @@ func TestNewestStateOutlivesItsCaller(t *testing.T) {
 // "If the NOTIFY request fails due to expiration of SIP Timer F (transaction timeout), the notifier SHOULD remove the subscription"
 // (RFC 6665 §4.2.2), also where each caller's patience is shorter than Timer F.
 func TestImpatientCoreLosesDeadWatcher(t *testing.T) {
-	a, c := start(t, func(cfg *Config) { cfg.T1 = 40 * time.Millisecond })
+	a, c := start(t, func(cfg *Config) { cfg.T1 = 60 * time.Millisecond })
 	g := udpAgent(t, a)
 	seen := map[string]bool{}
 	_, watch := establish(t, g, c, seen)

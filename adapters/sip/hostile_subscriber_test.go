@@ -151,7 +151,7 @@ func TestRefreshWithEarlyNotify(t *testing.T) {
 
 // A watch that is closed while a refresh is under way, by a caller that cannot wait for it, is closed all the same.
 func TestCloseDuringRefresh(t *testing.T) {
-	a, core := start(t, func(cfg *Config) { cfg.T1 = 50 * time.Millisecond })
+	a, core := start(t, func(cfg *Config) { cfg.T1 = 60 * time.Millisecond })
 	g := udpAgent(t, a)
 	seen := map[string]bool{}
 	open(t, a, core, g, seen, "600")
@@ -170,7 +170,7 @@ func TestCloseDuringRefresh(t *testing.T) {
 
 // The same while the first SUBSCRIBE is under way: nobody leaves a watch behind at the far side.
 func TestCloseDuringOpening(t *testing.T) {
-	a, core := start(t, func(cfg *Config) { cfg.T1 = 50 * time.Millisecond })
+	a, core := start(t, func(cfg *Config) { cfg.T1 = 60 * time.Millisecond })
 	g := udpAgent(t, a)
 	seen := map[string]bool{}
 	opened := watchRomeo(a, g, adapters.WatchOpen)

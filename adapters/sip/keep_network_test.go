@@ -283,7 +283,7 @@ func romeosDialog(g *agent, left time.Duration) Dialog {
 // A watch that its presentity's side has given up meanwhile is opened anew (RFC 6665 §4.1.2.2); one that has expired is the core's to open.
 func TestResumedWatchIsRefreshed(t *testing.T) {
 	g := lonelyAgent(t)
-	d := romeosDialog(g, 3*time.Second)
+	d := romeosDialog(g, 8*time.Second)
 	_, c, l := startKept(t, []adapters.Record{recordOf(t, &d)}, func(cfg *Config) {
 		cfg.NextHops = func(context.Context, cpim.Address) ([]resolver.Target, error) { return []resolver.Target{g.hop()}, nil }
 	})
@@ -363,11 +363,10 @@ func TestAnswersWaitForTheStore(t *testing.T) {
 	l.mu.Lock()
 	l.hold = true
 	l.mu.Unlock()
+	seen := map[string]bool{}
 	written := func() {
 		t.Helper()
-		if m := g.readWithin(10 * time.Millisecond); m != nil {
-			t.Fatalf("before it was kept:\n%s", m.Raw())
-		}
+		g.nothingWithin(10*time.Millisecond, seen, "before it was kept")
 		c.quiet(t)
 		until(t, "it is being written", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.held) == 1 })
 		l.mu.Lock()
@@ -380,13 +379,13 @@ func TestAnswersWaitForTheStore(t *testing.T) {
 	g.send(subscribeText)
 	written()
 	next(t, c.watches, "watch")
-	if m := g.read(); m.IsRequest() || m.StatusCode() != 200 {
+	if m := g.response(seen); m.StatusCode() != 200 {
 		t.Errorf("%s", m.Raw())
 	}
-	g.answer(g.request("NOTIFY", map[string]bool{}), wire.Response{Code: 200})
+	g.answer(g.request("NOTIFY", seen), wire.Response{Code: 200})
 	g.send(publishAs(1, "600", "", documentText("romeo@example.net", "open")))
 	written()
-	if m := g.read(); m.IsRequest() || m.StatusCode() != 200 {
+	if m := g.response(seen); m.StatusCode() != 200 {
 		t.Errorf("%s", m.Raw())
 	}
 

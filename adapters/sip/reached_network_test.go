@@ -53,7 +53,7 @@ func closedTCP(t *testing.T) resolver.Target {
 // also occurs if the transaction layer times out without ever having received any response, provisional or final" (RFC 3263 §4.3).
 func TestReached(t *testing.T) {
 	l := new(learnt)
-	a, _ := start(t, func(cfg *Config) { cfg.T1, cfg.Reached = 40*time.Millisecond, l.reached })
+	a, _ := start(t, func(cfg *Config) { cfg.T1, cfg.Reached = 60*time.Millisecond, l.reached })
 	dead, busy, silent, fine := closedTCP(t), udpAgent(t, a), udpAgent(t, a), udpAgent(t, a)
 	send := func(ctx context.Context, hops ...resolver.Target) <-chan adapters.Status {
 		done := make(chan adapters.Status, 1)
@@ -85,9 +85,11 @@ func TestReached(t *testing.T) {
 		l.is(t, "udp "+silent.addr().String()+" failed")
 	})
 	t.Run("a caller that hardly waits learns nothing", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), a.timerN/8)
+		// To one that takes half a minute for long, however slow the machine is.
+		slow, _ := start(t, func(cfg *Config) { cfg.T1, cfg.Reached = time.Second, l.reached })
+		ctx, cancel := context.WithTimeout(t.Context(), slow.timerN/256)
 		defer cancel()
-		next(t, send(ctx, silent.hop()), "outcome")
+		slow.Message(ctx, []resolver.Target{silent.hop()}, outgoing(nil))
 		l.is(t)
 	})
 	t.Run("a provisional response and then nothing", func(t *testing.T) {

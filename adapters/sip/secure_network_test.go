@@ -225,11 +225,14 @@ func TestPeerByCertificate(t *testing.T) {
 // T-OV-05, THREATS X6: a connection whose handshake does not come to an end is closed.
 func TestHandshakeEnds(t *testing.T) {
 	ca := certstest.NewCA(t)
-	l := startSecure(t, "127.0.0.1:0", "", storeFor(t, ca, []string{"example.net"}), func(c *transaction.Config) {
-		c.Listeners = append(c.Listeners, transaction.Listener{Transport: resolver.WS, Address: "127.0.0.1:0"})
-		c.Bounds.HandshakeTimeout, c.Bounds.UpgradeTimeout, c.Bounds.Handshakes = 200*time.Millisecond, 200*time.Millisecond, 24
-		c.Admit = func(src transaction.Source) bool { return len(src.Domains) > 0 }
-	})
+	begin := func(ends time.Duration) *secureLayer {
+		return startSecure(t, "127.0.0.1:0", "", storeFor(t, ca, []string{"example.net"}), func(c *transaction.Config) {
+			c.Listeners = append(c.Listeners, transaction.Listener{Transport: resolver.WS, Address: "127.0.0.1:0"})
+			c.Bounds.HandshakeTimeout, c.Bounds.UpgradeTimeout, c.Bounds.Handshakes = ends, ends, 24
+			c.Admit = func(src transaction.Source) bool { return len(src.Domains) > 0 }
+		})
+	}
+	l := begin(200 * time.Millisecond)
 	for i, first := range []string{"\x16\x03\x01", "GET / HTTP/1.1\r\nHost: "} {
 		for range 3 {
 			nc, err := net.Dial("tcp", l.Addrs()[i].Address.String())
@@ -247,6 +250,7 @@ func TestHandshakeEnds(t *testing.T) {
 		}
 	}
 	// One address cannot take every turn: over an eighth of them its connections are closed at once.
+	l = begin(2 * wait)
 	for n := range 5 {
 		nc, err := net.Dial("tcp", l.Addrs()[0].Address.String())
 		if err != nil {
@@ -275,8 +279,8 @@ type wsClient struct {
 
 func dialWS(t *testing.T, nc net.Conn, origin string) (*wsClient, int) {
 	t.Helper()
-	t.Cleanup(func() { nc.Close() })                 //nolint:errcheck // a test
-	nc.SetDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // the read fails then
+	t.Cleanup(func() { nc.Close() })     //nolint:errcheck // a test
+	nc.SetDeadline(time.Now().Add(wait)) //nolint:errcheck // the read fails then
 	c := &wsClient{t, nc, bufio.NewReader(nc)}
 	if origin != "" {
 		origin = "Origin: " + origin + "\r\n"

@@ -265,7 +265,7 @@ func TestSubscriberFailures(t *testing.T) {
 		}
 	})
 	t.Run("Timer N", func(t *testing.T) {
-		a, c := start(t, func(cfg *Config) { cfg.T1 = 40 * time.Millisecond })
+		a, c := start(t, func(cfg *Config) { cfg.T1 = 60 * time.Millisecond })
 		g := udpAgent(t, a)
 		done := watchRomeo(a, g, adapters.WatchOpen)
 		g.answer(g.request("SUBSCRIBE", map[string]bool{}), wire.Response{Code: 200, Headers: []wire.Header{{Name: "Expires", Value: "600"}}})
@@ -273,9 +273,7 @@ func TestSubscriberFailures(t *testing.T) {
 		if op := next(t, c.notices, "end of the watch"); op.State != adapters.WatchTerminated || op.End != adapters.EndTimeout {
 			t.Errorf("%+v", op)
 		}
-		if n := a.subscribers.count(); n != 0 {
-			t.Errorf("%d dialogs are left", n)
-		}
+		waitFor(t, func() bool { return a.subscribers.count() == 0 })
 	})
 }
 
