@@ -199,7 +199,7 @@ func TestLinkDies(t *testing.T) {
 func TestHalfOpenTFI27(t *testing.T) {
 	s := listen(t)
 	a, p := started(t, s, newRecorder(), func(c *xmpp.Config) {
-		c.Limits.KeepAlive, c.Limits.PingTimeout = 20*time.Millisecond, 40*time.Millisecond
+		c.Limits.KeepAlive, c.Limits.PingTimeout = 20*time.Millisecond, 3*time.Second // in which a slow machine answers
 	})
 	if e := p.hear(); e.Child("urn:xmpp:ping", "ping") == nil {
 		t.Fatalf("heard %s", e.Raw)
@@ -261,15 +261,14 @@ func TestConflictTFI26(t *testing.T) {
 	cfg := quick()
 	cfg.Components = []xmpp.Component{component(s.l.Addr().String())}
 	cfg.Backoff = xmpp.Backoff{Base: time.Millisecond, Max: 60 * time.Millisecond}
-	begun := make(chan *peer, 1)
+	begun := make(chan time.Time, 1)
 	go func() {
 		p := s.accept(t)
+		begun <- time.Now()
 		p.say(head + "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>")
-		begun <- p
 	}()
 	start(t, cfg, newRecorder())
-	next(t, begun, "the first attempt")
-	at := time.Now()
+	at := next(t, begun, "the first attempt")
 	s.welcome(t)
 	if d := time.Since(at); d < 20*time.Millisecond {
 		t.Fatalf("tried again after %v", d)

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
@@ -138,7 +137,7 @@ func TestT_PR_11_ResumedIsNotLost(t *testing.T) {
 		f := newFederation(t)
 		core := &listener{recorder: newRecorder()}
 		cfg := f.config("example.net")
-		cfg.Servers.Limits.Resume = 2 * time.Second
+		cfg.Servers.Limits.Resume = patience
 		a := start(t, cfg, core)
 		h := f.theatre("example.com", nil)
 		done := post(t, a, f.message("romeo@example.net", "juliet@example.com", "1"))

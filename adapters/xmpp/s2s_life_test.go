@@ -218,7 +218,7 @@ func TestServerCertificateEnds(t *testing.T) {
 	core := newRecorder()
 	start(t, cfg, core)
 	dir := t.TempDir()
-	files := f.ca.Issue(certstest.Spec{DNS: []string{"example.com"}, NotAfter: time.Now().Add(2 * time.Second)}).WriteFiles(dir)
+	files := f.ca.Issue(certstest.Spec{DNS: []string{"example.com"}, NotAfter: time.Now().Add(8 * time.Second)}).WriteFiles(dir)
 	store, err := certs.Open(certs.Config{
 		Certificates: []certs.Source{{Name: "short", ChainFile: files.Chain, KeyFile: files.Key}}, RootsFile: f.ca.WriteRoot(dir), Logger: zerolog.Nop(),
 	})

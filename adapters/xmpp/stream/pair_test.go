@@ -54,7 +54,7 @@ func join(tb testing.TB, o stream.Outgoing, i stream.Incoming) *opened {
 	}
 	tb.Cleanup(func() { r.ends[0].Close(); r.ends[1].Close() })
 	done := make(chan struct{})
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	defer cancel()
 	go func() {
 		defer close(done)
@@ -63,7 +63,7 @@ func join(tb testing.TB, o stream.Outgoing, i stream.Incoming) *opened {
 	r.out, r.offer, r.outErr = stream.Open(ctx, r.ends[0], o)
 	if o.Dialback && r.outErr == nil && !r.offer.Authenticated {
 		d := stream.Dialback{Kind: stream.DialbackResult, From: o.From, To: o.To, Key: "key"}
-		if _, err := r.out.Write(stream.AppendDialback(nil, &d), time.Now().Add(5*time.Second)); err != nil {
+		if _, err := r.out.Write(stream.AppendDialback(nil, &d), time.Now().Add(40*time.Second)); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -148,7 +148,7 @@ func TestOpenAccept(t *testing.T) {
 			big := append(append([]byte("<message><body>"), make([]byte, 0)...), bytesOf('x', 50_000)...)
 			big = append(big, "</body></message>"...)
 			for _, way := range [][2]*stream.Conn{{r.out, r.in}, {r.in, r.out}} {
-				go way[0].Write(big, time.Now().Add(5*time.Second))
+				go way[0].Write(big, time.Now().Add(40*time.Second))
 				if raw, err := way[1].Next(); err != nil || len(raw) != len(big) {
 					t.Fatalf("%d octets, %v", len(raw), err)
 				}

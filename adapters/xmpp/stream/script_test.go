@@ -162,10 +162,10 @@ func (s *script) step(step string) error {
 		return same(rest, string(raw), s.got.conn.Scope(), s.scopeOfScript())
 	case "write:":
 		s.got.conn.Established()
-		_, err := s.got.conn.Write([]byte(rest), time.Now().Add(5*time.Second))
+		_, err := s.got.conn.Write([]byte(rest), time.Now().Add(40*time.Second))
 		return err
 	case "end":
-		return s.got.conn.End(5 * time.Second)
+		return s.got.conn.End(40 * time.Second)
 	case "eof":
 		if _, err := s.got.conn.Next(); err != io.EOF {
 			return fmt.Errorf("got %v", err)
@@ -192,7 +192,7 @@ func (s *script) start() {
 	s.peer, s.reader = peer, strictxml.NewStream(peer, strictxml.Limits{})
 	s.result = make(chan outcome, 1)
 	from, to := s.flags["from"], s.flags["to"]
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	s.t.Cleanup(cancel)
 	if s.flags["role"] == "initiating" {
 		o := stream.Outgoing{
@@ -290,7 +290,7 @@ func (s *script) outcome() (*outcome, error) {
 		select {
 		case o := <-s.result:
 			s.got = &o
-		case <-time.After(8 * time.Second):
+		case <-time.After(40 * time.Second):
 			return nil, errors.New("Open or Accept goes on")
 		}
 	}
