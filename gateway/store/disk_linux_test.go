@@ -78,7 +78,7 @@ func TestT_FI_05_ADiskThatIsFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := errors.New("not tried")
-	for end, tick := time.Now().Add(40*time.Second), time.Tick(200*time.Millisecond); err != nil && time.Now().Before(end); <-tick {
+	for end, tick := time.Now().Add(time.Minute), time.Tick(200*time.Millisecond); err != nil && time.Now().Before(end); <-tick {
 		err = s.Append(ctx(), entry(s, "more"))
 	}
 	if err != nil {
@@ -136,7 +136,7 @@ func TestT_FI_05_ADiskThatIsFullAtTheStart(t *testing.T) {
 	}
 	ballast := filepath.Join(dir, "store", "ballast")
 	_, err := os.Stat(ballast)
-	for end, tick := time.Now().Add(10*time.Second), time.Tick(50*time.Millisecond); err != nil && time.Now().Before(end); <-tick {
+	for end, tick := time.Now().Add(time.Minute), time.Tick(50*time.Millisecond); err != nil && time.Now().Before(end); <-tick {
 		_, err = os.Stat(ballast)
 	}
 	if err != nil {
@@ -176,7 +176,7 @@ func TestT_FI_05_ADiskThatIsFullAtTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = errors.New("not tried")
-	for end, tick := time.Now().Add(40*time.Second), time.Tick(200*time.Millisecond); err != nil && time.Now().Before(end); <-tick {
+	for end, tick := time.Now().Add(time.Minute), time.Tick(200*time.Millisecond); err != nil && time.Now().Before(end); <-tick {
 		err = s.Append(t.Context(), entry(s, "more"))
 	}
 	if err != nil {

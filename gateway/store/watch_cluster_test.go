@@ -14,9 +14,7 @@ func TestAWatchTellsWhatHasGoneWithoutATrace(t *testing.T) {
 	s := newCluster(t).nodes["a"]
 	ctx := t.Context()
 	for _, key := range []string{"goes", "stays", "changes"} {
-		if err := s.Put(ctx, "watched", key, []byte("1"), 0); err != nil {
-			t.Fatal(err)
-		}
+		sure(t, func() error { return s.Put(ctx, "watched", key, []byte("1"), 0) })
 	}
 	changes, held, on := make(chan store.Change, 100), make(chan struct{}), make(chan struct{})
 	go s.Watch(ctx, "watched", func(c store.Change) { //nolint:errcheck // it ends with the test
@@ -42,19 +40,13 @@ func TestAWatchTellsWhatHasGoneWithoutATrace(t *testing.T) {
 	if c := next(); !c.Through {
 		t.Fatalf("%+v", c)
 	}
-	if err := s.Put(ctx, "watched", "hold", []byte("1"), 0); err != nil {
-		t.Fatal(err)
-	}
+	sure(t, func() error { return s.Put(ctx, "watched", "hold", []byte("1"), 0) })
 	<-held
 	if n, err := store.EndReaders(ctx, s); err != nil || n == 0 {
 		t.Fatalf("%d readers: %v", n, err)
 	}
-	if err := s.Delete(ctx, "watched", "goes"); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Put(ctx, "watched", "changes", []byte("2"), 0); err != nil {
-		t.Fatal(err)
-	}
+	sure(t, func() error { return s.Delete(ctx, "watched", "goes") })
+	sure(t, func() error { return s.Put(ctx, "watched", "changes", []byte("2"), 0) })
 	for end := time.Now().Add(time.Minute); ; <-time.After(20 * time.Millisecond) {
 		there, err := store.Traces(ctx, s, "watched", "goes")
 		if err == nil && !there {
@@ -76,9 +68,7 @@ func TestAWatchTellsWhatHasGoneWithoutATrace(t *testing.T) {
 		t.Errorf("%+v, %+v", first, second)
 	}
 	// It is not told of what it has told.
-	if err := s.Put(ctx, "watched", "stays", []byte("3"), 0); err != nil {
-		t.Fatal(err)
-	}
+	sure(t, func() error { return s.Put(ctx, "watched", "stays", []byte("3"), 0) })
 	if c := next(); c.Key != "stays" || string(c.Value) != "3" || c.Gone {
 		t.Errorf("%+v", c)
 	}

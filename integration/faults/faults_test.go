@@ -21,7 +21,7 @@ func TestT_FI_01_NothingIsLostAtAnyFault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum, err := faults.Run(t.Context(), faults.Config{Binary: binary, Failpoints: true, Rounds: 12, Workers: 12, Seed: 42, Ready: 15 * time.Second, Directory: dir, Log: t.Output()})
+	sum, err := faults.Run(t.Context(), faults.Config{Binary: binary, Failpoints: true, Rounds: 12, Workers: 12, Seed: 42, Ready: time.Minute, Directory: dir, Log: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestT_FI_01_ABacklogIsTakenUp(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, "github.com/isthmus-gateway/isthmus/cmd/isthmus").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	sum, err := faults.Backlog(t.Context(), faults.Config{Binary: binary, Rounds: 2, Ready: 30 * time.Second, Directory: t.TempDir()}, 2000)
+	sum, err := faults.Backlog(t.Context(), faults.Config{Binary: binary, Rounds: 2, Ready: time.Minute, Directory: t.TempDir()}, 2000)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func (f *fleet) begin() error {
 			return err
 		}
 	}
-	return await(40*time.Second, "no gateway connects to the XMPP side", func() bool { return f.xmpp.connected() && f.owner() != nil })
+	return await(joinBound, "no gateway connects to the XMPP side", func() bool { return f.xmpp.connected() && f.owner() != nil })
 }
 
 // member waits until one has its share of the parts.
@@ -165,7 +165,7 @@ func (g *gateway) metric(name string) (float64, error) {
 
 // metrics asks a gateway for all of them.
 func (g *gateway) metrics() (string, error) {
-	client := http.Client{Timeout: time.Second}
+	client := http.Client{Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
 	r, err := client.Get(fmt.Sprintf("http://%s:%d/metrics", g.host, g.admin))
 	if err != nil {
@@ -199,8 +199,12 @@ func (f *fleet) taken(gone *gateway, since time.Time) (bad []string, takeover ti
 		}
 		return parts == store.Parts && f.xmpp.connected()
 	}
-	err := await(2*takeoverBound, "the others have not all parts and the link", all)
+	late, ended := &lag{}, make(chan struct{})
+	go late.measure(ended)
+	err := await(4*takeoverBound, "the others have not all parts and the link", all)
 	takeover = time.Since(since)
+	close(ended)
+	bound := takeoverBound + 20*late.worst()
 	for _, g := range f.gateways {
 		if n, err := g.metric("isthmus_cluster_leases_lost_total"); g != gone && err == nil {
 			fenced += int(n)
@@ -209,7 +213,7 @@ func (f *fleet) taken(gone *gateway, since time.Time) (bad []string, takeover ti
 	switch {
 	case err != nil:
 		return []string{err.Error()}, takeover, fenced
-	case takeover > takeoverBound:
+	case takeover > bound:
 		bad = append(bad, fmt.Sprintf("parts and link were taken over after %v", takeover.Round(time.Millisecond)))
 	}
 	return bad, takeover, fenced

@@ -44,7 +44,7 @@ func (g *gateway) reload(text string) error {
 
 // reloads is how many reloads had this outcome.
 func (g *gateway) reloads(outcome string) (int, error) {
-	client := http.Client{Timeout: 5 * time.Second}
+	client := http.Client{Timeout: 30 * time.Second}
 	r, err := client.Get(fmt.Sprintf("http://%s:%d/metrics", g.host, g.admin))
 	if err != nil {
 		return 0, err
@@ -68,7 +68,7 @@ func (p *play) hangups(outcome string, texts ...func() string) (bad []string, er
 		if err := g.reload(texts[asked%len(texts)]()); err != nil {
 			return nil, err
 		}
-		for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 			n, err := g.reloads(outcome)
 			if err != nil {
 				return nil, err
@@ -77,7 +77,7 @@ func (p *play) hangups(outcome string, texts ...func() string) (bad []string, er
 				break
 			}
 			if time.Now().After(end) {
-				return []string{fmt.Sprintf("T-FI-22: reload %d was not %s within 5 s", asked+1, outcome)}, nil
+				return []string{fmt.Sprintf("T-FI-22: reload %d was not %s within 30 s", asked+1, outcome)}, nil
 			}
 		}
 		time.Sleep(time.Duration(p.random.IntN(100)) * time.Millisecond)

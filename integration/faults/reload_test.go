@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/isthmus-gateway/isthmus/integration/faults"
 )
@@ -22,7 +23,7 @@ func TestT_FI_22_Signals(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sum, err := faults.Run(t.Context(), faults.Config{Binary: binary, Kinds: []string{kind}, Rounds: 2, Workers: 2, Seed: 22, Directory: dir, Log: t.Output()})
+			sum, err := faults.Run(t.Context(), faults.Config{Binary: binary, Kinds: []string{kind}, Rounds: 2, Workers: 2, Seed: 22, Ready: 30 * time.Second, Directory: dir, Log: t.Output()})
 			if err != nil {
 				t.Fatal(err)
 			}
