@@ -55,7 +55,6 @@ func TestT_FI_24_ACopyAfterARestart(t *testing.T) {
 
 		s = durable(t, disk, nil)
 		defer s.shutdown()
-		s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return adapters.Accepted() }
 		for name, want := range map[string]adapters.Outcome{
 			"a": adapters.Indeterminate, "origin": adapters.Indeterminate, "unknown": adapters.Failure, "more 0": adapters.Indeterminate, "more 299": adapters.Indeterminate,
 		} {

@@ -53,7 +53,7 @@ func TestT_FI_05_AGatewayStartsOnAFullDisk(t *testing.T) {
 			if a := <-s.send(s.sip, message(romeo, juliet, "direct")); a.Outcome == adapters.Failure {
 				t.Errorf("%+v", a)
 			}
-			s.xmpp.OnMessage = func(context.Context, *adapters.MessageOp) adapters.Status { return unreachable }
+			s.xmpp.Answer(func(context.Context, *adapters.MessageOp) adapters.Status { return unreachable })
 			if a := <-s.send(s.sip, message(romeo, juliet, "to be stored")); a.Outcome != adapters.Failure {
 				t.Errorf("%+v", a)
 			}

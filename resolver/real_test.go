@@ -182,7 +182,7 @@ func startReal(t *testing.T) *realServers {
 	up := func() bool {
 		r := s.resolver(t, nil, resolver.Server{Addr: s.unbound})
 		defer r.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		ts, err := r.Resolve(ctx, query(t, "im:a@signed.example"))
 		return err == nil && ts[0].Secure()
@@ -201,7 +201,10 @@ func manySRV(n int) string {
 
 func (s *realServers) resolver(t *testing.T, change func(*resolver.Config), servers ...resolver.Server) *resolver.Resolver {
 	t.Helper()
-	c := resolver.Config{Servers: servers, Guard: resolver.NewGuard(resolver.GuardConfig{Allow: labNetworks()})}
+	c := resolver.Config{
+		Servers: servers, Guard: resolver.NewGuard(resolver.GuardConfig{Allow: labNetworks()}),
+		AttemptTimeout: 5 * time.Second, LookupTimeout: 20 * time.Second, ResolveTimeout: 40 * time.Second, // as long as a slow machine takes
+	}
 	if change != nil {
 		change(&c)
 	}

@@ -9,13 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"github.com/isthmus-gateway/isthmus/internal/leaktest"
 	"github.com/isthmus-gateway/isthmus/resolver"
 	"github.com/isthmus-gateway/isthmus/resolver/resolvertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // `isthmus resolve`: "every question asked, every answer, its TTL and authenticity, and the final targets in order with the reason
 // for each place".

@@ -146,7 +146,7 @@ func (n *impaired) carry(b []byte, deliver func([]byte)) {
 		}
 		d := n.delay + time.Duration(float64(n.jitter)*(2*n.rand.Float64()-1))
 		if n.rand.Float64() < n.reorder {
-			d += 20 * time.Millisecond
+			d += 30 * time.Millisecond
 		}
 		after = append(after, d)
 	}
@@ -189,7 +189,7 @@ func samePort(t *testing.T, h adapters.Handler, peer Peer) *Adapter {
 		u.Close() //nolint:errcheck // its port is what counts
 		a, err := New(Config{
 			Listeners: []transaction.Listener{{Transport: resolver.UDP, Address: address}, {Transport: resolver.TCP, Address: address}},
-			Peers:     []Peer{peer}, Logger: zerolog.Nop(), T1: 40 * time.Millisecond,
+			Peers:     []Peer{peer}, Logger: zerolog.Nop(), T1: 60 * time.Millisecond,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -206,8 +206,8 @@ func samePort(t *testing.T, h adapters.Handler, peer Peer) *Adapter {
 }
 
 // T-FI-13, I2: whatever the network loses, doubles, delays and puts out of order, no message is delivered twice, one that was called
-// delivered was, and one of which it was said that it was not was not. The times are 2/25 of real ones,
-// as T1 is: with shorter ones a machine that runs nothing for half a second would be a network that loses everything.
+// delivered was, and one of which it was said that it was not was not. The times are 3/25 of real ones,
+// as T1 is: with shorter ones a machine that runs nothing for three seconds would be a network that loses everything.
 func TestImpairedNetwork_T_FI_13(t *testing.T) {
 	for _, v := range []struct {
 		name string
@@ -217,7 +217,7 @@ func TestImpairedNetwork_T_FI_13(t *testing.T) {
 		{"loss 5 %, duplicates 5 %", impairment{loss: 0.05, duplicate: 0.05}},
 		{"loss 20 %", impairment{loss: 0.20}},
 		{"loss 5 %, duplicates 5 %, out of order 10 %, delay 200 ms +-100", impairment{
-			loss: 0.05, duplicate: 0.05, reorder: 0.10, delay: 16 * time.Millisecond, jitter: 8 * time.Millisecond,
+			loss: 0.05, duplicate: 0.05, reorder: 0.10, delay: 24 * time.Millisecond, jitter: 12 * time.Millisecond,
 		}},
 		{"loss 60 %: not all can get through", impairment{loss: 0.60}},
 	} {

@@ -13,6 +13,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/xmpptest"
 	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/internal/leaktest"
 )
 
 // recorder is a core that takes everything and answers what it is told to.
@@ -173,6 +174,6 @@ func (l *logged) String() string {
 
 func TestMain(m *testing.M) {
 	// gosrc.io/xmpp leaves its keep-alive and its closing handshake behind.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("gosrc.io/xmpp.keepalive"), goleak.IgnoreAnyFunction("gosrc.io/xmpp.(*Client).recv"),
+	leaktest.Main(m, goleak.IgnoreAnyFunction("gosrc.io/xmpp.keepalive"), goleak.IgnoreAnyFunction("gosrc.io/xmpp.(*Client).recv"),
 		goleak.IgnoreAnyFunction("gosrc.io/xmpp.(*Client).connect.func1"), goleak.IgnoreAnyFunction("gosrc.io/xmpp.(*XMPPTransport).Close"))
 }

@@ -65,9 +65,10 @@ func TestServeReloadsCertificates_T_FI_17(t *testing.T) {
 	if h := hours(); h != 71 {
 		t.Errorf("after the bad one %d hours are left, want 71", h)
 	}
-	if log := r.log.String(); !strings.Contains(log, "expires-soon") || !strings.Contains(log, "not reloaded") {
-		t.Errorf("the log says nothing of it:\n%s", log)
-	}
+	eventually(t, "the log says so", func() bool {
+		log := r.log.String()
+		return strings.Contains(log, "expires-soon") && strings.Contains(log, "not reloaded")
+	})
 	if code := r.end(t); code != 0 {
 		t.Errorf("exit code %d\n%s", code, r.log)
 	}

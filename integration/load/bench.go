@@ -39,6 +39,8 @@ type BenchConfig struct {
 	Step, Time time.Duration
 	// Rate is where the figures are taken and the search is left out; 0: search, and take them at half of the highest rate without loss.
 	Rate float64
+	// Settle is how long what was offered may take to arrive when no more comes; 0: 3 s.
+	Settle time.Duration
 	// Users is how many senders each side has, and how many recipients; Body the octets of a message's text at least.
 	Users, Body int
 	// Watchers is how many watch one user, in the mode Presence.
@@ -97,6 +99,7 @@ type bench struct {
 	mode    Mode
 	fanout  *fanout       // in the mode Presence
 	pause   time.Duration // likewise: between two changes
+	settle  time.Duration // how long what was offered may take to arrive when no more comes
 }
 
 // Bench measures.
@@ -154,7 +157,10 @@ func (r *BenchRow) quantiles() {
 }
 
 func newBench(c BenchConfig, mode Mode) (b *bench, replaced []string, err error) {
-	b = &bench{mode: mode}
+	b = &bench{mode: mode, settle: c.Settle}
+	if b.settle <= 0 {
+		b.settle = settle
+	}
 	defer func() {
 		if err != nil {
 			b.close()
@@ -230,7 +236,7 @@ func (v *run) line(rate float64) string {
 		rate, v.offered, v.delivered, v.refused, v.twice, v.latency.Quantile(0.5), v.latency.Quantile(0.99), v.cpu.Seconds()/v.lasted.Seconds(), v.rss>>20, v.whole(rate))
 }
 
-// settle bounds how long what was offered may take to arrive when no more comes.
+// settle is how long what was offered may take to arrive when no more comes, where the configuration says nothing.
 const settle = 3 * time.Second
 
 // measure offers a rate for d, and waits for what is under way.
@@ -250,7 +256,7 @@ func (b *bench) measure(ctx context.Context, rate float64, d time.Duration) (v r
 	v.lasted = time.Since(began)
 	b.agent.Rate(0)
 	b.talker.setRate(0)
-	for end := time.Now().Add(settle); time.Now().Before(end) && (b.agent.Open() > 0 || b.talker.missing() > 0); {
+	for end := time.Now().Add(b.settle); time.Now().Before(end) && (b.agent.Open() > 0 || b.talker.missing() > 0); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	after := b.gateway.Usage()

@@ -115,7 +115,7 @@ func TestBench(t *testing.T) {
 	}
 	report, err := Bench(t.Context(), BenchConfig{
 		Binary: binary, Directory: dir, Own: []byte(own), Modes: []Mode{SIPToXMPP, XMPPToSIP, BothWays, Presence}, Watchers: 50,
-		Rate: 100, Step: time.Second, Time: 2 * time.Second, Users: 100, Body: 200, Log: t.Output(),
+		Rate: 100, Step: time.Second, Time: 2 * time.Second, Settle: 40 * time.Second, Users: 100, Body: 200, Log: t.Output(),
 	})
 	if err != nil {
 		t.Fatal(err)

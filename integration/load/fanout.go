@@ -259,7 +259,7 @@ func benchPresence(ctx context.Context, c BenchConfig) (row BenchRow, replaced [
 			return row, replaced, ctx.Err()
 		}
 		before := b.gateway.Usage()
-		took, err := f.tell(ctx, b.server, settle+b.pause)
+		took, err := f.tell(ctx, b.server, b.settle+b.pause)
 		if err != nil {
 			return row, replaced, err
 		}

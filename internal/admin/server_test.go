@@ -14,13 +14,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/isthmus-gateway/isthmus/internal/leaktest"
 	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // open starts a port and returns a client that speaks to it.
 func open(t *testing.T, cfg Config) (*Server, *http.Client) {

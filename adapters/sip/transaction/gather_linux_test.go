@@ -65,7 +65,7 @@ func TestWhatCameTogetherIsReadApart(t *testing.T) {
 				}
 			}
 			read := func() (got [][]byte, most int) {
-				s.pc.SetReadDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // the read fails then
+				s.pc.SetReadDeadline(time.Now().Add(40 * time.Second)) //nolint:errcheck // the read fails then
 				err := batch.read(func(n int) bool {
 					for i := range n {
 						whole, _, _ := batch.datagram(i)
@@ -143,13 +143,13 @@ func TestRequestsThatComeTogether(t *testing.T) {
 				t.Errorf("%s: not sent, or twice", id)
 			}
 			delete(want, id)
-		case <-time.After(20 * time.Second):
+		case <-time.After(40 * time.Second):
 			t.Fatalf("%d of %d were not handled", len(want), runs*each)
 		}
 	}
 	room := make([]byte, maxDatagram)
 	for i := range runs * each {
-		from.SetReadDeadline(time.Now().Add(20 * time.Second)) //nolint:errcheck // the read fails then
+		from.SetReadDeadline(time.Now().Add(40 * time.Second)) //nolint:errcheck // the read fails then
 		n, err := from.Read(room)
 		if err != nil || !bytes.HasPrefix(room[:n], []byte("SIP/2.0 200 ")) {
 			t.Fatalf("answer %d: %q, %v", i, room[:n], err)

@@ -15,14 +15,14 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
 
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/internal/leaktest"
 	"github.com/isthmus-gateway/isthmus/internal/porttest"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // handlerFunc is a Handler.
 type handlerFunc func(req *wire.Message, src Source, tx *ServerTx)

@@ -52,7 +52,7 @@ func TestT_OV_02_TheKernelDropsByLot(t *testing.T) {
 				got := map[string]int{}
 				room := make([]byte, 2000)
 				for {
-					s.pc.SetReadDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // the read fails then
+					s.pc.SetReadDeadline(time.Now().Add(40 * time.Second)) //nolint:errcheck // the read fails then
 					n, err := s.pc.Read(room)
 					if err != nil {
 						t.Fatalf("after %d: %v", len(got), err)

@@ -26,7 +26,7 @@ func dial(t *testing.T, l *Layer) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() }) //nolint:errcheck // a test
-	if err := nc.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := nc.SetDeadline(time.Now().Add(40 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	return nc
@@ -123,6 +123,19 @@ func TestStreamGoesOn(t *testing.T) {
 	}
 }
 
+// becomes waits until a count is what it should be.
+func becomes(t *testing.T, what string, want int64, count func() int64) {
+	t.Helper()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(40 * time.Second); count() != want; <-look.C {
+		if time.Now().After(end) {
+			t.Errorf("%s: %d, want %d", what, count(), want)
+			return
+		}
+	}
+}
+
 // A peer that goes away without an answer ends the call at once, and whether it had the request is told.
 func TestStreamPeerCloses(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -144,9 +157,7 @@ func TestStreamPeerCloses(t *testing.T) {
 	if !errors.Is(r.Err, ErrTransport) || !r.Sent || time.Since(began) > 10*time.Second {
 		t.Errorf("result %+v", r)
 	}
-	if n := l.pool.outbound.Load(); n != 0 {
-		t.Errorf("%d connections left", n)
-	}
+	becomes(t, "connections left", 0, l.pool.outbound.Load)
 }
 
 // A peer that does not read fills its own queue and nobody else's: then requests are refused without having been sent.
@@ -174,7 +185,7 @@ func TestStreamQueueIsBounded(t *testing.T) {
 	var calls sync.WaitGroup
 	for range 40 {
 		calls.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 			defer cancel()
 			r := l.Do(ctx, target, testRequest("MESSAGE", strings.Repeat("x", 50<<10)))
 			switch {
@@ -191,9 +202,7 @@ func TestStreamQueueIsBounded(t *testing.T) {
 	if overloaded.Load() == 0 || failed.Load() == 0 {
 		t.Errorf("%d refused, %d failed by the write timeout", overloaded.Load(), failed.Load())
 	}
-	if n := l.pool.queued.Load(); n != 0 {
-		t.Errorf("%d octets are still counted as queued", n)
-	}
+	becomes(t, "octets that are counted as queued", 0, l.pool.queued.Load)
 }
 
 func TestConnectionBounds(t *testing.T) {
@@ -211,13 +220,11 @@ func TestConnectionBounds(t *testing.T) {
 	if n, err := nc.Read(make([]byte, 1)); err == nil {
 		t.Errorf("read %d octets from a connection too many", n)
 	}
-	if n := l.pool.inbound.Load(); n != 3 {
-		t.Errorf("%d connections", n)
-	}
+	becomes(t, "connections", 3, l.pool.inbound.Load)
 }
 
 func TestIdleConnectionIsClosed(t *testing.T) {
-	l := startLayer(t, answerOK, func(c *Config) { c.Bounds.IdleTimeout = 50 * time.Millisecond })
+	l := startLayer(t, answerOK, func(c *Config) { c.Bounds.IdleTimeout = 3 * time.Second })
 	nc := dial(t, l)
 	if _, err := io.WriteString(nc, tcpRequest(1)+"MESSAGE sip:half"); err != nil {
 		t.Fatal(err)
