@@ -115,7 +115,7 @@ func halfOpen(t *testing.T, w way) {
 func TestT_FI_09_FrozenServer(t *testing.T) { withWays(t, faultyWays(), frozenServer) }
 
 func frozenServer(t *testing.T, w way) {
-	c := lab.GatewayConfig{XMPP: impatient, Extra: "limits: {messages: {direct_wait: 3s}}\n"}
+	c := lab.GatewayConfig{XMPP: impatient, Extra: "limits: {messages: {direct_wait: 9s}}\n"}
 	s, other := crossWithNeighbour(t, w, overUDP, c)
 	nurse := other.LogIn(t, "nurse", "chamber")
 	l, neighbour := &ledger{user: newTellingUser(t, s.gateway.Port)}, &ledger{user: newTellingUser(t, s.gateway.Port)}
@@ -161,6 +161,7 @@ func frozenServer(t *testing.T, w way) {
 	lab.Eventually(t, patience, "everything has arrived there", func() bool { return len(copies(nurse)) == len(neighbour.offered) })
 	neighbour.balance(t, s.gateway, copies(nurse))
 
+	s.linkLost(t)
 	s.server.Thaw(t)
 	s.linkBack(t)
 	lab.Eventually(t, 2*patience, "messages get through again", func() bool {

@@ -97,6 +97,19 @@ func (p *process) kill() {
 	<-p.done
 }
 
+// stopped tells whether none of its threads runs, by the kernel's own table.
+func (p *process) stopped() bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+	for _, thread := range threads {
+		b, readErr := os.ReadFile(thread)
+		text := string(b)
+		if readErr != nil || !strings.HasPrefix(text[strings.LastIndexByte(text, ')')+1:], " T ") {
+			return false
+		}
+	}
+	return err == nil && len(threads) > 0
+}
+
 // stop asks the process to end, and waits.
 func (p *process) stop(t testing.TB, patience time.Duration) {
 	t.Helper()

@@ -143,7 +143,12 @@ func (s *XMPPServer) Start(t testing.TB) {
 func (s *XMPPServer) Kill() { s.process.kill() }
 
 // Freeze stops its execution with SIGSTOP: its connections stay open, and nothing is read. Thaw, or the end of the test, ends that.
-func (s *XMPPServer) Freeze(t testing.TB) { s.signal(t, syscall.SIGSTOP) }
+// Freeze returns when it stands still: the signal is dealt with by one of its threads, and on a busy machine the others go on until that one runs.
+func (s *XMPPServer) Freeze(t testing.TB) {
+	t.Helper()
+	s.signal(t, syscall.SIGSTOP)
+	Eventually(t, time.Minute, string(s.Software)+" stands still", s.process.stopped)
+}
 
 // Thaw lets it go on after Freeze.
 func (s *XMPPServer) Thaw(t testing.TB) { s.signal(t, syscall.SIGCONT) }
