@@ -49,7 +49,8 @@ func (l *path) pace(via *arrival) (room bool) {
 	if via != nil && via.patience != nil {
 		mine = via.patience
 	}
-	l.hold(mine)
+	counted := via == nil || via.bidi
+	l.hold(mine, counted)
 	f := l.flow()
 	if f == nil {
 		return true
@@ -57,7 +58,7 @@ func (l *path) pace(via *arrival) (room bool) {
 	now := time.Now()
 	switch d := f.Wait(now); {
 	case d <= 0:
-	case l.box.late(now, min(ackPatience, l.a.lim().PingTimeout/4), via == nil || via.bidi):
+	case l.box.late(now, min(ackPatience, l.a.lim().PingTimeout/4), counted):
 		return false
 	case !l.due(now):
 		time.Sleep(d)
@@ -65,8 +66,9 @@ func (l *path) pace(via *arrival) (room bool) {
 	return true
 }
 
-// ackPatience is for how long an acknowledgement may be awaited of a stream that is held up.
-const ackPatience = 250 * time.Millisecond
+// ackPatience is for how long an acknowledgement may be awaited of a stream that is held up. It holds back all that its pair has behind it: with 250 ms,
+// two directions of which each had more than could be done carried half as much as with this.
+const ackPatience = 20 * time.Millisecond
 
 // tooMany refuses a message for which pace found no room, so that its sender knows of it now (RFC 6120 §8.3.3.18). False: nobody would be told, and it
 // is handled like any other.
@@ -119,8 +121,9 @@ func (p *patience) spend(d time.Duration) {
 	p.mu.Unlock()
 }
 
-// hold waits while the core is crowded, or too many replies wait for a server that does not read them, as long as there is patience.
-func (l *path) hold(mine *patience) {
+// hold waits while the core is crowded, or too many replies wait for a server that does not read them, as long as there is patience, and until an
+// acknowledgement is awaited for ackPatience, which may stand behind what is not read: counted tells whether this stream brings those that count.
+func (l *path) hold(mine *patience, counted bool) {
 	crowd, _ := l.a.h.(adapters.Crowd)
 	crowded := func() bool { return l.box.many.Load() || crowd != nil && crowd.Crowded() }
 	if !crowded() {
@@ -130,7 +133,7 @@ func (l *path) hold(mine *patience) {
 	if crowd != nil && crowd.Overrun() {
 		waiting = crowd.Waiting()
 	}
-	for now := time.Now(); mine.left(now) > 0 && !l.due(now) && crowded(); {
+	for now := time.Now(); mine.left(now) > 0 && !l.due(now) && !l.box.late(now, ackPatience, counted) && crowded(); {
 		time.Sleep(patienceStep)
 		then := time.Now()
 		mine.spend(then.Sub(now))

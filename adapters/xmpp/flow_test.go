@@ -353,6 +353,15 @@ func TestCrowdedCoreIsWaitedFor(t *testing.T) {
 		if d := time.Since(began); d < patienceMost || d > patienceMost+30*time.Millisecond {
 			t.Errorf("with 64 pairs on it a stream is held up for %v", d)
 		}
+		time.Sleep(time.Minute) // there is patience again
+		one := newOutbox(limits, func() {})
+		one.add(&item{octets: []byte("x"), done: make(chan adapters.Status, 1)})
+		one.take(nil, maxBatch, false, time.Now())
+		began = time.Now()
+		(&path{a: a, name: l.name, box: one}).pace(nil)
+		if d := time.Since(began); d < ackPatience || d > ackPatience+2*patienceStep {
+			t.Errorf("with an acknowledgement awaited, which may stand behind what is not read, a stream is held up for %v", d)
+		}
 		l.box.take(nil, maxBatch, true, time.Now())
 		time.Sleep(limits.PingTimeout / 4) // the answer to the ping may stand behind what waits, and there is patience again
 		if d := read(10); d > 0 {

@@ -16,6 +16,9 @@ const (
 	stampAfter = 20 * time.Millisecond
 	// settleMost is how long the reader waits at most for what it has handed over.
 	settleMost = 5 * time.Millisecond
+	// fewOwed is up to how many responses that are awaited may stand in the socket behind requests that it is not hurried to read. Each holds back all
+	// that its caller has behind it.
+	fewOwed = 16
 	// keepUpStep is how often it looks.
 	keepUpStep = 100 * time.Microsecond
 )
@@ -25,6 +28,7 @@ const (
 type pacer struct {
 	control *admission.Controller
 	waiting func() int
+	owed    *atomic.Int64 // requests of ours whose responses are awaited
 	queue   *admission.Queue
 	raw     syscall.RawConn
 	batch   *packetBatch
@@ -35,7 +39,7 @@ type pacer struct {
 }
 
 func newPacer(s *udpSocket, batch *packetBatch) *pacer {
-	p := &pacer{control: s.layer.cfg.Admission, waiting: s.layer.cfg.Waiting, batch: batch, drains: batch.drains()}
+	p := &pacer{control: s.layer.cfg.Admission, waiting: s.layer.cfg.Waiting, owed: &s.layer.clients.count, batch: batch, drains: batch.drains()}
 	p.queue = p.control.Queue()
 	p.raw, _ = s.pc.SyscallConn() // it does not fail: the batch has one, too
 	return p
@@ -84,7 +88,7 @@ func (p *pacer) keepUp() {
 	if p.waiting == nil {
 		return
 	}
-	for end := time.Now().Add(settleMost); p.waiting() > p.control.Ahead() && time.Now().Before(end); {
+	for end := time.Now().Add(settleMost); p.owed.Load() <= fewOwed && p.waiting() > p.control.Ahead() && time.Now().Before(end); {
 		time.Sleep(keepUpStep)
 	}
 }

@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,12 +38,15 @@ func TestReaderWaitsForWhatIsInside(t *testing.T) {
 		name          string
 		busy          float64
 		waiting, each int // how many wait, and how many fewer each time that somebody looks
+		owed          int64
 		least, most   time.Duration
 	}{
-		{"they are done soon", 1, 2000, 100, time.Millisecond, 2 * time.Millisecond},
-		{"they wait for somebody", 1, 2000, 0, settleMost, settleMost + keepUpStep},
-		{"few", 1, 40, 0, 0, 0},
-		{"the processors are idle", 0.5, 2000, 0, 0, 0},
+		{"they are done soon", 1, 2000, 100, 0, time.Millisecond, 2 * time.Millisecond},
+		{"they wait for somebody", 1, 2000, 0, 0, settleMost, settleMost + keepUpStep},
+		{"few", 1, 40, 0, 0, 0, 0},
+		{"the processors are idle", 0.5, 2000, 0, 0, 0, 0},
+		{"some responses are awaited", 1, 2000, 0, fewOwed, settleMost, settleMost + keepUpStep},
+		{"many responses are awaited, which stand behind what is not read", 1, 2000, 0, fewOwed + 1, 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -58,7 +62,9 @@ func TestReaderWaitsForWhatIsInside(t *testing.T) {
 					}
 					time.Sleep(time.Millisecond)
 				}
-				p := &pacer{control: control, waiting: func() int {
+				var owed atomic.Int64
+				owed.Store(test.owed)
+				p := &pacer{control: control, owed: &owed, waiting: func() int {
 					n := test.waiting
 					test.waiting -= test.each
 					return n

@@ -52,6 +52,7 @@ type Component struct {
 // *strictxml.SyntaxError, ErrHeader, ErrHandshake, or the connection's.
 func OpenComponent(ctx context.Context, conn net.Conn, c Component) (_ *Conn, err error) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	boundUnread(conn)
 	s := &Conn{conn: conn}
 	defer func() {
 		if !stop() && err == nil {

@@ -38,6 +38,7 @@ type negotiation struct {
 func begin(ctx context.Context, conn net.Conn, lim strictxml.Limits, strangers Strangers) *negotiation {
 	n := &negotiation{lim: strangers.orDefault(), wire: &wire{Conn: conn, left: -1}}
 	n.pre = n.lim.strict(lim)
+	boundUnread(conn)
 	n.s = &Conn{conn: n.wire, wire: n.wire, lim: lim}
 	n.s.meter = &meter{s: n.s, left: n.lim.Octets}
 	n.s.stream = strictxml.NewStream(n.s.meter, n.pre)
