@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -63,16 +64,19 @@ func (a *Adapter) authenticate(in *inbound) *Refusal {
 		}
 	}
 	if !found {
-		return a.challenge(p, false, now)
-	}
-	source := in.src.Remote.Addr().Unmap().String()
-	if !a.auth.tries.may(given.Username, source, now) {
-		return refuse(WhyCredentials, 403, "Forbidden: too many attempts")
+		return a.challenge(in, false)
 	}
 	if a.auth.nonces.Check(given.Nonce, p.Realm, now) == digest.Forged {
-		// It answers no challenge of ours, so that it is no attempt either: who can write a source address, and read nothing that is sent
-		// to it, must not use up somebody's tries.
-		return a.challenge(p, false, now)
+		return a.challenge(in, false) // it answers no challenge of ours, so that it is no attempt either
+	}
+	// Who can write a source address, and read nothing that is sent to it, must not use up somebody's tries: with a challenge that went to
+	// another place there are others.
+	source := placeOf(in.src.Remote.Addr())
+	if !a.auth.nonces.IssuedTo(given.Nonce, source) {
+		source = "with another's challenge " + source
+	}
+	if !a.auth.tries.may(given.Username, source, now) {
+		return refuse(WhyCredentials, 403, "Forbidden: too many attempts")
 	}
 	known, ok := p.accounts[given.Username]
 	if !ok {
@@ -81,7 +85,7 @@ func (a *Adapter) authenticate(in *inbound) *Refusal {
 	allowed := given.Algorithm == digest.SHA256 || given.Algorithm == digest.MD5 && p.AllowMD5
 	if !allowed || !given.Proves(known.password.Reveal(), digest.Request{Method: in.req.Method(), Body: in.req.Body()}) || !ok {
 		a.auth.tries.fail(given.Username, source, now)
-		return a.challenge(p, false, now)
+		return a.challenge(in, false)
 	}
 	if !sameTarget(given.URI, in.req.RequestURI()) {
 		// Credentials are for one request; those of another prove nothing about this one (RFC 7616 §3.4.6).
@@ -90,9 +94,9 @@ func (a *Adapter) authenticate(in *inbound) *Refusal {
 	switch a.auth.nonces.Use(given.Nonce, p.Realm, given.Count, now) {
 	case digest.Fresh:
 	case digest.Stale:
-		return a.challenge(p, true, now)
+		return a.challenge(in, true)
 	default:
-		return a.challenge(p, false, now) // made by somebody else, or used before: a replay
+		return a.challenge(in, false) // made by somebody else, or used before: a replay
 	}
 	from, ref := partyOf(in.identity, in.opts.sender(cpim.IM))
 	if ref != nil {
@@ -107,8 +111,10 @@ func (a *Adapter) authenticate(in *inbound) *Refusal {
 
 // challenge is the 401 with what the peer's users may answer, the strongest first: "The UAS MUST add these header fields to the response
 // in the order in which it would prefer to see them used" (RFC 8760 §2.3).
-func (a *Adapter) challenge(p *Peer, stale bool, now time.Time) *Refusal {
-	c := digest.Challenge{Realm: p.Realm, Nonce: a.auth.nonces.Issue(p.Realm, now), Algorithm: digest.SHA256, Stale: stale, Auth: true}
+func (a *Adapter) challenge(in *inbound, stale bool) *Refusal {
+	p := in.peer
+	nonce := a.auth.nonces.Issue(p.Realm, placeOf(in.src.Remote.Addr()), in.opts.Now)
+	c := digest.Challenge{Realm: p.Realm, Nonce: nonce, Algorithm: digest.SHA256, Stale: stale, Auth: true}
 	headers := []wire.Header{{Name: "WWW-Authenticate", Value: c.String()}}
 	if p.AllowMD5 {
 		c.Algorithm = digest.MD5
@@ -127,7 +133,18 @@ func sameTarget(uri string, target wire.URI) bool {
 	return err == nil && u.IsSIP() && u.Scheme() == target.Scheme() && u.User() == target.User() && strings.EqualFold(u.Host(), target.Host()) && u.Port() == target.Port()
 }
 
-// tries slows down who guesses passwords: after maxTries failures for one user from one address within a window, requests with
+// placeOf is what one guesser has of the addresses: an IPv6 site has a whole network of 2**64 at least.
+func placeOf(a netip.Addr) string {
+	a = a.Unmap().WithZone("")
+	if a.Is6() {
+		if n, err := a.Prefix(64); err == nil {
+			return n.String()
+		}
+	}
+	return a.String()
+}
+
+// tries slows down who guesses passwords: after maxTries failures for one user from one place within a window, requests with
 // credentials are refused unread until the window ends. The table is bounded: when it is full all is forgotten.
 type tries struct {
 	mu     sync.Mutex

@@ -164,7 +164,7 @@ func TestAnswerRefusesControls(t *testing.T) {
 func TestNonces(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	n := digest.NewNonces(5*time.Minute, 2)
-	a := n.Issue("r", now)
+	a := n.Issue("r", "", now)
 	if got := n.Check(a, "r", now); got != digest.Fresh {
 		t.Fatalf("new: %v", got)
 	}
@@ -197,7 +197,7 @@ func TestNonces(t *testing.T) {
 	// The table is bounded; what was forgotten is challenged again, never taken twice.
 	now = now.Add(time.Second)
 	for range 20 {
-		if got := n.Use(n.Issue("r", now), "r", 1, now); got != digest.Fresh {
+		if got := n.Use(n.Issue("r", "", now), "r", 1, now); got != digest.Fresh {
 			t.Fatalf("a new one: %v", got)
 		}
 		now = now.Add(time.Second)
@@ -207,8 +207,8 @@ func TestNonces(t *testing.T) {
 	}
 	// After a time without load, what is fresh stays fresh.
 	now = now.Add(time.Hour)
-	b := n.Issue("r", now)
-	n.Use(n.Issue("r", now), "r", 1, now)
+	b := n.Issue("r", "", now)
+	n.Use(n.Issue("r", "", now), "r", 1, now)
 	if got := n.Use(b, "r", 1, now); got != digest.Fresh {
 		t.Errorf("unused: %v", got)
 	}
@@ -220,7 +220,7 @@ func TestNoncesAtOneMoment(t *testing.T) {
 	n := digest.NewNonces(5*time.Minute, 2)
 	var all []string
 	for range 12 {
-		nonce := n.Issue("r", now)
+		nonce := n.Issue("r", "", now)
 		if n.Use(nonce, "r", 1, now) == digest.Fresh {
 			all = append(all, nonce)
 		}
@@ -233,11 +233,11 @@ func TestNoncesAtOneMoment(t *testing.T) {
 	// What was issued and used before the clock of the wall was set back, and then forgotten, is not taken again either.
 	n = digest.NewNonces(time.Hour, 1)
 	early := time.Now()
-	nonce := n.Issue("r", early)
+	nonce := n.Issue("r", "", early)
 	n.Use(nonce, "r", 1, early)
 	for i := range 4 {
 		later := early.Add(time.Duration(i+1) * time.Second)
-		n.Use(n.Issue("r", later), "r", 1, later)
+		n.Use(n.Issue("r", "", later), "r", 1, later)
 	}
 	if got := n.Use(nonce, "r", 1, early.Add(5*time.Second)); got == digest.Fresh {
 		t.Error("a count was taken twice after it was forgotten")

@@ -42,28 +42,61 @@ func NewNonces(life time.Duration, max int) *Nonces {
 	return n
 }
 
-// The layout of a nonce before base64: time in ns since base, random octets, and the first octets of the HMAC over both and the realm.
+// The layout of a nonce before base64: time in ns since base, random octets, the first octets of an HMAC over these and the place that it was
+// issued to, and those of the HMAC over all of this and the realm.
 const (
 	nonceTime   = 8
-	nonceRandom = 8
+	nonceRandom = 4
+	noncePlace  = 4
 	nonceMAC    = 12
-	nonceLen    = nonceTime + nonceRandom + nonceMAC
+	nonceHead   = nonceTime + nonceRandom + noncePlace
+	nonceLen    = nonceHead + nonceMAC
 )
 
-// Issue makes a nonce for a realm at the time now: 38 characters.
-func (n *Nonces) Issue(realm string, now time.Time) string {
+// Issue makes a nonce for a realm at the time now: 38 characters. place is where it goes to, for IssuedTo; the nonce is good from anywhere,
+// because the requests of one user may come by different proxies (RFC 7616 §3.3).
+func (n *Nonces) Issue(realm, place string, now time.Time) string {
 	var b [nonceLen]byte
 	binary.BigEndian.PutUint64(b[:], uint64(now.Sub(n.base)))
 	rand.Read(b[nonceTime : nonceTime+nonceRandom]) //nolint:errcheck // it never fails
+	n.address(b[:], place)
 	n.sign(b[:], realm)
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
+// IssuedTo tells whether a nonce that Check does not call Forged was issued to a place.
+func (n *Nonces) IssuedTo(nonce, place string) bool {
+	var b, want [nonceLen]byte
+	if !decode(&b, nonce) {
+		return false
+	}
+	want = b
+	n.address(want[:], place)
+	return hmac.Equal(want[:nonceHead], b[:nonceHead])
+}
+
+func (n *Nonces) address(b []byte, place string) {
+	h := hmac.New(sha256.New, n.key[:])
+	h.Write([]byte("place\x00"))
+	h.Write(b[:nonceTime+nonceRandom])
+	h.Write([]byte(place))
+	copy(b[nonceTime+nonceRandom:nonceHead], h.Sum(nil))
+}
+
+// decode undoes the base64 of a nonce.
+func decode(b *[nonceLen]byte, nonce string) bool {
+	if len(nonce) != base64.RawURLEncoding.EncodedLen(nonceLen) {
+		return false
+	}
+	got, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(nonce))
+	return err == nil && got == nonceLen
+}
+
 func (n *Nonces) sign(b []byte, realm string) {
 	h := hmac.New(sha256.New, n.key[:])
-	h.Write(b[:nonceTime+nonceRandom])
+	h.Write(b[:nonceHead])
 	h.Write([]byte(realm))
-	copy(b[nonceTime+nonceRandom:], h.Sum(nil)[:nonceMAC])
+	copy(b[nonceHead:], h.Sum(nil)[:nonceMAC])
 }
 
 // Verdict is what became of a nonce.
@@ -84,11 +117,10 @@ func (n *Nonces) Check(nonce, realm string, now time.Time) Verdict {
 
 func (n *Nonces) issued(nonce, realm string, now time.Time) (Verdict, time.Time) {
 	var b, want [nonceLen]byte
-	if got, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(nonce[:min(len(nonce), base64.RawURLEncoding.EncodedLen(nonceLen))])); err != nil ||
-		got != nonceLen || len(nonce) != base64.RawURLEncoding.EncodedLen(nonceLen) {
+	if !decode(&b, nonce) {
 		return Forged, time.Time{}
 	}
-	copy(want[:], b[:nonceTime+nonceRandom])
+	copy(want[:], b[:nonceHead])
 	n.sign(want[:], realm)
 	if !hmac.Equal(want[:], b[:]) {
 		return Forged, time.Time{}
