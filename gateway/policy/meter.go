@@ -14,6 +14,8 @@ import (
 type Meter struct {
 	policy  *Policy
 	senders *buckets
+	// refill is how long a bucket of any rule needs to fill: the rules share a table, and what is forgotten of it earlier would be full too soon.
+	refill  time.Duration
 	contact *buckets
 	// known are the contacts of senders under NewContacts, heard those of others, which such a sender may answer: however many those are, they
 	// take no room from the first.
@@ -52,7 +54,12 @@ const remembered = 200_000
 
 // NewMeter returns a meter for p. What old, which may be nil, has counted for rules and tenants of the same name goes on.
 func NewMeter(p *Policy, old *Meter) *Meter {
-	m := &Meter{policy: p}
+	m := &Meter{policy: p, refill: time.Hour}
+	for _, r := range p.Rules() {
+		if r.SenderRate > 0 {
+			m.refill = max(m.refill, time.Duration(float64(r.SenderBurst)/float64(r.SenderRate)*float64(time.Minute)))
+		}
+	}
 	if old != nil {
 		m.senders, m.contact, m.known, m.heard = old.senders, old.contact, old.known, old.heard
 	} else {
@@ -82,14 +89,14 @@ func (m *Meter) Message(now time.Time, a Ask, v Verdict, octets int) (release fu
 	if b.MaxContent > 0 && octets > b.MaxContent {
 		return nil, CauseSize, "The content is larger than the policy of this gateway allows"
 	}
-	if b.SenderRate > 0 && !m.senders.take(v.By, a.From, now, float64(b.SenderRate)/60, float64(b.SenderBurst)) {
+	if b.SenderRate > 0 && !m.senders.take(v.By, a.From, now, float64(b.SenderRate)/60, float64(b.SenderBurst), m.refill) {
 		return nil, CauseSenderRate, "The sender sends too many messages"
 	}
 	if m.policy != nil && m.policy.contacts {
 		// Whoever is written to may answer, and is no new contact then.
 		// Looked up first and noted afterwards, so that of two that come at once to somebody new none is let in by the other.
 		if b.NewContacts > 0 {
-			if !m.known.have(a.From, a.To) && !m.heard.have(a.From, a.To) && !m.contact.take(v.By, a.From, now, float64(b.NewContacts)/3600, float64(b.NewContacts)) {
+			if !m.known.have(a.From, a.To) && !m.heard.have(a.From, a.To) && !m.contact.take(v.By, a.From, now, float64(b.NewContacts)/3600, float64(b.NewContacts), time.Hour) {
 				return nil, CauseNewContacts, "The sender writes to too many new recipients"
 			}
 			m.known.meet(now, a.From, a.To)
@@ -184,8 +191,8 @@ func (b *bucket) take(now time.Time, rate, burst float64) bool {
 
 const meterShards = 16
 
-// buckets is a table of buckets by rule and sender, of two generations: when the young one is full or as old as a bucket needs to fill, the old one
-// is forgotten.
+// buckets is a table of buckets by rule and sender, of two generations: when the young one is full or as old as any bucket needs to fill, the old
+// one is forgotten.
 type buckets struct {
 	most   int
 	hasher hasher
@@ -200,12 +207,12 @@ func newBuckets(most int) *buckets {
 	return &buckets{most: most / 2 / meterShards, hasher: newHasher()}
 }
 
-func (t *buckets) take(rule string, sender cpim.Address, now time.Time, rate, burst float64) bool {
+func (t *buckets) take(rule string, sender cpim.Address, now time.Time, rate, burst float64, refill time.Duration) bool {
 	k := t.hasher.of(rule, sender.Local(), sender.Domain())
 	s := &t.shards[k[0]%meterShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if life := max(time.Hour, time.Duration(burst/rate*float64(time.Second))); len(s.young) >= t.most || now.Sub(s.born) >= life {
+	if len(s.young) >= t.most || now.Sub(s.born) >= refill {
 		s.old, s.young, s.born = s.young, make(map[hashed]bucket), now
 	}
 	b, ok := s.young[k]

@@ -273,3 +273,33 @@ func TestBucketCountsNoTimeTwice(t *testing.T) {
 		}
 	}
 }
+
+// What one rule's senders do makes no sender of another rule, whose allowance comes back more slowly, forgotten before it is full again.
+func TestSlowBucketsBesideFastOnes(t *testing.T) {
+	p := mustNew(t, Config{Rules: []Rule{
+		{Name: "slow", From: party(t, "slow.example"), Bounds: Bounds{SenderRate: 1, SenderBurst: 600}},
+		{Name: "fast", Bounds: Bounds{SenderRate: 60}},
+	}})
+	m := NewMeter(p, nil)
+	burst := func(now time.Time) (n int) {
+		for ; n < 1000; n++ {
+			if _, cause := send(t, p, m, now, "a@slow.example", "b@y.example", 1); cause != "" {
+				return n
+			}
+		}
+		return n
+	}
+	if n := burst(noon); n != 600 {
+		t.Fatalf("%d at once", n)
+	}
+	now := noon
+	for range 3 { // in every part of the table
+		now = now.Add(61 * time.Minute)
+		for i := range 1000 {
+			send(t, p, m, now, fmt.Sprintf("u%d@fast.example", i), "b@y.example", 1)
+		}
+	}
+	if n := burst(now); n != 183 {
+		t.Errorf("%d after 183 minutes, at one a minute", n)
+	}
+}
