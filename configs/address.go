@@ -62,8 +62,8 @@ type Domain string
 func (d *Domain) parse(s string) *valueFault {
 	v, err := resolver.ParseDomain(s)
 	if err != nil {
-		if _, after, ok := strings.Cut(s, "@"); ok {
-			return &valueFault{quoted(s) + " is an address", "write the domain alone: " + quoted(after)}
+		if at := strings.LastIndexByte(s, '@'); at >= 0 {
+			return &valueFault{quoted(s) + " is an address", "write the domain alone: " + quoted(s[at+1:])}
 		}
 		return &valueFault{quoted(s) + " is no domain name: " + expectedBy(err), "write as in example.net"}
 	}

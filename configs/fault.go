@@ -68,13 +68,37 @@ func (f Faults) err() error {
 // valueFault is what the parse functions of the value types return.
 type valueFault struct{ problem, instead string }
 
-// quoted is s for a fault: in quotes, printable, and cut.
+// quoted is s for a fault: in quotes, printable, cut, and without a password, which some write before a host (RFC 3986 §3.2.1) although no key
+// takes one.
 func quoted(s string) string {
 	const most = 80
+	s = withoutPassword(s)
 	if len(s) > most {
 		return strconv.QuoteToASCII(s[:most]) + "…"
 	}
 	return strconv.QuoteToASCII(s)
+}
+
+// schemes are those of addresses and next hops. What else stands before the first colon is a user's name as well as a scheme.
+var schemes = []string{"im", "pres", "sip", "sips", "tcp", "tls", "unix", "xmpp"}
+
+// withoutPassword is s with "[redacted]" for what stands between "//" and "@", or between the name of a user and "@".
+func withoutPassword(s string) string {
+	at := strings.LastIndexByte(s, '@')
+	if at < 0 {
+		return s
+	}
+	if slashes := strings.Index(s[:at], "//"); slashes >= 0 {
+		return s[:slashes+2] + "[redacted]" + s[at:]
+	}
+	user := 0
+	if scheme, _, ok := strings.Cut(s[:at], ":"); ok && slices.Contains(schemes, strings.ToLower(scheme)) {
+		user = len(scheme) + 1
+	}
+	if name, _, ok := strings.Cut(s[user:at], ":"); ok {
+		return s[:user+len(name)+1] + "[redacted]" + s[at:]
+	}
+	return s
 }
 
 // origin remembers where each value of a Config was written, so that later checks can name the line.

@@ -63,6 +63,18 @@ func TestSecretIsInNoFault(t *testing.T) {
 		{"as an alias", "xmpp: {components: [{secret: *" + canary + "}]}"},
 		{"as a tag", "xmpp: {components: [{secret: !!" + canary + " x}]}"},
 		{"as a directive", "%" + canary + "\n---\na: b"},
+		{"in a URL of the store", "store: {cluster: {urls: ['tls://isthmus:" + canary + "@nats.example.net:4222']}}"},
+		{"a token in a URL of the store", "store: {cluster: {urls: ['tls://" + canary + "@nats.example.net:4222']}}"},
+		{"before a node", "store: {cluster: {nodes: [{name: a, address: 'isthmus:" + canary + "@192.0.2.1:6222'}]}}"},
+		{"before where it listens", "store: {cluster: {listen: 'isthmus:" + canary + "@192.0.2.1:6222'}}"},
+		{"in a next hop", "routes: [{domain: example.net, via: sip, next_hops: ['sip:isthmus:" + canary + "@192.0.2.1']}]"},
+		{"before an XMPP server", "xmpp: {components: [{server: 'isthmus:" + canary + "@192.0.2.1:5347'}]}"},
+		{"in the URI of a user", "sip: {peers: [{users: [{address: 'sip:romeo:" + canary + "@example.net'}]}]}"},
+		{"before a DNS server", "dns: {servers: ['tls://isthmus:" + canary + "@192.0.2.1']}"},
+		{"before a listener", "sip: {listeners: [{transport: udp, address: 'isthmus:" + canary + "@127.0.0.1:5060'}]}"},
+		{"before an advertised name", "sip: {advertise: 'isthmus:" + canary + "@example.net'}"},
+		{"before a domain", "routes: [{domain: 'isthmus:" + canary + "@example.net', via: sip}]"},
+		{"before the administration port", "admin: {listen: 'tcp:isthmus:" + canary + "@127.0.0.1:9090'}"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Parse("f", []byte(c.text))
