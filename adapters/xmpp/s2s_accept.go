@@ -115,7 +115,9 @@ func (v *servers) answer(c net.Conn, pass *stream.Pass, addr netip.AddrPort, dir
 			return nil, err
 		}
 		s.policy = v.side().policyOf(s.remote.domain)
-		if s.until, err = v.provesClient(claim.From, claim.TLS); err != nil { // it has just ended
+		from, cs := claim.From, claim.TLS
+		s.roots, s.proof = v.side().Certificates.Trust().Roots, func() (time.Time, error) { return v.provesClient(from, cs) }
+		if s.until, err = s.proof(); err != nil { // it has just ended
 			conn.Fail(errExpired)
 			return nil, errExpired
 		}

@@ -7,6 +7,8 @@ import (
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp"
 	"github.com/isthmus-gateway/isthmus/adapters/xmpp/stream"
+	"github.com/isthmus-gateway/isthmus/internal/certs"
+	"github.com/isthmus-gateway/isthmus/internal/certs/certstest"
 	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
@@ -381,5 +383,36 @@ func TestServersHostedTID09(t *testing.T) {
 	}
 	if op := next(t, core.messages, "the reply"); op.To.Address.String() != "im:romeo@example.org" || op.From.Address.String() != "im:juliet@example.com" {
 		t.Fatalf("%s to %s", op.From.Address, op.To.Address)
+	}
+}
+
+// TestAuthorityIsTakenOut: a certificate below an authority that is no longer trusted proves nothing, neither on streams that are opened from then
+// on nor on those that are up, whoever opened them.
+func TestAuthorityIsTakenOut(t *testing.T) {
+	f := newFederation(t)
+	cfg, comCfg := f.config("example.net"), f.config("example.com")
+	a := start(t, cfg, newRecorder())
+	start(t, comCfg, newRecorder())
+	if st := a.Message(t.Context(), f.hops("example.com"), between("romeo@example.net", "juliet@example.com", "1", "hi")); st.Outcome != adapters.Indeterminate {
+		t.Fatalf("%+v", st)
+	}
+	p := f.mustDial("example.com", "example.net", nil)
+	p.say("<message id='1' from='juliet@example.com' to='romeo@example.net'" + hello)
+	streams := func(direction string) float64 {
+		return counted(t, cfg.Registerer, "isthmus_xmpp_server_streams", "direction="+direction)
+	}
+	if in, out := streams("in"), streams("out"); in != 1 || out != 1 {
+		t.Fatalf("%v and %v streams", in, out)
+	}
+	take, err := cfg.Servers.Certificates.Prepare(certs.Config{RootsFile: certstest.NewCA(t).WriteRoot(t.TempDir())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	take()
+	p.refused(stream.Reset)
+	for end := time.Now().Add(20 * time.Second); streams("out") != 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the stream that we opened stays")
+		}
 	}
 }

@@ -202,8 +202,11 @@ func (v *servers) open(ctx context.Context, local, remote *host, t resolver.Targ
 		s.idle = min(s.idle, offer.IdleAfter*3/4)
 	}
 	s.log = v.log.With().Str("domain", local.domain).Str("remote", remote.domain).Str("address", t.Addr().String()).Logger()
-	if offer.TLS != nil {
-		s.until, _ = v.proves(offer.TLS, remote, t) // nothing was proven where dialback is trusted instead
+	if cs := offer.TLS; cs != nil {
+		s.roots = v.side().Certificates.Trust().Roots
+		if s.until, err = v.proves(cs, remote, t); err == nil { // or nothing was proven, where dialback is trusted instead
+			s.proof = func() (time.Time, error) { return v.proves(cs, remote, t) }
+		}
 	}
 	if !v.add(s) {
 		conn.Close(0)

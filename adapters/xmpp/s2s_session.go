@@ -1,6 +1,7 @@
 package xmpp
 
 import (
+	"crypto/x509"
 	"errors"
 	"io"
 	"maps"
@@ -43,7 +44,11 @@ type session struct {
 	maxBytes      int             // the largest stanza that the peer takes; 0: it has not said
 	idle          time.Duration   // after which it is closed
 	until         time.Time       // when the certificate ends that proves the other side; zero: never, or nothing has proven it
-	log           zerolog.Logger
+	// proof judges again what the other side's certificate proves, and until when; nil: it has proven nothing. roots are the authorities
+	// that it was judged by last. Both are for tick, which alone changes until and roots.
+	proof func() (until time.Time, err error)
+	roots *x509.CertPool
+	log   zerolog.Logger
 
 	seen, carried atomic.Int64 // when anything came or was written last, and when a stanza did; in nanoseconds since 1970
 	unproven      atomic.Bool  // opened to us, and no domain is proven yet
@@ -203,6 +208,7 @@ var (
 	errWrongFrom   = &stream.Fault{Condition: stream.InvalidFrom, Rule: "a stanza from a domain that this stream has not proven", Section: "RFC 6120 §4.9.3.9"}
 	errNotProven   = &stream.Fault{Condition: stream.NotAuthorized, Rule: "a stanza on a stream that carries none in this direction", Section: "RFC 6120 §4.9.3.12"}
 	errUnknownHere = &stream.Fault{Condition: stream.UnsupportedStanzaType, Rule: "an element that is not supported here", Section: "RFC 6120 §4.9.3.24"}
+	errUntrusted   = &stream.Fault{Condition: stream.Reset, Rule: "the certificate that proved the domain is not trusted any more", Section: "RFC 6120 §4.9.3.16"}
 	errExpired     = &stream.Fault{Condition: stream.Reset, Rule: "the certificate that proved the domain has ended", Section: "RFC 6120 §4.9.3.16"}
 	errNoResources = &stream.Fault{Condition: stream.ResourceConstraint, Rule: "no room for another pair of domains", Section: "RFC 6120 §4.9.3.17"}
 )

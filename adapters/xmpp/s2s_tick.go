@@ -22,6 +22,14 @@ func (s *session) tick(now time.Time) {
 		s.v.spawn(func() { s.end(errSilent) })
 		return
 	}
+	// An authority that is trusted no more may have been taken from the configuration because others can issue in its name.
+	if roots := s.v.side().Certificates.Trust().Roots; s.proof != nil && s.roots != roots {
+		until, err := s.proof()
+		if s.until, s.roots = until, roots; err != nil {
+			s.v.spawn(func() { s.end(errUntrusted) })
+			return
+		}
+	}
 	if !s.until.IsZero() && now.After(s.until) {
 		s.v.spawn(func() { s.end(errExpired) })
 		return
