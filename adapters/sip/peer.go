@@ -80,8 +80,9 @@ type Peer struct {
 	// Credentials answer the peer's own challenges. Without a Username a challenge is a refusal.
 	Credentials Credentials
 
-	accounts map[string]account // by username
-	decoy    secret.Text        // a password nobody has
+	accounts map[string]account    // by username
+	users    map[cpim.Address]bool // the addresses of accounts
+	decoy    secret.Text           // a password nobody has
 	pass     *pass
 }
 
@@ -169,7 +170,7 @@ func (p *Peer) enroll() (errs []error) {
 	if p.Credentials.Username != "" && (p.Credentials.Realm == "" || p.Credentials.Password.IsZero()) {
 		bad("credentials without realm or password")
 	}
-	p.accounts = make(map[string]account, len(p.Users))
+	p.accounts, p.users = make(map[string]account, len(p.Users)), make(map[cpim.Address]bool, len(p.Users))
 	for _, u := range p.Users {
 		if _, twice := p.accounts[u.Name]; twice || u.Name == "" || u.Password.IsZero() {
 			bad("a user without name or password, or twice")
@@ -186,8 +187,14 @@ func (p *Peer) enroll() (errs []error) {
 			continue
 		}
 		p.accounts[u.Name] = account{name: u.Name, password: u.Password, address: party.Address}
+		p.users[party.Address] = true
 	}
 	return errs
+}
+
+// has tells whether a request of this peer may be from a user: of one of its domains, and one of its users where it has any.
+func (p *Peer) has(user cpim.Address) bool {
+	return slices.Contains(p.Domains, user.Domain()) && (len(p.accounts) == 0 || p.users[user.WithScheme(cpim.IM)])
 }
 
 // isQuotable tells whether s can stand in a quoted-string.

@@ -3,7 +3,6 @@ package sip
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/passport"
@@ -79,7 +78,7 @@ func (t *notifiers) review() {
 	var over []*notifying
 	t.mu.Lock()
 	for _, n := range t.byTag {
-		if p := t.a.peers().named(n.peer.Name); p == nil || !slices.Contains(p.Domains, n.d.Watcher.Domain()) {
+		if p := t.a.peers().named(n.peer.Name); p == nil || !p.has(n.d.Watcher) {
 			over = append(over, n)
 		}
 	}

@@ -3,6 +3,7 @@ package sip
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,4 +145,53 @@ func TestT_FI_22_AListenerComesBack(t *testing.T) {
 	if b := a.Addrs(); b[0].Address.String() != address {
 		t.Errorf("%v", b)
 	}
+}
+
+// T-FI-22: a watcher whose password was taken out of the configuration is told nothing any more, neither by the gateway that reloads nor by one that
+// is started with the new configuration: nobody could prove to be that watcher. Those who are still there keep their watches.
+func TestT_FI_22_AUserIsTakenOut(t *testing.T) {
+	a, c := start(t, provenPeer(nil))
+	g := udpAgent(t, a)
+	for i, name := range []string{"romeo", "tybalt"} {
+		text := strings.ReplaceAll(strings.Replace(subscribeText, "sip:romeo@", "sip:"+name+"@", 1), "Call-ID: ", "Call-ID: "+name)
+		m := g.ask(text)
+		if m.StatusCode() != 401 {
+			t.Fatalf("%d %s", m.StatusCode(), m.ReasonPhrase())
+		}
+		password := []string{"rosaline", "cats"}[i]
+		if m = g.ask(authorized(t, strings.Replace(text, ";tag=", ";tag=2", 1), challenges(t, m)[0], name, password, "sip:juliet@example.com", 1, "SUBSCRIBE")); m.StatusCode() != 200 && m.StatusCode() != 202 {
+			t.Fatalf("%d %s", m.StatusCode(), m.ReasonPhrase())
+		}
+		next(t, c.watches, "watch")
+	}
+	kept := a.notifiers.watched("romeo").d
+	without := reloaded(func(c *Config) {
+		provenPeer(func(p *Peer) { p.Users = p.Users[1:] })(c)
+	})
+	change, err := a.Prepare(t.Context(), without)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change.Commit()
+	if a.notifiers.watched("romeo") != nil || a.notifiers.watched("tybalt") == nil {
+		t.Fatalf("romeo still watches: %v, tybalt does: %v", a.notifiers.watched("romeo") != nil, a.notifiers.watched("tybalt") != nil)
+	}
+	if op := next(t, c.watches, "end of the watch"); op.Verb != adapters.WatchClose || op.Watch.Watcher.Local() != "romeo" {
+		t.Errorf("the core was told %+v", op)
+	}
+	if _, err := a.resumeNotifier(kept); err == nil {
+		t.Error("the watch is gone on with after a restart")
+	}
+}
+
+// watched is the watch of a user of that name, or nil.
+func (t *notifiers) watched(name string) *notifying {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range t.byTag {
+		if n.d.Watcher.Local() == name {
+			return n
+		}
+	}
+	return nil
 }

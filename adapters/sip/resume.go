@@ -130,7 +130,7 @@ func (a *Adapter) resumed(r adapters.Record) (resuming, error) {
 // resumeNotifier brings back a dialog in which a SIP watcher is notified. Whoever may tell it something by now can.
 func (a *Adapter) resumeNotifier(d Dialog) (resuming, error) {
 	peer := a.peers().named(d.Peer)
-	if peer == nil || !slices.Contains(peer.Domains, d.Watcher.Domain()) {
+	if peer == nil || !peer.has(d.Watcher) {
 		return nil, errNoPeer
 	}
 	if a.notifiers.find(d.LocalTag) != nil {
