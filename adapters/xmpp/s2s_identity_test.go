@@ -410,9 +410,5 @@ func TestAuthorityIsTakenOut(t *testing.T) {
 	}
 	take()
 	p.refused(stream.Reset)
-	for end := time.Now().Add(20 * time.Second); streams("out") != 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the stream that we opened stays")
-		}
-	}
+	await(t, "the end of the stream that we opened", func() bool { return streams("out") == 0 })
 }
