@@ -18,7 +18,8 @@ type layer struct {
 var layers = []layer{
 	// What a content is to a person speaks the words of the boundary, and both adapters ask it.
 	{"internal/mimebody", []string{"adapters", "cpim/…", "internal/…"}},
-	{"internal/smime", []string{"adapters", "cpim/…", "internal/…"}},
+	// A certificate names its user by a JID too, and presence is signed like a message.
+	{"internal/smime", []string{"adapters", "adapters/xmpp/jid", "cpim/…", "pidf", "internal/…"}},
 	{"internal", []string{"internal/…"}},
 	{"cpim", []string{"cpim/…", "internal/…"}},
 	{"pidf", []string{"pidf/…", "cpim/…", "internal/…"}},

@@ -16,9 +16,11 @@ import (
 	"github.com/smallstep/pkcs7"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/adapters/xmpp/jid"
 	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/internal/certs"
 	"github.com/isthmus-gateway/isthmus/internal/mimebody"
+	"github.com/isthmus-gateway/isthmus/pidf"
 )
 
 // Fault is why a message has no good signature of its sender, as its sender may be told.
@@ -176,22 +178,24 @@ func names(path *certs.Path, user cpim.Address) bool {
 		return false
 	}
 	user = user.WithScheme(cpim.IM)
-	is := func(uri string) bool {
+	hers := func(uri string) bool {
 		bare, _, _ := strings.Cut(uri, "/")
 		a, err := cpim.ParseAddressFold(bare)
 		return err == nil && a.WithScheme(cpim.IM) == user
 	}
 	if slices.ContainsFunc(path.Names().URI, func(uri string) bool {
 		scheme, _, _ := strings.Cut(uri, ":")
-		return (strings.EqualFold(scheme, "im") || strings.EqualFold(scheme, "pres")) && is(uri)
+		return (strings.EqualFold(scheme, "im") || strings.EqualFold(scheme, "pres")) && hers(uri)
 	}) {
 		return true
 	}
-	return slices.ContainsFunc(path.Names().XMPPAddr, func(jid string) bool {
-		local, domain, ok := strings.Cut(jid, "@")
-		domain, _, _ = strings.Cut(domain, "/")
-		a, err := cpim.NewAddress(cpim.IM, local, domain)
-		return ok && err == nil && a == user
+	return slices.ContainsFunc(path.Names().XMPPAddr, func(name string) bool {
+		j, err := jid.Parse(name)
+		if err != nil {
+			return false
+		}
+		a, err := jid.ToAddress(j, cpim.IM)
+		return err == nil && a == user
 	})
 }
 
@@ -213,6 +217,12 @@ func agrees(entity []byte, op *adapters.MessageOp) error {
 			return OtherInner
 		case t.Is("message/cpim"):
 			return agreesInner(octets, op)
+		case t.Is(pidf.MediaType):
+			doc, err := pidf.Parse(octets)
+			if err == nil && !is(doc.Entity.String(), op.From.Address) {
+				err = OtherInner
+			}
+			return err
 		}
 		return nil
 	})
@@ -228,19 +238,32 @@ func agreesInner(octets []byte, op *adapters.MessageOp) error {
 	if err != nil {
 		return err
 	}
-	is := func(mb cpim.Mailbox, who cpim.Address) bool {
-		a, err := cpim.ParseAddress(mb.URI())
-		return err == nil && a.WithScheme(cpim.IM) == who
-	}
-	if from, ok := m.From(); ok && !is(from, op.From.Address) {
+	if from, ok := m.From(); ok && !is(from.URI(), op.From.Address) {
 		return OtherInner
 	}
 	named, found := false, false
 	for mb := range m.To() {
-		named, found = true, found || is(mb, op.To.Address)
+		named, found = true, found || is(mb.URI(), op.To.Address)
 	}
 	if named && !found {
 		return OtherInner
 	}
 	return nil
+}
+
+// is tells whether a URI names a user: im: and pres: ones, and what SIP user agents write there.
+func is(uri string, user cpim.Address) bool {
+	a, err := cpim.ParseAddress(uri)
+	if err != nil {
+		u, bad := cpim.ParseSIPURI(uri)
+		if bad != nil {
+			return false
+		}
+		id, bad := cpim.AddressFromSIPURI(u, cpim.IM)
+		if bad != nil {
+			return false
+		}
+		a = id.Address
+	}
+	return a.WithScheme(cpim.IM) == user
 }

@@ -37,6 +37,13 @@ func cpimOf(from, to string) string {
 	return "Content-Type: Message/CPIM\r\n\r\nFrom: <im:" + from + ">\r\nTo: <im:" + to + ">\r\n\r\nContent-Type: text/plain\r\n\r\nBut soft!\r\n"
 }
 
+func sipOf(from, to string) string { return strings.ReplaceAll(cpimOf(from, to), "<im:", "<sip:") }
+
+func presenceOf(entity string) string {
+	return "Content-Type: application/pidf+xml\r\n\r\n<?xml version='1.0' encoding='UTF-8'?><presence xmlns='urn:ietf:params:xml:ns:pidf' entity='" + entity +
+		"'><tuple id='a'><status><basic>open</basic></status></tuple></presence>"
+}
+
 // signature is CMS SignedData over content by a leaf; digest nil is SHA-256.
 func signature(t testing.TB, l *certstest.Leaf, content string, digest asn1.ObjectIdentifier, detached bool) []byte {
 	t.Helper()
@@ -95,6 +102,7 @@ func TestCheck(t *testing.T) {
 		{"by SHA-512", multipart, clear(entity, signature(t, signer, entity, pkcs7.OIDDigestAlgorithmSHA512, true)), nil},
 		{"below another CA", multipart, clear(entity, signature(t, below.Issue(certstest.Spec{URI: uri, Usages: email}), entity, nil, true)), nil},
 		{"an XMPP address", multipart, by(certstest.Spec{XMPPAddr: []string{"romeo@example.net/orchard"}, Usages: email}), nil},
+		{"an XMPP address in capitals", multipart, by(certstest.Spec{XMPPAddr: []string{"Romeo@EXAMPLE.net"}, Usages: email}), nil},
 		{"a pres: address, in capitals", multipart, by(certstest.Spec{URI: []string{"PRES:Romeo@EXAMPLE.net"}, Usages: email}), nil},
 		{"without usages", multipart, by(certstest.Spec{URI: uri, Usages: []asn1.ObjectIdentifier{}}), nil},
 
@@ -120,6 +128,12 @@ func TestCheck(t *testing.T) {
 		{"SignedData, a part from somebody else", opaque, string(signature(t, signer, "Content-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n"+cpimOf("tybalt@example.net", "juliet@example.com")+"\r\n--c--\r\n", nil, false)), smime.OtherInner},
 		{"SignedData, a mail", opaque, string(signature(t, signer, "Content-Type: message/rfc822\r\n\r\nFrom: tybalt@example.net\r\n\r\nx", nil, false)), smime.OtherInner},
 		{"SignedData, encoded", opaque, string(signature(t, signer, "Content-Type: message/cpim\r\nContent-Transfer-Encoding: base64\r\n\r\n"+base64.StdEncoding.EncodeToString([]byte(strings.TrimPrefix(entity, "Content-Type: Message/CPIM\r\n\r\n"))), nil, false)), nil},
+		{"SignedData with sip: URIs", opaque, string(signature(t, signer, sipOf("romeo@example.net", "juliet@example.com"), nil, false)), nil},
+		{"SignedData from somebody else's sip: URI", opaque, string(signature(t, signer, sipOf("tybalt@example.net", "juliet@example.com"), nil, false)), smime.OtherInner},
+		{"SignedData to somebody else's sip: URI", opaque, string(signature(t, signer, sipOf("romeo@example.net", "nurse@example.com"), nil, false)), smime.OtherInner},
+		{"SignedData, his own presence", opaque, string(signature(t, signer, presenceOf("pres:romeo@example.net"), nil, false)), nil},
+		{"SignedData, somebody else's presence", opaque, string(signature(t, signer, presenceOf("pres:tybalt@example.net"), nil, false)), smime.OtherInner},
+		{"SignedData, a malformed presence", opaque, string(signature(t, signer, "Content-Type: application/pidf+xml\r\n\r\n<presence/>", nil, false)), smime.Malformed},
 		{"SignedData of no entity", opaque, string(signature(t, signer, "Content-Type: message/cpim\r\n\r\nx", nil, false)), smime.Malformed},
 		{"a signature that has a content of its own", multipart, clear(entity, signature(t, signer, entity, nil, false)), smime.Malformed},
 		{"no signature in it", opaque, "\x30\x00", smime.Malformed},
@@ -143,6 +157,21 @@ func TestCheck(t *testing.T) {
 	}
 	if err := smime.New(ca.Pool()).Check(operation(multipart, good), time.Now().AddDate(100, 0, 0)); err != smime.Untrusted {
 		t.Errorf("in a hundred years: %v", err)
+	}
+}
+
+// What a certificate has for an XMPP address is a JID, whose escapes are not those of a user's (XEP-0106 §4.1): o'malley is no other user's signer,
+// and is his own.
+func TestAnEscapedAddressInACertificate_TID02(t *testing.T) {
+	ca := certstest.NewCA(t)
+	const text = "Content-Type: text/plain\r\n\r\nBut soft!"
+	body := clear(text, signature(t, ca.Issue(certstest.Spec{XMPPAddr: []string{`o\27malley@example.net`}, Usages: email}), text, nil, true))
+	for user, want := range map[string]error{"im:o'malley@example.net": nil, `im:o%5C27malley@example.net`: smime.Other} {
+		op := operation(multipart, body)
+		op.From.Address = cpim.MustParseAddress(user)
+		if err := smime.New(ca.Pool()).Check(op, time.Now()); err != want {
+			t.Errorf("%s: %v, want %v", user, err, want)
+		}
 	}
 }
 
