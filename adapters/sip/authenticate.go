@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"strings"
 	"sync"
@@ -42,7 +43,7 @@ type authenticator struct {
 }
 
 func newAuthenticator() *authenticator {
-	return &authenticator{nonces: digest.NewNonces(nonceLife, maxNonces), tries: tries{failed: map[string]int{}}}
+	return &authenticator{nonces: digest.NewNonces(nonceLife, maxNonces), tries: newTries()}
 }
 
 // authenticate proves that a request is from one of the peer's users, where it has any, and that it is from whom it says.
@@ -145,36 +146,48 @@ func placeOf(a netip.Addr) string {
 }
 
 // tries slows down who guesses passwords: after maxTries failures for one user from one place within a window, requests with
-// credentials are refused unread until the window ends. The table is bounded: when it is full all is forgotten.
+// credentials are refused unread until the window ends. The table is bounded: when it is full all is forgotten, so that it has room for more than
+// anybody can easily fill in a window.
 type tries struct {
 	mu     sync.Mutex
 	since  time.Time
-	failed map[string]int
+	failed map[tried]int
 }
+
+// tried is a digest of a place and the name of a user, which a stranger may choose as long as a message.
+type tried [16]byte
 
 const (
 	maxTries    = 10
 	triesWindow = time.Minute
-	triesLimit  = 10_000
+	triesLimit  = 200_000
 )
+
+func newTries() tries { return tries{failed: map[tried]int{}} }
+
+func triedBy(user, source string) tried {
+	h := sha256.Sum256([]byte(source + "\x00" + user)) // no place has a NUL
+	return tried(h[:16])
+}
 
 func (t *tries) window(now time.Time) {
 	if now.Sub(t.since) >= triesWindow || len(t.failed) >= triesLimit {
-		t.since = now
-		clear(t.failed)
+		t.since, t.failed = now, map[tried]int{}
 	}
 }
 
 func (t *tries) may(user, source string, now time.Time) bool {
+	k := triedBy(user, source)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.window(now)
-	return t.failed[source+" "+user] < maxTries
+	return t.failed[k] < maxTries
 }
 
 func (t *tries) fail(user, source string, now time.Time) {
+	k := triedBy(user, source)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.window(now)
-	t.failed[source+" "+user]++
+	t.failed[k]++
 }

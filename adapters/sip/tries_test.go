@@ -3,6 +3,7 @@ package sip
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ func TestTriesOfAnotherAddress(t *testing.T) {
 
 // An IPv6 site has a whole network of 2**64 addresses at least, and from all of them together as many tries as from one.
 func TestTriesOfANetwork(t *testing.T) {
-	x := tries{failed: map[string]int{}}
+	x := newTries()
 	now := time.Now()
 	from := func(s string) string { return placeOf(netip.MustParseAddr(s)) }
 	for n := range maxTries {
@@ -60,5 +61,33 @@ func TestTriesOfANetwork(t *testing.T) {
 	}
 	if !strings.Contains(from("fe80::1%eth0"), "fe80::") {
 		t.Error("a zone")
+	}
+}
+
+// A stranger chooses the names that he tries: their length costs nothing, and more of them than fit into a table do not give anybody new tries soon.
+func TestTriesOfManyNames(t *testing.T) {
+	x := newTries()
+	now := time.Now()
+	for range maxTries {
+		x.fail("romeo", "192.0.2.1", now)
+	}
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for n := range 59_000 {
+		x.fail(strings.Repeat("x", 4096)+itoa(int64(n)), "192.0.2.2", now)
+	}
+	if after := heap(); after > before+16<<20 {
+		t.Errorf("59,000 names take %d KiB", (after-before)>>10)
+	}
+	if x.may("romeo", "192.0.2.1", now) {
+		t.Error("another's names gave new tries")
+	}
+	if !x.may("romeo", "192.0.2.1", now.Add(triesWindow)) {
+		t.Error("the window does not end")
 	}
 }
