@@ -146,6 +146,8 @@ func ask(cfg *configs.Config, p *policy.Policy, peer, from, to string) ([]findin
 				policy.CauseTenant:  "refused: their domains belong to different tenants",
 				policy.CauseNoRule:  "refused: no rule fits",
 			}[v.Cause]
+		case away.Via == "xmpp" && !leads(cfg, away, sender, recipient):
+			f.Detail = fmt.Sprintf("refused: nothing under xmpp leads from %s to %s", sender.Domain(), recipient.Domain())
 		default:
 			f.OK = true
 			f.Detail = "allowed, there are no rules"
@@ -231,6 +233,20 @@ func mayReach(cfg *configs.Config, peer string, recipient cpim.Address) string {
 		return fmt.Sprintf("the gateway is not the XMPP server of %s", to)
 	}
 	return ""
+}
+
+// leads tells whether the XMPP side has a way from the sender's domain to the recipient's, whose route is given: a component that is for the
+// sender's, or stands for it, and serves the recipient's; or a stream to the recipient's server, as from a domain of ours.
+func leads(cfg *configs.Config, route *configs.Route, sender, recipient cpim.Address) bool {
+	from, to := configs.Domain(sender.Domain()), configs.Domain(recipient.Domain())
+	for _, m := range cfg.XMPP.Components {
+		if slices.Contains(m.Serves, to) && (len(m.Hosts) == 0 && m.Domain == from || slices.Contains(m.Hosts, from)) {
+			return true
+		}
+	}
+	s := cfg.XMPP.Server
+	streams := len(route.NextHops) == 0 || slices.ContainsFunc(route.NextHops, func(h configs.NextHop) bool { return h.Component == "" })
+	return streams && (slices.Contains(s.Domains, from) || slices.Contains(s.Hosts, from))
 }
 
 func routed(cfg *configs.Config, domain string) *configs.Route {

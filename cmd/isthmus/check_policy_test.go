@@ -102,6 +102,54 @@ func TestCheckPolicy(t *testing.T) {
 	}
 }
 
+// That both domains have routes is not enough: a message leaves to XMPP by a component that is for the sender's domain, or stands for it, and that
+// serves the recipient's, or as from a domain of xmpp.server. For any other the adapter finds no way, and check must say so.
+func TestCheckKnowsWhichComponentLeadsWhere(t *testing.T) {
+	const text = `
+sip:
+  listeners: [{transport: udp, address: "127.0.0.1:5060"}]
+  peers:
+    - {name: trunk, networks: [127.0.0.1/32], domains: [example.net, verona.example, mantua.example]}
+xmpp:
+  components:
+    - {name: prosody, server: "127.0.0.1:5347", domain: example.net, serves: [example.com], secret_env: SECRET}
+    - {name: hosting, server: "127.0.0.1:5348", domain: gw.example, serves: [chat.example], hosts: [verona.example], secret_env: SECRET}
+SERVER
+routes:
+  - {domain: example.net, via: sip, next_hops: ["sip:127.0.0.1:5070;transport=udp"]}
+  - {domain: verona.example, via: sip, next_hops: ["sip:127.0.0.1:5070;transport=udp"]}
+  - {domain: mantua.example, via: sip, next_hops: ["sip:127.0.0.1:5070;transport=udp"]}
+  - {domain: example.com, via: xmpp, next_hops: ["component:prosody"]}
+  - {domain: chat.example, via: xmpp, next_hops: ["component:hosting"]}
+  - {domain: far.example, via: xmpp, next_hops: [FAR]}
+`
+	const server = "  server: {domains: [mantua.example], dialback: tls, gateway: x.mantua.example, hosts: [verona.example]}"
+	secret := map[string]string{"SECRET": "x"}
+	for _, c := range []struct {
+		from, to, server string
+		leads            bool
+	}{
+		{"example.net", "example.com", "", true},
+		{"verona.example", "chat.example", "", true},
+		{"verona.example", "example.com", "", false},
+		{"example.net", "chat.example", "", false},
+		{"mantua.example", "example.com", "", false},
+		{"mantua.example", "example.com", server, false}, // by that component alone
+		{"mantua.example", "far.example", server, true},
+		{"verona.example", "far.example", server, true},
+		{"example.net", "far.example", server, false},
+	} {
+		file := filepath.Join(t.TempDir(), "isthmus.yaml")
+		if err := os.WriteFile(file, []byte(strings.NewReplacer("SERVER", c.server, "FAR", map[string]string{"": "component:hosting"}[c.server]).Replace(text)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := isthmus(t, "", secret, "check", "-c", file, "--as", "trunk", "im:a@"+c.from, "im:b@"+c.to)
+		if refused := strings.Count(got.out, "refused: nothing under xmpp leads from "+c.from+" to "+c.to); got.code == 0 != c.leads || c.leads && refused != 0 || !c.leads && refused != 2 {
+			t.Errorf("%+v: code %d\n%s%s", c, got.code, got.out, got.err)
+		}
+	}
+}
+
 // Whoever is blocked in a file that cannot be read would be let in: such a configuration is refused.
 func TestBlockedFileThatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
