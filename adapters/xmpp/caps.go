@@ -2,6 +2,7 @@ package xmpp
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 const (
 	maxKnownCaps = 1024             // hashes whose meaning is kept; beyond it any is forgotten
 	maxAskedCaps = 128              // questions that wait for an answer; beyond it none is asked
+	maxCapsAsked = 16               // of one domain; beyond it none of its devices is asked
 	capsPatience = 30 * time.Second // for an answer; then another device that says the same hash is asked
 	capsTries    = 3                // how many devices are asked for one hash before it is left alone
 	capsRest     = time.Hour        // for how long it is
@@ -22,6 +24,13 @@ const (
 
 // hash names capabilities whoever says it (XEP-0115 §5.4: "globally cache the result for all JabberIDs").
 type capsHash struct{ function, value string }
+
+// saying is a hash that devices of one domain say. What they fail to prove is held against them alone: whoever says the hash of a client that
+// many have must not keep it from being known.
+type saying struct {
+	capsHash
+	domain string
+}
 
 // question is a disco#info request of ours that may still be answered.
 type question struct {
@@ -39,19 +48,20 @@ type capability struct {
 
 // capsCache knows what the hashes of capabilities stand for, as far as an answer proved it. It is for any goroutine.
 //
-// A device is asked when it says a hash that is not known, once per hash and at most capsTries times if what comes back is not what the
-// hash stands for. What was not proven is never used.
+// A device is asked when it says a hash that is not known, once per hash and domain at a time and at most capsTries times if what comes back is not
+// what the hash stands for. What was not proven is never used.
 type capsCache struct {
 	mu    sync.Mutex
 	known map[capsHash]capability
-	asked map[capsHash]question
-	tries map[capsHash]int
-	rests map[capsHash]time.Time
+	asked map[saying]question
+	tries map[saying]int
+	rests map[saying]time.Time
+	open  map[string]int // how many of asked are of a domain
 }
 
 func newCapsCache() *capsCache {
 	return &capsCache{
-		known: map[capsHash]capability{}, asked: map[capsHash]question{}, tries: map[capsHash]int{}, rests: map[capsHash]time.Time{},
+		known: map[capsHash]capability{}, asked: map[saying]question{}, tries: map[saying]int{}, rests: map[saying]time.Time{}, open: map[string]int{},
 	}
 }
 
@@ -69,52 +79,64 @@ func (c *capsCache) tell(s *stanza.Stanza, op *adapters.NotifyOp, now time.Time)
 		}
 		return nil
 	}
-	if q, ok := c.asked[h]; ok {
+	one := saying{h, s.From.Domain()}
+	if q, ok := c.asked[one]; ok {
 		if now.Sub(q.at) < capsPatience {
 			return nil
 		}
-		c.failed(h, now)
+		c.failed(one, now)
 	}
-	if until, ok := c.rests[h]; ok {
+	if until, ok := c.rests[one]; ok {
 		if now.Before(until) {
 			return nil
 		}
-		delete(c.rests, h)
+		delete(c.rests, one)
 	}
-	if len(c.asked) >= maxAskedCaps {
+	full := func() bool { return len(c.asked) >= maxAskedCaps || c.open[one.domain] >= maxCapsAsked }
+	if full() {
 		c.expire(now)
-		if len(c.asked) >= maxAskedCaps {
+		if full() {
 			return nil
 		}
 	}
 	q := question{id: randomID(), from: s.To, to: s.From, caps: s.Caps, at: now}
-	c.asked[h] = q
+	one.domain = strings.Clone(one.domain) // a part of the stanza
+	c.asked[one] = q
+	c.open[one.domain]++
 	return stanza.AppendInfoRequest(nil, q.from, q.to, q.id, q.caps)
 }
 
 // expire drops the questions that were not answered in time. The caller holds the lock.
 func (c *capsCache) expire(now time.Time) {
-	for h, q := range c.asked {
+	for one, q := range c.asked {
 		if now.Sub(q.at) >= capsPatience {
-			c.failed(h, now)
+			c.failed(one, now)
 		}
 	}
 }
 
+// over takes a question away. The caller holds the lock.
+func (c *capsCache) over(one saying) {
+	delete(c.asked, one)
+	if c.open[one.domain]--; c.open[one.domain] <= 0 {
+		delete(c.open, one.domain)
+	}
+}
+
 // failed ends a question without an answer that could be used. The caller holds the lock.
-func (c *capsCache) failed(h capsHash, now time.Time) {
-	delete(c.asked, h)
-	if c.tries[h]++; c.tries[h] < capsTries {
+func (c *capsCache) failed(one saying, now time.Time) {
+	c.over(one)
+	if c.tries[one]++; c.tries[one] < capsTries {
 		bound(c.tries)
 		return
 	}
-	delete(c.tries, h)
-	c.rests[h] = now.Add(capsRest)
+	delete(c.tries, one)
+	c.rests[one] = now.Add(capsRest)
 	bound(c.rests)
 }
 
 // bound forgets any entry of a table that has too many.
-func bound[V any](m map[capsHash]V) {
+func bound[K comparable, V any](m map[K]V) {
 	for h := range m {
 		if len(m) <= maxKnownCaps {
 			return
@@ -128,20 +150,20 @@ func bound[V any](m map[capsHash]V) {
 func (c *capsCache) answered(s *stanza.Stanza, now time.Time) (learnt capsHash, ours bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for h, q := range c.asked {
+	for one, q := range c.asked {
 		if q.id != s.ID || q.to != s.From || q.from != s.To {
 			continue
 		}
 		info := s.Info()
 		if info == nil || !info.Verify(q.caps) {
-			c.failed(h, now)
+			c.failed(one, now)
 			return capsHash{}, true
 		}
-		delete(c.asked, h)
-		delete(c.tries, h)
-		c.known[h] = capability{serviceCaps(info), wantsOf(info)}
+		c.over(one)
+		delete(c.tries, one)
+		c.known[one.capsHash] = capability{serviceCaps(info), wantsOf(info)}
 		bound(c.known)
-		return h, true
+		return one.capsHash, true
 	}
 	return capsHash{}, false
 }

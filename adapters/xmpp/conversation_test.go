@@ -153,6 +153,45 @@ func TestCapsQuestionsAreBounded(t *testing.T) {
 	}
 }
 
+// TestCapsOfOneDomain: what a stranger's devices say, and do not answer or answer falsely, keeps nobody else's capabilities from being asked for: neither
+// those of the very hash that they said, nor any by their number.
+func TestCapsOfOneDomain(t *testing.T) {
+	c, now := newCapsCache(), time.Unix(0, 0)
+	asked := func(domain, ver string) bool {
+		s := &stanza.Stanza{Kind: stanza.Presence, From: jid.MustParse("juliet@" + domain + "/x"), To: jid.MustParse("romeo@example.net"), Caps: stanza.Caps{Hash: "sha-1", Node: "n", Ver: ver}}
+		return len(c.tell(s, &adapters.NotifyOp{Presence: &pidf.Presence{Tuples: make([]pidf.Tuple, 1)}}, now)) > 0
+	}
+	if !asked("evil.example", "popular") || !asked("example.com", "popular") {
+		t.Error("while a stranger does not answer nobody else is asked")
+	}
+	now = now.Add(capsPatience)
+	for range capsTries {
+		asked("evil.example", "popular")
+		now = now.Add(capsPatience)
+	}
+	if asked("evil.example", "popular") || !asked("example.org", "popular") {
+		t.Error("what a stranger does not prove is asked nobody for")
+	}
+	for i := range 2 * maxAskedCaps {
+		asked("evil.example", "v"+strconv.Itoa(i))
+	}
+	if !asked("example.com", "another") {
+		t.Error("a stranger's hashes leave no room for others")
+	}
+	for i := range 2 * maxAskedCaps {
+		asked("example"+strconv.Itoa(i)+".org", "v")
+	}
+	if len(c.asked) > maxAskedCaps {
+		t.Errorf("%d questions are open", len(c.asked))
+	}
+	now = now.Add(capsPatience)
+	for i := range maxAskedCaps {
+		if !asked("example"+strconv.Itoa(i)+".net", "w") {
+			t.Fatalf("no room after %d", i)
+		}
+	}
+}
+
 // BenchmarkConversations is what the rules cost each message.
 func BenchmarkConversations(b *testing.B) {
 	c, op := newConversations(), between("im:romeo@example.net", "im:juliet@example.com")
