@@ -196,6 +196,8 @@ func mayBe(cfg *configs.Config, peer string, sender cpim.Address) (side, why str
 		names = append(names, configs.Strangers)
 		if slices.Contains(names, peer) {
 			switch {
+			case ours(cfg, configs.Domain(sender.Domain())):
+				return "xmpp", fmt.Sprintf("%s is the gateway's own, and comes in from no other server", sender.Domain())
 			case peer == configs.Strangers && own != "":
 				return "xmpp", fmt.Sprintf("%s has an entry under xmpp.server.peers: ask for the peer %s", own, own)
 			case peer != configs.Strangers && peer != sender.Domain():
@@ -244,9 +246,20 @@ func leads(cfg *configs.Config, route *configs.Route, sender, recipient cpim.Add
 			return true
 		}
 	}
+	if ours(cfg, to) {
+		return false
+	}
 	s := cfg.XMPP.Server
 	streams := len(route.NextHops) == 0 || slices.ContainsFunc(route.NextHops, func(h configs.NextHop) bool { return h.Component == "" })
 	return streams && (slices.Contains(s.Domains, from) || slices.Contains(s.Hosts, from))
+}
+
+// ours tells whether the XMPP side takes a domain for the gateway's own: what comes from it is forged, and what goes to it would come back.
+func ours(cfg *configs.Config, domain configs.Domain) bool {
+	s := cfg.XMPP.Server
+	return slices.Contains(s.All(), domain) || slices.Contains(s.Hosts, domain) || slices.ContainsFunc(cfg.XMPP.Components, func(m configs.Component) bool {
+		return m.Domain == domain || slices.Contains(m.Hosts, domain)
+	})
 }
 
 func routed(cfg *configs.Config, domain string) *configs.Route {

@@ -150,6 +150,42 @@ routes:
 	}
 }
 
+// What is the gateway's own never comes in from other servers, and nothing goes out to it, also where a route is for every domain.
+func TestCheckKnowsWhatIsOurOwn(t *testing.T) {
+	const text = `
+sip:
+  listeners: [{transport: udp, address: "127.0.0.1:5060"}]
+  peers: [{name: trunk, networks: [127.0.0.1/32], domains: [example.net, verona.example]}]
+xmpp:
+  components: [{name: prosody, server: "127.0.0.1:5347", domain: gw.example, serves: [example.com], hosts: [verona.example], secret_env: SECRET}]
+  server: {domains: [example.net], gateway: x.example, hosts: [verona.example], dialback: tls}
+routes:
+  - {domain: example.net, via: sip, next_hops: ["sip:127.0.0.1:5070;transport=udp"]}
+  - {domain: verona.example, via: sip, next_hops: ["sip:127.0.0.1:5070;transport=udp"]}
+  - {domain: "*", via: xmpp}
+`
+	file := filepath.Join(t.TempDir(), "isthmus.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		peer, from, to string
+		code           int
+	}{
+		{"strangers", "far.example", "example.net", 0},
+		{"strangers", "gw.example", "example.net", 1},
+		{"strangers", "x.example", "example.net", 1},
+		{"trunk", "example.net", "far.example", 0},
+		{"trunk", "example.net", "gw.example", 1},
+		{"trunk", "example.net", "x.example", 1},
+	} {
+		got := isthmus(t, "", map[string]string{"SECRET": "x"}, "check", "-c", file, "--as", c.peer, "im:a@"+c.from, "im:b@"+c.to)
+		if got.code != c.code || strings.Count(got.out, "refused: ") != 2*c.code {
+			t.Errorf("%+v: code %d\n%s%s", c, got.code, got.out, got.err)
+		}
+	}
+}
+
 // Whoever is blocked in a file that cannot be read would be let in: such a configuration is refused.
 func TestBlockedFileThatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
