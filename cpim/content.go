@@ -64,7 +64,7 @@ func (e *Entity) parse(b []byte, pos int, lim Limits, needType bool) *syntax.Err
 	e.raw = b[pos:]
 	e.headers = e.headerBuf[:0]
 	base := pos
-	types := 0
+	types, encodings := 0, 0
 	for {
 		if pos == len(b) {
 			// "entity-headers [CRLF body]": the blank line may be missing if
@@ -91,6 +91,12 @@ func (e *Entity) parse(b []byte, pos int, lim Limits, needType bool) *syntax.Err
 			}
 			if err := checkContentType(b[h.value:h.end]); err != nil {
 				return err.Shift(int(h.value))
+			}
+		}
+		// Of two, one reader takes the first and another the last, and what they read differs.
+		if len(name) == len("Content-Transfer-Encoding") && bytes.EqualFold(name, []byte("Content-Transfer-Encoding")) {
+			if encodings++; encodings > 1 {
+				return syntax.At(b, pos, "transfer-encoding-once", section, "one Content-Transfer-Encoding")
 			}
 		}
 		h.start -= int32(base)

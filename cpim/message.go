@@ -152,6 +152,19 @@ func (m *Message) From() (Mailbox, bool) {
 	return Mailbox{}, false
 }
 
+// TwoFaced tells whether a header could be taken for the sender that is not From's: one that is called From in other letters, or in
+// another default namespace. It says nothing by RFC 3862 §4.1, where "From" is case-sensitive; but who reads names as mail has them, or knows no
+// namespaces, sees a sender there whom nobody has compared with anything.
+func (m *Message) TwoFaced() bool {
+	for i := range m.headers {
+		h := &m.headers[i]
+		if h.kind != kindFrom && h.dot < 0 && bytes.EqualFold(m.raw[h.start:h.colon], []byte("From")) {
+			return true
+		}
+	}
+	return false
+}
+
 // To ranges over the recipients in order.
 func (m *Message) To() iter.Seq[Mailbox] { return m.mailboxes(kindTo) }
 

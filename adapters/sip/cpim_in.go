@@ -88,7 +88,7 @@ func checkInner(m *cpim.Message, op *adapters.MessageOp, req *wire.Message, opts
 		}
 		return false
 	}
-	if from, ok := m.From(); ok && !same(from, opts.sender(cpim.IM), op.From.Address) {
+	if from, ok := m.From(); m.TwoFaced() || ok && !same(from, opts.sender(cpim.IM), op.From.Address) {
 		return refuse(WhyIdentity, 403, "Forbidden: the From inside is not the From outside")
 	}
 	to := op.To.Address

@@ -185,7 +185,11 @@ func readPart(body []byte, begin, end int, lim Limits) (Part, *syntax.Error) {
 	}
 	e, err := cpim.ParseEntity(raw, cpim.Limits{Octets: lim.Octets, ContentHeaders: lim.Headers})
 	if err != nil {
-		return Part{}, asSyntax(err).Shift(begin)
+		fault := asSyntax(err)
+		if fault.Rule == "transfer-encoding-once" { // one of onceOnly, seen early
+			return Part{}, syntax.At(body, begin, "part-header-once", "RFC 2045 §3", "one Content-Transfer-Encoding")
+		}
+		return Part{}, fault.Shift(begin)
 	}
 	if len(raw)-len(e.Body()) > lim.HeaderOctets {
 		return Part{}, syntax.At(body, begin+lim.HeaderOctets, "part-header-octets", multipartSection, "headers no longer than the limit")

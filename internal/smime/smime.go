@@ -238,7 +238,7 @@ func agreesInner(octets []byte, op *adapters.MessageOp) error {
 	if err != nil {
 		return err
 	}
-	if from, ok := m.From(); ok && !is(from.URI(), op.From.Address) {
+	if from, ok := m.From(); m.TwoFaced() || ok && !is(from.URI(), op.From.Address) {
 		return OtherInner
 	}
 	named, found := false, false

@@ -128,6 +128,9 @@ func TestCheck(t *testing.T) {
 		{"SignedData, a part from somebody else", opaque, string(signature(t, signer, "Content-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n"+cpimOf("tybalt@example.net", "juliet@example.com")+"\r\n--c--\r\n", nil, false)), smime.OtherInner},
 		{"SignedData, a mail", opaque, string(signature(t, signer, "Content-Type: message/rfc822\r\n\r\nFrom: tybalt@example.net\r\n\r\nx", nil, false)), smime.OtherInner},
 		{"SignedData, encoded", opaque, string(signature(t, signer, "Content-Type: message/cpim\r\nContent-Transfer-Encoding: base64\r\n\r\n"+base64.StdEncoding.EncodeToString([]byte(strings.TrimPrefix(entity, "Content-Type: Message/CPIM\r\n\r\n"))), nil, false)), nil},
+		{"SignedData from somebody else in small letters", opaque, string(signature(t, signer, strings.Replace(entity, "From:", "from: <im:tybalt@example.net>\r\nFrom:", 1), nil, false)), smime.OtherInner},
+		{"SignedData in two encodings", opaque, string(signature(t, signer, strings.NewReplacer(
+			"\r\n\r\nFrom:", "\r\nContent-Transfer-Encoding: quoted-printable\r\nContent-Transfer-Encoding: 8bit\r\n\r\nX: =\r\nFrom: <im:tybalt@example.net>\r\nFro=6D:").Replace(entity), nil, false)), smime.Malformed},
 		{"SignedData with sip: URIs", opaque, string(signature(t, signer, sipOf("romeo@example.net", "juliet@example.com"), nil, false)), nil},
 		{"SignedData from somebody else's sip: URI", opaque, string(signature(t, signer, sipOf("tybalt@example.net", "juliet@example.com"), nil, false)), smime.OtherInner},
 		{"SignedData to somebody else's sip: URI", opaque, string(signature(t, signer, sipOf("romeo@example.net", "nurse@example.com"), nil, false)), smime.OtherInner},

@@ -109,3 +109,30 @@ func BenchmarkE2E(b *testing.B) {
 		})
 	}
 }
+
+// T-ID-02: what <e2e/> holds is from who sent the stanza, also for those who read the names of headers without regard to their letters or namespace.
+func TestE2EOfTwoSenders_TID02(t *testing.T) {
+	own := "From: <im:juliet@example.com>\r\nTo: <im:romeo@example.net>\r\n"
+	for header, want := range map[string]bool{
+		own:                                      true,
+		"from: <im:nurse@example.com>\r\n" + own: false,
+		own + "NS: <urn:x>\r\nFrom: <im:nurse@example.com>\r\n":          false,
+		"NS: <urn:x>\r\nFrom: <im:nurse@example.com>\r\n":                false,
+		own + "NS: x <urn:x>\r\nx.From: <im:nurse@example.com>\r\n":      true, // nobody's From
+		"From: <im:nurse@example.com>\r\nTo: <im:romeo@example.net>\r\n": false,
+	} {
+		for _, object := range []string{
+			signedParts("message/cpim", header+"\r\nContent-Type: text/plain\r\n\r\nx\r\n"),
+			"Content-Type: message/cpim\r\n\r\n" + header + "\r\n" + signedParts("text/plain", "x"),
+		} {
+			in := "<message from='juliet@example.com/balcony' to='romeo@example.net'><e2e xmlns='urn:ietf:params:xml:ns:xmpp-e2e'>"
+			s, err := stanza.ReadAlone(append(strictxml.AppendText([]byte(in), object), "</e2e></message>"...), strictxml.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if op, e := stanza.ToMessage(s); (e == nil && op != nil) != want {
+				t.Errorf("%q: %+v, %v", object, op, e)
+			}
+		}
+	}
+}

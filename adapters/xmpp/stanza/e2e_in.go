@@ -143,7 +143,7 @@ func sameEnds(m *cpim.Message, op *adapters.MessageOp, s *Stanza) *Error {
 		}
 		return false
 	}
-	if from, ok := m.From(); ok && !is(from, op.From.Address) {
+	if from, ok := m.From(); m.TwoFaced() || ok && !is(from, op.From.Address) {
 		return fault(NotAcceptable, "The From inside the signed message is not the sender")
 	}
 	named, found := false, false
