@@ -75,8 +75,9 @@ type keeper struct {
 	pending map[factName]*unwritten
 	queue   []factName // those that wait for a writer, each once
 	writers int
-	failing int // pauses since the last success
-	pauses  int // pauses that are over
+	failing int   // pauses since the last success
+	fault   error // the last failure
+	pauses  int   // pauses that are over
 	stopped bool
 	idle    chan struct{} // closed when nothing is left; nil while nobody waits for that
 	retry   *time.Timer
@@ -126,10 +127,19 @@ func (k *keeper) put(name factName, value []byte, done func(error)) {
 		k.enqueue(name)
 	}
 	u.value, u.newer, u.dropped = value, u.writing, false
-	if done != nil {
+	switch {
+	case done == nil:
+	case k.failsAlone():
+		go done(k.fault) // the caller may hold what done takes
+	default:
 		u.done = append(u.done, done)
 	}
 }
+
+// failsAlone tells that the store of one node goes on failing. Its pauses become long, and only a few writes are tried between two of them, so that who
+// waits for his turn would wait for minutes: he is told at once that it fails, as those are whose turn it was. On a cluster who waits for the election of
+// a leader goes on waiting, and a node that is cut off gives up what it has. k.mu is held.
+func (k *keeper) failsAlone() bool { return k.failing > 1 && k.mine == nil }
 
 // enqueue gives name to a writer. k.mu is held.
 func (k *keeper) enqueue(name factName) {
@@ -242,8 +252,17 @@ func (k *keeper) pause(err error) {
 	if k.retry != nil || k.stopped {
 		return
 	}
+	k.fault = err
 	if k.failing++; k.failing == 1 {
 		k.trouble(err)
+	}
+	if k.failsAlone() {
+		for _, u := range k.pending {
+			for _, f := range u.done {
+				go f(err)
+			}
+			u.done = nil
+		}
 	}
 	most := keeperRetryMost
 	if k.mine != nil {

@@ -227,3 +227,45 @@ func TestKeeperCountsWhatFailsTogetherOnce(t *testing.T) {
 		}
 	})
 }
+
+// Who waits for a disk that goes on failing is told so, however many wait: presence goes on in memory, and a SIP user agent waits 32 s for an
+// answer (Timer F). What could not be written is written when the disk is back.
+func TestKeeperTellsAllThatWaitThatTheDiskFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		disk.FailWith(func(string) error { return errors.New("no space left") })
+		k := newKeeper(disk, func(error) {})
+		const many = 50 * keeperWriters
+		told := make(chan time.Duration, 2*many)
+		put := func(i int) {
+			began := time.Now()
+			k.put(factName{bucketPart(bucketWatches, i%store.Parts), fmt.Sprint(i)}, []byte("x"), func(err error) {
+				if err == nil {
+					t.Error("what was not written counts as written")
+				}
+				told <- time.Since(began)
+			})
+		}
+		for i := range many {
+			put(i)
+		}
+		time.Sleep(time.Minute)
+		for i := range many { // while it is known to fail, and others wait to be tried again
+			put(many + i)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(told) != 2*many {
+			t.Fatalf("%d of %d were told within a minute", len(told), 2*many)
+		}
+		for range 2 * many {
+			if waited := <-told; waited > 15*time.Second {
+				t.Fatalf("one waited %s", waited)
+			}
+		}
+		disk.FailWith(nil)
+		if err := k.stop(t.Context()); err != nil || k.waiting() != 0 {
+			t.Errorf("%v, %d are not written", err, k.waiting())
+		}
+	})
+}
