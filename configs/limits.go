@@ -74,11 +74,11 @@ type WatchLimits struct {
 	// The pairs of watcher and presentity. When full, an authorization that nobody uses is forgotten for the next one (it is
 	// asked for again when it is needed); if there is none, the next is refused: overloaded.
 	Pairs Count `yaml:"pairs" default:"100000" min:"1" max:"100000000"`
-	// The pairs of one watcher. The next is refused: overloaded.
+	// The pairs of one watcher, without authorizations that nobody uses. The next is refused: overloaded.
 	PerWatcher Count `yaml:"per_watcher" default:"5000" min:"1" max:"100000000"`
-	// The pairs of one presentity. The next is refused: overloaded.
+	// The pairs of one presentity, counted alike. The next is refused: overloaded.
 	PerPresentity Count `yaml:"per_presentity" default:"10000" min:"1" max:"100000000"`
-	// The pairs of all watchers of one domain. The next is refused: overloaded.
+	// The pairs of all watchers of one domain, counted alike. The next is refused: overloaded.
 	PerDomain Count `yaml:"per_domain" default:"100000000" min:"1" max:"100000000"`
 	// The watches a second that are opened on the presentities' sides, at most. More wait for their turn, as after a restart or when all
 	// users of a server come back; how many is a metric.

@@ -117,15 +117,15 @@ func TestUnusedAuthorizationsMakeRoom(t *testing.T) {
 		for user := range 64 {
 			watch(user, adapters.WatchClose)
 		}
-		if g.watches.count() != 64 {
-			t.Fatalf("%d authorizations are kept", g.watches.count())
+		if g.watches.pairs() != 64 {
+			t.Fatalf("%d authorizations are kept", g.watches.pairs())
 		}
 		let := 0
 		for user := range 64 {
 			if watch(100+user, adapters.WatchOpen).Outcome != adapters.Failure {
 				let++
 			}
-			if n := g.watches.count(); n > 64 {
+			if n := g.watches.pairs(); n > 64 {
 				t.Fatalf("%d pairs are kept", n)
 			}
 		}

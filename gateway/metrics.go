@@ -127,7 +127,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 			return float64(n)
 		}),
 		gauge("isthmus_watches", "Pairs of watcher and presentity that are kept.", func() float64 {
-			return float64(g.watches.count())
+			return float64(g.watches.pairs())
 		}),
 		gauge("isthmus_watches_waiting", "Watches that wait for their turn to be opened.", func() float64 {
 			return float64(g.watches.pacer.waiting())

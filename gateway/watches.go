@@ -69,6 +69,8 @@ type watched struct {
 	wake  time.Time
 	index int    // in the heap; -1: not there
 	mark  uint64 // of what is kept on the disk, or on its way there; 0: nothing
+	// counted tells that the bounds of its watcher, its presentity and its domain count it: those of an authorization that nobody uses do not.
+	counted bool
 }
 
 // wakeHeap has each state that waits for a time once, the earliest first.
@@ -157,7 +159,7 @@ func (w *watches) stop() {
 	_ = w.lanes.drain(ctx) // its only error is that of the context
 }
 
-func (w *watches) count() int { return int(w.held.Load()) }
+func (w *watches) pairs() int { return int(w.held.Load()) }
 
 func (w *watches) shard(p pair) *watchShard {
 	return &w.shards[maphash.Comparable(w.seed, p)%watchShards]
@@ -274,7 +276,7 @@ func (w *watches) step(p pair, in stepInput) watchBound {
 			return boundNone
 		case s.closed || rules == nil:
 			full = boundPairs
-		default:
+		case in.event.Asked.Verb != adapters.WatchClose: // the end of what there is not leaves nothing
 			full = w.room(s, p)
 		}
 		if full != boundNone {
@@ -283,6 +285,11 @@ func (w *watches) step(p pair, in stepInput) watchBound {
 		}
 		p = pair{p.watcher.Clone(), p.presentity.Clone()}
 		x = w.open(s, p, watch.New(p.watcher, p.presentity, rules))
+	} else if in.presentity != nil && !x.counted && uses(in.event.Asked) {
+		if full := w.bounds.met(p); full != boundNone {
+			s.mu.Unlock()
+			return full
+		}
 	}
 	j := job{effects: x.state.Step(time.Now(), in.event), respond: in.respond, kept: in.kept}
 	w.note(x, &j)
@@ -336,12 +343,11 @@ func (w *watches) rulesOf(p pair) *watch.Rules {
 	return r
 }
 
-// open takes the state of p in. The shard's lock is held.
+// open takes the state of p in; settle must follow. The shard's lock is held.
 func (w *watches) open(s *watchShard, p pair, state *watch.State) *watched {
 	x := &watched{pair: p, index: -1, state: state}
 	s.states[p] = x
 	w.held.Add(1)
-	w.bounds.add(p)
 	return x
 }
 
@@ -379,7 +385,7 @@ func (w *watches) forget(s *watchShard, x *watched) {
 	}
 	delete(s.states, x.pair)
 	w.held.Add(-1)
-	w.bounds.remove(x.pair)
+	w.count(x, false)
 }
 
 // enqueue puts j behind what p still wants done. It returns true if the caller is to do it, with work. The shard's lock is held.
@@ -451,12 +457,13 @@ const (
 	watchDebtLife = 7 * 24 * time.Hour
 )
 
-// settle keeps the timer of x right, and forgets x when it holds nothing. The shard's lock is held.
+// settle keeps the timer of x right, and what the bounds count, and forgets x when it holds nothing. The shard's lock is held.
 func (w *watches) settle(s *watchShard, x *watched) {
 	if x.state.Idle() {
 		w.forget(s, x)
 		return
 	}
+	w.count(x, !x.state.Resting())
 	at := x.state.Wake()
 	switch {
 	case at.IsZero() || s.closed:

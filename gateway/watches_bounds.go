@@ -3,6 +3,7 @@ package gateway
 import (
 	"sync"
 
+	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/cpim"
 )
 
@@ -17,8 +18,9 @@ const (
 	boundDomain     watchBound = "domain"
 )
 
-// watchBounds counts the pairs of each watcher, presentity and domain of watchers, so that none of them takes what all share. A count is
-// kept while it is not zero, so there are no more of them than pairs.
+// watchBounds counts the pairs of each watcher, presentity and domain of watchers, so that none of them takes what all share. A pair of which only an
+// authorization is left is not counted: it makes room for others, and a user has more and more of them over the years. A count is kept while it is
+// not zero, so there are no more of them than pairs.
 type watchBounds struct {
 	limits func() *Limits
 	shards []boundShard
@@ -106,4 +108,22 @@ func (b *watchBounds) remove(p pair) {
 		}
 		s.mu.Unlock()
 	}
+}
+
+// count has the bounds count x, or no longer. The shard's lock is held.
+func (w *watches) count(x *watched, counted bool) {
+	switch {
+	case counted == x.counted:
+		return
+	case counted:
+		w.bounds.add(x.pair)
+	default:
+		w.bounds.remove(x.pair)
+	}
+	x.counted = counted
+}
+
+// uses tells whether a wish of a watcher makes use of an authorization, and does not end what there is.
+func uses(op *adapters.WatchOp) bool {
+	return op != nil && op.Verb != adapters.WatchClose && op.Verb != adapters.WatchCancel
 }

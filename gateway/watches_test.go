@@ -282,3 +282,52 @@ func TestPanicWhileAnswering(t *testing.T) {
 		}
 	})
 }
+
+// What one watcher, one presentity and one domain may have open is not used up by authorizations that nobody uses: a user who watches one after the
+// other for years has few watches open at any time. One that is used again counts again.
+func TestRestingAuthorizationsLeaveRoom(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		limit func(*gateway.Limits)
+	}{
+		{"watcher", func(l *gateway.Limits) { l.WatchesPerWatcher = 2 }},
+		{"domain", func(l *gateway.Limits) { l.WatchesPerDomain = 2 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStrait(t, func(cfg *gateway.Config) { c.limit(&cfg.Limits) })
+				defer s.shutdown()
+				of := func(i int) adapters.WatchID {
+					return adapters.WatchID{Watcher: romeoSeen, Presentity: cpim.MustParseAddress(fmt.Sprintf("pres:user%d@example.com", i)), Session: fmt.Sprintf("d%d", i)}
+				}
+				do := func(verb adapters.WatchVerb, i int) adapters.Outcome {
+					return s.watch(s.sip, &adapters.WatchOp{Verb: verb, Watch: of(i), Duration: time.Hour}).Outcome
+				}
+				for i := range 5 {
+					if do(adapters.WatchOpen, i) == adapters.Failure {
+						t.Errorf("watch %d is refused, and none is open", i)
+					}
+					s.xmpp.Handler().Notify(t.Context(), &adapters.NotifyOp{
+						Watch: adapters.WatchID{Watcher: romeoSeen, Presentity: of(i).Presentity}, Change: adapters.AuthorizationGranted,
+					})
+					synctest.Wait()
+					do(adapters.WatchClose, i)
+				}
+				if held := s.metric("isthmus_watches"); held != 5 {
+					t.Errorf("%v authorizations are kept", held)
+				}
+				for i := range 3 {
+					if refused := do(adapters.WatchOpen, i) == adapters.Failure; refused != (i == 2) {
+						t.Errorf("of those that are used again the one with number %d is refused: %v", i, refused)
+					}
+				}
+				if refused := do(adapters.WatchClose, 2); refused == adapters.Failure {
+					t.Error("the end is refused")
+				}
+				if do(adapters.WatchOpen, 0) == adapters.Failure {
+					t.Error("a refresh is refused")
+				}
+			})
+		})
+	}
+}
