@@ -107,10 +107,12 @@ func newWatches(g *Gateway) *watches {
 		lanes: newLanes(watchLanes(g.limits())),
 	}
 	w.bounds = newWatchBounds(g.limits)
-	w.pacer = newPacer(g.limits().WatchRate, func(t *watchRequest) {
-		if w.wants(t) { // else it was overtaken while it waited
+	w.pacer = newPacer(g.limits().WatchRate, func(t *watchRequest) bool {
+		wanted := w.wants(t) // else it was overtaken while it waited
+		if wanted {
 			w.send(t)
 		}
+		return wanted
 	})
 	for i := range w.shards {
 		w.shards[i].states = make(map[pair]*watched)
@@ -569,6 +571,9 @@ func (w *watches) effect(p pair, e watch.Effect) {
 		if e.Request.Verb == adapters.WatchOpen || e.Request.Again {
 			w.pacer.add(t) // many that want to open at once wait for each other; whoever asks for something else does not
 			return
+		}
+		if e.Request.Verb == adapters.WatchClose || e.Request.Verb == adapters.WatchCancel {
+			w.pacer.leave(p)
 		}
 		w.send(t)
 	case e.Attend:

@@ -331,3 +331,49 @@ func TestRestingAuthorizationsLeaveRoom(t *testing.T) {
 		})
 	}
 }
+
+// Whoever opens and closes a watch all the time waits for one turn and not for many: neither grows what waits without end, nor do others wait behind
+// what nobody wants any more.
+func TestT_PR_22_OneWhoOpensAndClosesTakesOneTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, func(c *gateway.Config) { c.Limits.WatchRate = 10 })
+		defer s.shutdown()
+		benvolio := romeoWatchesJuliet(adapters.WatchOpen, "b", time.Hour)
+		benvolio.Watch.Watcher = cpim.MustParseAddress("pres:benvolio@example.net")
+		s.watch(s.sip, romeoWatchesJuliet(adapters.WatchOpen, "d", time.Hour))
+		s.xmpp.Handler().Notify(t.Context(), subscribed())
+		s.watch(s.sip, benvolio)
+		approved := subscribed()
+		approved.Watch.Watcher = benvolio.Watch.Watcher
+		s.xmpp.Handler().Notify(t.Context(), approved)
+		end := *benvolio
+		end.Verb = adapters.WatchClose
+		s.watch(s.sip, &end)
+		for range 1000 {
+			s.watch(s.sip, romeoWatchesJuliet(adapters.WatchClose, "d", 0))
+			s.watch(s.sip, romeoWatchesJuliet(adapters.WatchOpen, "d", time.Hour))
+		}
+		if n := s.metric("isthmus_watches_waiting"); n > 1 {
+			t.Errorf("%v requests of one pair wait for their turn", n)
+		}
+		s.watch(s.sip, romeoWatchesJuliet(adapters.WatchClose, "d", 0))
+		if n := s.metric("isthmus_watches_waiting"); n != 0 {
+			t.Errorf("%v wait that nobody wants", n)
+		}
+		asked := func() (n int) {
+			for _, op := range s.xmpp.Watches() {
+				if op.Verb == adapters.WatchOpen && op.Watch.Watcher == benvolio.Watch.Watcher {
+					n++
+				}
+			}
+			return n
+		}
+		before := asked()
+		s.watch(s.sip, benvolio)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if asked() == before {
+			t.Error("another watcher has not had her turn within a second")
+		}
+	})
+}
