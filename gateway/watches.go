@@ -52,6 +52,7 @@ type watchShard struct {
 
 // job is the effects of one step.
 type job struct {
+	of      *watched
 	effects []watch.Effect
 	respond func(adapters.WatchStatus) // set if the step's event asked, called exactly once
 	// write is what must be on the disk before the effects are done; nil: nothing. erase: what is there must be gone.
@@ -231,6 +232,9 @@ func (h *handler) Notify(_ context.Context, op *adapters.NotifyOp) {
 // stepInput is one event for a pair, and what belongs to it.
 type stepInput struct {
 	event watch.Event
+	// of is the state whose effect the event is the outcome of, nil for any other event: it is no news to one that has taken its place, which
+	// counts its effects from the beginning.
+	of *watched
 	// presentity is the route of who is asked for, with an event that asks: with it a state is made where there is none.
 	presentity *route
 	// respond answers an event that asks; kept, unless nil, is called when what the event changed survives a crash, as far as the store can write now:
@@ -261,6 +265,10 @@ func (w *watches) step(p pair, in stepInput) watchBound {
 	s := w.shard(p)
 	s.mu.Lock()
 	x := s.states[p]
+	if in.of != nil && x != in.of {
+		s.mu.Unlock()
+		return boundNone
+	}
 	if x == nil {
 		full, rules := boundNone, (*watch.Rules)(nil)
 		if in.presentity != nil {
@@ -293,7 +301,7 @@ func (w *watches) step(p pair, in stepInput) watchBound {
 			return full
 		}
 	}
-	j := job{effects: x.state.Step(time.Now(), in.event), respond: in.respond, kept: in.kept}
+	j := job{of: x, effects: x.state.Step(time.Now(), in.event), respond: in.respond, kept: in.kept}
 	w.note(x, &j)
 	w.settle(s, x)
 	mine := s.enqueue(x.pair, j)
@@ -511,7 +519,7 @@ func (w *watches) tick(s *watchShard) {
 		heap.Push(&s.wakes, x)
 	}
 	for _, x := range due {
-		j := job{effects: x.state.Step(now, watch.Event{Tick: true})}
+		j := job{of: x, effects: x.state.Step(now, watch.Event{Tick: true})}
 		w.note(x, &j)
 		w.settle(s, x)
 		if s.enqueue(x.pair, j) {
@@ -539,7 +547,7 @@ func (w *watches) do(p pair, j job) {
 			respond = nil
 			continue
 		}
-		w.effect(p, e)
+		w.effect(j.of, e)
 	}
 	if respond != nil {
 		w.answerWatcher(respond, adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonInternal, "")})
@@ -561,13 +569,13 @@ func (w *watches) answerWatcher(respond func(adapters.WatchStatus), s adapters.W
 	respond(s)
 }
 
-func (w *watches) effect(p pair, e watch.Effect) {
-	g := w.gateway
+func (w *watches) effect(of *watched, e watch.Effect) {
+	g, p := w.gateway, of.pair
 	switch {
 	case e.Dropped != "":
 		g.metrics.dropped.WithLabelValues(string(e.Dropped)).Inc()
 	case e.Request != nil:
-		t := &watchRequest{watches: w, pair: p, request: e.Request, began: time.Now(), id: g.ids.operation()}
+		t := &watchRequest{watches: w, of: of, pair: p, request: e.Request, began: time.Now(), id: g.ids.operation()}
 		if e.Request.Verb == adapters.WatchOpen || e.Request.Again {
 			w.pacer.add(t) // many that want to open at once wait for each other; whoever asks for something else does not
 			return
@@ -577,11 +585,11 @@ func (w *watches) effect(p pair, e watch.Effect) {
 		}
 		w.send(t)
 	case e.Attend:
-		if !w.lanes.add(laneKey{kind: laneAttend, from: p.watcher, to: p.presentity}, &attending{watches: w, pair: p}) {
-			w.attended(p, adapters.AttendanceUnknown)
+		if !w.lanes.add(laneKey{kind: laneAttend, from: p.watcher, to: p.presentity}, &attending{watches: w, of: of, pair: p}) {
+			w.attended(of, adapters.AttendanceUnknown)
 		}
 	case e.Tell != nil:
-		t := &telling{watches: w, pair: p, op: e.Tell, serial: e.Serial, began: time.Now()}
+		t := &telling{watches: w, of: of, pair: p, op: e.Tell, serial: e.Serial, began: time.Now()}
 		t.op.ID = g.ids.operation()
 		if !w.lanes.addNewest(laneKey{kind: laneNotify, from: p.presentity, to: p.watcher}, t) {
 			g.metrics.dropped.WithLabelValues("overloaded").Inc()

@@ -14,6 +14,7 @@ const attendWait = 10 * time.Second
 // attending is an Attend effect on its way to the watcher's side.
 type attending struct {
 	watches *watches
+	of      *watched
 	pair    pair
 }
 
@@ -22,14 +23,14 @@ func (t *attending) run(ctx context.Context) {
 	g := t.watches.gateway
 	leave, mine := g.stay(t.pair)
 	if !mine {
-		t.watches.attended(t.pair, adapters.AttendanceUnknown)
+		t.watches.attended(t.of, adapters.AttendanceUnknown)
 		return
 	}
 	defer leave()
 	answer := adapters.AttendanceUnknown
 	defer func() {
 		g.recovered("", "a question whether a watcher is online", recover())
-		t.watches.attended(t.pair, answer)
+		t.watches.attended(t.of, answer)
 	}()
 	r := g.routeOf(t.pair.watcher.Domain())
 	if r == nil || r.side.attendant == nil {
@@ -44,7 +45,7 @@ func (t *attending) run(ctx context.Context) {
 }
 
 // attended brings the answer to its state.
-func (w *watches) attended(p pair, answer adapters.Attendance) {
+func (w *watches) attended(of *watched, answer adapters.Attendance) {
 	w.gateway.metrics.attendances.WithLabelValues(answer.String()).Inc()
-	w.step(p, stepInput{event: watch.Event{Attended: &answer}})
+	w.step(of.pair, stepInput{of: of, event: watch.Event{Attended: &answer}})
 }

@@ -22,13 +22,13 @@ func (w *watches) wants(t *watchRequest) bool {
 	s := w.shard(t.pair)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x := s.states[t.pair]
-	return x != nil && x.state.Wants(t.request.Serial)
+	return s.states[t.pair] == t.of && t.of.state.Wants(t.request.Serial)
 }
 
 // watchRequest is a Request effect on its way to the presentity's side.
 type watchRequest struct {
 	watches *watches
+	of      *watched
 	pair    pair
 	request *watch.Request
 	began   time.Time
@@ -84,12 +84,13 @@ func (w *watches) answer(t *watchRequest, status adapters.WatchStatus) {
 
 // answered brings the outcome of a request back to its state.
 func (w *watches) answered(t *watchRequest, status adapters.WatchStatus) {
-	w.step(t.pair, stepInput{event: watch.Event{Answered: &watch.Answer{Verb: t.request.Verb, Serial: t.request.Serial, Status: status}}})
+	w.step(t.pair, stepInput{of: t.of, event: watch.Event{Answered: &watch.Answer{Verb: t.request.Verb, Serial: t.request.Serial, Status: status}}})
 }
 
 // telling is a Tell effect on its way to the watcher's side.
 type telling struct {
 	watches *watches
+	of      *watched
 	pair    pair
 	op      *adapters.NotifyOp
 	serial  uint64
@@ -155,5 +156,5 @@ func (t *telling) run(ctx context.Context) {
 // heard brings the outcome of a notification to its state.
 func (w *watches) heard(t *telling, status adapters.Status) {
 	heard := &watch.Hearing{Session: t.op.Watch.Session, Serial: t.serial, Status: status}
-	w.step(t.pair, stepInput{event: watch.Event{Heard: heard}})
+	w.step(t.pair, stepInput{of: t.of, event: watch.Event{Heard: heard}})
 }

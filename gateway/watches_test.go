@@ -377,3 +377,28 @@ func TestT_PR_22_OneWhoOpensAndClosesTakesOneTurn(t *testing.T) {
 		}
 	})
 }
+
+// The answer to a request of a watch that is over, and forgotten, is not taken for that of the watch that came after it: else a user who was asked
+// would be asked once more, because the question before that one failed.
+func TestLateAnswerToAForgottenWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, nil)
+		defer s.shutdown()
+		var asked atomic.Int32
+		s.xmpp.OnWatch = func(_ context.Context, op *adapters.WatchOp) adapters.WatchStatus {
+			if op.Verb == adapters.WatchAsk && asked.Add(1) == 1 {
+				time.Sleep(20 * time.Second)
+				return adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonDomainTimeout, "")}
+			}
+			return adapters.WatchStatus{Status: adapters.Succeeded()}
+		}
+		s.watch(s.sip, romeoWatchesJuliet(adapters.WatchOpen, "d", time.Hour))
+		s.watch(s.sip, romeoWatchesJuliet(adapters.WatchClose, "d", 0))
+		s.watch(s.sip, romeoWatchesJuliet(adapters.WatchOpen, "e", time.Hour))
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if n := asked.Load(); n != 2 {
+			t.Errorf("the user was asked %d times for two requests", n)
+		}
+	})
+}
