@@ -1,10 +1,13 @@
 package gateway
 
 import (
+	"slices"
+
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/gateway/policy"
 	"github.com/isthmus-gateway/isthmus/internal/smime"
+	"github.com/isthmus-gateway/isthmus/pidf"
 )
 
 // TenantMessages returns how many messages of a tenant are under way.
@@ -93,14 +96,30 @@ func (g *Gateway) permitWatch(op *adapters.WatchOp) adapters.Status {
 }
 
 // permitNotify refuses presence of or for somebody who is blocked, and between tenants. Who watches was asked about when the watch was opened.
-// The end of a watch and a refusal go through, or the other side would wait for them, but nothing that they carry does.
+// The end of a watch and a refusal go through, or the other side would wait for them, but nothing that they carry does. So does that the presentity
+// is gone, or who was told before that she is there would believe it for as long as he watches, which a user of XMPP may for months.
 func (g *Gateway) permitNotify(op *adapters.NotifyOp) adapters.Status {
 	refused := g.follow(op.Watch.Presentity, op.Watch.Watcher)
 	if refused.Outcome != 0 && op.State == adapters.WatchTerminated {
 		op.Presence, op.Sealed = nil, nil
 		return adapters.Status{}
 	}
+	if refused.Outcome != 0 && gone(op) {
+		bare := &pidf.Presence{Entity: op.Presence.Entity}
+		for i := range op.Presence.Tuples {
+			u := &op.Presence.Tuples[i]
+			bare.Tuples = append(bare.Tuples, pidf.Tuple{ID: u.ID, Status: pidf.Status{Basic: pidf.BasicClosed}, Timestamp: u.Timestamp})
+		}
+		op.Presence, op.Sealed, op.State = bare, nil, adapters.WatchNeutral // that the watch is active could be an approval
+		return adapters.Status{}
+	}
 	return refused
+}
+
+// gone tells whether op says that a presentity, or a device of hers, is not there, and nothing of what is.
+func gone(op *adapters.NotifyOp) bool {
+	return op.Change == adapters.AuthorizationUnchanged && op.State != adapters.WatchPending && op.Presence != nil && (op.Whole || len(op.Presence.Tuples) > 0) &&
+		!slices.ContainsFunc(op.Presence.Tuples, func(u pidf.Tuple) bool { return u.Status.Basic != pidf.BasicClosed })
 }
 
 // permitReport does the same for what became of a message that was sent before. That it failed goes through: its sender may not think that it

@@ -302,3 +302,44 @@ func TestT_ID_06_TheLastWordOfTheBlocked(t *testing.T) {
 		})
 	}
 }
+
+// T-ID-06: who is blocked while somebody watches her, and leaves, does not stay there for ever. That she is gone is told, and nothing else.
+func TestT_ID_06_TheBlockedDoNotStayOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, nil)
+		defer s.shutdown()
+		s.watch(s.sip, romeoWatchesJuliet(adapters.WatchOpen, "1", time.Hour))
+		s.xmpp.Handler().Notify(t.Context(), subscribed())
+		s.xmpp.Handler().Notify(t.Context(), presence("balcony", pidf.BasicOpen))
+		s.watch(s.xmpp, &adapters.WatchOp{Verb: adapters.WatchAsk, Watch: adapters.WatchID{Watcher: julietSeen, Presentity: romeoSeen}})
+		document := func(basic pidf.Basic) *adapters.NotifyOp {
+			return &adapters.NotifyOp{
+				Watch: adapters.WatchID{Watcher: julietSeen, Presentity: romeoSeen}, State: adapters.WatchActive, Whole: true,
+				Presence: &pidf.Presence{
+					Entity: pidf.MustParseURI(romeoSeen.String()), Notes: []pidf.Note{{Text: "a secret"}},
+					Tuples: []pidf.Tuple{{ID: pidf.MustParseID("t1"), Status: pidf.Status{Basic: basic}, Notes: []pidf.Note{{Text: "a secret"}}}},
+				},
+			}
+		}
+		s.sip.Handler().Notify(t.Context(), document(pidf.BasicOpen))
+		synctest.Wait()
+		toRomeo, toJuliet := len(s.sip.Notifies()), len(s.xmpp.Notifies())
+		s.renew(gateway.Settings{Routes: straitRoutes(t), Policy: ruled(t, policy.Config{Blocked: parties(t, "im:juliet@example.com")})})
+		for _, basic := range []pidf.Basic{pidf.BasicOpen, pidf.BasicClosed} {
+			left := presence("balcony", basic)
+			left.Presence.Tuples[0].Notes = []pidf.Note{{Text: "a secret"}}
+			s.xmpp.Handler().Notify(t.Context(), left)
+			s.sip.Handler().Notify(t.Context(), document(basic))
+			synctest.Wait()
+		}
+		for _, told := range [][]*adapters.NotifyOp{s.sip.Notifies()[toRomeo:], s.xmpp.Notifies()[toJuliet:]} {
+			if len(told) != 1 || told[0].Presence == nil || len(told[0].Presence.Tuples) != 1 {
+				t.Fatalf("told: %s", notices(told))
+			}
+			p := told[0].Presence
+			if u := &p.Tuples[0]; u.Status.Basic != pidf.BasicClosed || len(u.Notes)+len(p.Notes) != 0 {
+				t.Errorf("told: %+v", p)
+			}
+		}
+	})
+}
