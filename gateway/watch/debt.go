@@ -41,14 +41,7 @@ func (t *turn) settled() {
 // payDebts says again what was not taken, or gives up.
 func (t *turn) payDebts() {
 	for _, e := range slices.Clone(t.ending) {
-		n := adapters.NotifyOp{State: adapters.WatchTerminated, End: e.end}
-		if e.end == adapters.EndRejected {
-			n.Change = adapters.AuthorizationRefused
-		}
-		if e.shown {
-			n.Presence = t.knownClosed()
-		}
-		t.tellEnd(e.id, n)
+		t.tellEnding(e)
 	}
 	if t.now.Sub(t.debtSince) > t.rules.DebtLife {
 		t.owed, t.gone, t.revoking, t.unsaid, t.ending = adapters.AuthorizationUnchanged, nil, false, false, nil
@@ -97,6 +90,35 @@ func (t *turn) tellEnd(id string, n adapters.NotifyOp) {
 	}
 }
 
+// tellEnding tells once more that a watch is over.
+func (t *turn) tellEnding(e ending) {
+	n := adapters.NotifyOp{State: adapters.WatchTerminated, End: e.end}
+	if e.end == adapters.EndRejected && t.auth == None { // else she has asked again since
+		n.Change = adapters.AuthorizationRefused
+	}
+	if e.shown {
+		n.Presence = t.knownClosed()
+	}
+	t.tellEnd(e.id, n)
+}
+
+// over answers op if it is of a watch that was refused and whose watcher's side has not taken that yet: a refresh would have the user asked once more.
+func (t *turn) over(op *adapters.WatchOp) bool {
+	i := slices.IndexFunc(t.ending, func(e ending) bool { return e.id == op.Watch.Session })
+	if i < 0 || t.ending[i].end != adapters.EndRejected {
+		return false
+	}
+	t.respond(adapters.Success, 0, adapters.WatchTerminated, 0)
+	t.tellEnding(t.ending[i])
+	return true
+}
+
+// revived takes in that the session id is used again: its end is not told any more.
+func (t *turn) revived(id string) {
+	t.ending = slices.DeleteFunc(t.ending, func(e ending) bool { return e.id == id })
+	t.settled()
+}
+
 // retell tells the watcher's side how things stand, with what it has not taken.
 func (t *turn) retell() {
 	t.unsaid = false
@@ -118,12 +140,14 @@ func (t *turn) retell() {
 // not answer: "the notifier SHOULD remove the subscription" (RFC 6665 §4.2.2). Any other failure is of that one notification, and it
 // is said again unless a newer one is on its way.
 func (t *turn) heard(h *Hearing) {
-	if n := len(t.ending); n > 0 {
-		t.ending = slices.DeleteFunc(t.ending, func(e ending) bool { return e.id == h.Session && e.serial <= h.Serial })
-		if len(t.ending) < n {
-			t.settled()
+	if i := slices.IndexFunc(t.ending, func(e ending) bool { return e.id == h.Session && e.serial <= h.Serial }); i >= 0 {
+		if h.Status.Outcome == adapters.Failure && passing(h.Status.Reason) && t.rules.DebtLife > 0 {
+			t.owe() // it may not have reached the watcher's side at all
 			return
 		}
+		t.ending = slices.Delete(t.ending, i, i+1)
+		t.settled()
+		return
 	}
 	i := t.session(h.Session)
 	newest := i >= 0 && t.sessions[i].told == h.Serial || h.Session == "" && t.toldBare == h.Serial

@@ -1,6 +1,7 @@
 package watch_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -194,4 +195,62 @@ func TestT_PR_11_NewsOfTheOldWatchOpensNothing(t *testing.T) {
 	if s.state.Wants(last) {
 		t.Error("a request that nobody wants any more is sent")
 	}
+}
+
+// The end of a watch that could not be handed to the watcher's side is told again: nothing else would ever take back what she was shown, and a refresh
+// meanwhile must not have the user who has refused asked once more.
+func TestT_PR_16_EndThatWasNotTaken(t *testing.T) {
+	r := rules(true)
+	r.DebtLife = time.Hour
+	s := newScript(t, romeo, juliet, r)
+	s.step("SUBSCRIBE", asked(adapters.WatchOpen, "d", time.Hour), "respond indeterminate pending", "tell d pending", "request ask")
+	s.step("subscribed", change(adapters.AuthorizationGranted), "tell d active GRANTED")
+	s.step("presence", stanza("balcony", "open"), "tell d active ID-balcony=open")
+	// play is step, without an end that is taken by itself.
+	play := func(e watch.Event, want string) (serial uint64) {
+		t.Helper()
+		var got []string
+		for _, f := range s.state.Step(s.now, e) {
+			got = append(got, print(f))
+			serial = max(serial, f.Serial)
+		}
+		if strings.Join(got, ", ") != want {
+			t.Fatalf(" got: %s\nwant: %s", strings.Join(got, ", "), want)
+		}
+		return serial
+	}
+	heard := func(serial uint64, st adapters.Status) watch.Event {
+		return watch.Event{Heard: &watch.Hearing{Session: "d", Serial: serial, Status: st}}
+	}
+	const end = "tell d terminated rejected REFUSED ID-=closed"
+	last := play(change(adapters.AuthorizationRefused), "tell d terminated rejected REFUSED ID-balcony=closed -ID-balcony")
+	play(heard(last, adapters.Failed(adapters.ReasonDomainNotFound, "")), "")
+	last = play(asked(adapters.WatchOpen, "d", time.Hour), "respond success terminated, "+end)
+	play(heard(last, adapters.Failed(adapters.ReasonOverloaded, "")), "")
+	if s.now = s.state.Wake(); s.now.IsZero() {
+		t.Fatal("it is not told again")
+	}
+	last = play(tick, end)
+	play(heard(last, adapters.Succeeded()), "")
+	if !s.state.Idle() {
+		t.Error("it was taken, and is kept")
+	}
+}
+
+// A watch that only expired, and whose end was not taken, goes on when it is refreshed.
+func TestRefreshOfAWatchThatExpired(t *testing.T) {
+	r := rules(true)
+	r.DebtLife = time.Hour
+	s := newScript(t, romeo, juliet, r)
+	s.step("SUBSCRIBE", asked(adapters.WatchOpen, "d", time.Hour), "respond indeterminate pending", "tell d pending", "request ask")
+	s.step("subscribed", change(adapters.AuthorizationGranted), "tell d active GRANTED")
+	s.now = s.now.Add(time.Hour)
+	for _, f := range s.state.Step(s.now, tick) {
+		if f.Tell != nil {
+			s.state.Step(s.now, watch.Event{Heard: &watch.Hearing{Session: "d", Serial: f.Serial, Status: adapters.Failed(adapters.ReasonOverloaded, "")}})
+		}
+	}
+	s.step("a refresh", asked(adapters.WatchOpen, "d", time.Hour), "respond success active", "tell d active", "request open")
+	s.now = s.now.Add(time.Minute)
+	s.step("nothing is told of the end any more", tick)
 }

@@ -172,6 +172,9 @@ func (t *turn) open(op *adapters.WatchOp) {
 		t.retell()
 		return
 	}
+	if t.over(op) {
+		return
+	}
 	existed := t.session(op.Watch.Session) >= 0
 	w, ok := t.enter(op)
 	if !ok {
@@ -223,6 +226,7 @@ func (t *turn) enter(op *adapters.WatchOp) (Session, bool) {
 		return w, false
 	}
 	t.sessions = append(t.sessions, w)
+	t.revived(w.ID)
 	return w, true
 }
 
@@ -381,5 +385,6 @@ func (t *turn) fetch(op *adapters.WatchOp) {
 		return
 	}
 	t.sessions = append(t.sessions, w)
+	t.revived(w.ID)
 	t.request(Request{Verb: adapters.WatchFetch, Instance: op.Instance})
 }
