@@ -46,7 +46,8 @@ func (t *turn) leaving() {
 }
 
 // attended is the answer. Only one that says that she is absent ends anything: a server that says nothing to strangers must not cost
-// her what she watches. The authorization stays in any case.
+// her what she watches. The authorization stays in any case, and so does a question that is not old: a SIP notifier tells of its decision in this watch
+// alone, and her server need not ask again when she comes back ("SHOULD", RFC 6121 §3.1.2).
 func (t *turn) attended(a adapters.Attendance) {
 	stale := t.attendsStale
 	if t.attends, t.attendsStale = false, false; stale {
@@ -56,7 +57,7 @@ func (t *turn) attended(a adapters.Attendance) {
 	if i < 0 || t.sessions[i].Fetch {
 		return
 	}
-	if a == adapters.AttendanceAbsent {
+	if a == adapters.AttendanceAbsent && (t.auth != Asked || t.now.Sub(t.since) >= t.rules.DebtLife) {
 		t.end(i, adapters.EndTimeout)
 		return
 	}

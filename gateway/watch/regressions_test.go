@@ -254,3 +254,41 @@ func TestRefreshOfAWatchThatExpired(t *testing.T) {
 	s.now = s.now.Add(time.Minute)
 	s.step("nothing is told of the end any more", tick)
 }
+
+// Who is not there when she is decided about is told when she comes back, or her server is at once: a SIP notifier that is not asked any more tells
+// nobody, and a server need not repeat a request of its user's (RFC 6121 §3.1.2). A request of somebody who stays away is given up in the end.
+func TestT_PR_08_PendingWhileTheWatcherIsAway(t *testing.T) {
+	r := rules(false)
+	r.OneByOne, r.Attends, r.DebtLife = true, true, 7*24*time.Hour
+	absent := adapters.AttendanceAbsent
+	pending := func(t *testing.T) *script {
+		s := newScript(t, juliet, romeo, r)
+		s.step("subscribe", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending", "request open")
+		s.step("200", answered(adapters.WatchOpen, succeeded()))
+		s.step("pending", notified(adapters.WatchPending, 0, nil))
+		s.after(time.Hour).step("before the refresh", tick, "attend")
+		s.step("she is not there", watch.Event{Attended: &absent})
+		return s
+	}
+	t.Run("approved", func(t *testing.T) {
+		s := pending(t)
+		s.after(24*time.Hour).step("active", notified(adapters.WatchActive, 0, document(romeo, "a")), "tell  active GRANTED ID-a=open")
+		s.after(time.Hour).step("before the refresh", tick, "attend")
+		s.step("she is not there: only the authorization is left", watch.Event{Attended: &absent}, "tell  terminated timeout ID-a=closed", "request close")
+	})
+	t.Run("after a restart", func(t *testing.T) {
+		s := pending(t)
+		record := s.state.Record()
+		s.state = watch.Restore(juliet, romeo, r, &record, s.now, time.Second)
+		s.after(time.Second).step("taken up", tick, "attend")
+		s.step("she is not there", watch.Event{Attended: &absent}, "request open")
+	})
+	t.Run("nobody decides", func(t *testing.T) {
+		s := pending(t)
+		s.after(7*24*time.Hour).step("before the refresh", tick, "attend")
+		s.step("she is not there", watch.Event{Attended: &absent}, "tell  terminated timeout", "request close")
+		if !s.state.Idle() {
+			t.Error("a request that nobody waits for is kept for ever")
+		}
+	})
+}

@@ -88,7 +88,7 @@ type Rules struct {
 	// request ... after a certain amount of time" (RFC 6121 §3.1.2). Her server shows no second request (RFC 6121 §A.3.1), but
 	// answers one that was decided while nobody could be told. Zero: never.
 	AskAgain time.Duration
-	// DebtLife is how long what the watcher's side did not take is said again. Zero: once.
+	// DebtLife is how long what the watcher's side did not take is said again, zero for once, and how long a question is kept whose watcher is away.
 	DebtLife time.Duration
 	// Late: there are several gateways, so what a user decides may come late (Event.Again), also after the one that keeps the pair was restarted.
 	Late bool
