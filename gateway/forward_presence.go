@@ -2,11 +2,9 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
-	"github.com/isthmus-gateway/isthmus/gateway/store"
 	"github.com/isthmus-gateway/isthmus/gateway/watch"
 )
 
@@ -317,29 +315,4 @@ func (n *node) serveNotify(ctx context.Context, c *carriedNotify) reply {
 		return reply{Late: true}
 	}
 	return reply{Found: true}
-}
-
-// spread tells the other nodes that a way broke or is back: their watches need it too. One that does not hear of it is dead, or asks again by itself
-// in an hour.
-func (n *node) spread(way adapters.Way, back bool) {
-	octets, err := encodeCall(&call{Version: forwardVersion, Way: &carriedWay{way.Ours, way.Theirs, back}})
-	if err != nil {
-		return
-	}
-	for _, name := range n.others() {
-		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), presencePatience)
-			defer cancel()
-			for {
-				if _, err := n.bus.Call(ctx, name, octets); err == nil || errors.Is(err, store.ErrNoNode) {
-					return
-				}
-				select {
-				case <-ctx.Done():
-					return
-				case <-time.After(time.Second):
-				}
-			}
-		}()
-	}
 }

@@ -26,6 +26,7 @@ type node struct {
 	tending *time.Timer
 	left    bool
 
+	heralds  heralds
 	nudges   nudges
 	outcomes outcomesKept
 }
