@@ -182,7 +182,11 @@ func Restore(watcher, presentity cpim.Address, rules *Rules, r *Record, now time
 	at := now.Add(wait)
 	for _, w := range r.Sessions {
 		if len(s.sessions) < rules.Sessions && s.session(w.ID) < 0 {
-			s.sessions = append(s.sessions, Session{ID: w.ID, Until: w.Until})
+			until := w.Until
+			if !until.IsZero() {
+				until = now.Add(until.Sub(now)) // from here on by the time that passes, whatever the clock is set to
+			}
+			s.sessions = append(s.sessions, Session{ID: w.ID, Until: until})
 		}
 	}
 	switch {

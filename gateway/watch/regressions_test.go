@@ -292,3 +292,18 @@ func TestT_PR_08_PendingWhileTheWatcherIsAway(t *testing.T) {
 		}
 	})
 }
+
+// The clock may be set while a watch that was taken up goes on: when it expires is reckoned by the time that passes, like every other time of a
+// state, or it would be over hours late, and hold up others that are due.
+func TestRestoredTimesFollowNoClock(t *testing.T) {
+	now := time.Now()
+	record := watch.Record{Authorization: "granted", Since: now.Round(0), Sessions: []watch.RecordSession{{ID: "d", Until: now.Add(time.Hour).Round(0)}}}
+	s := watch.Restore(romeo, juliet, rules(true), &record, now, time.Second)
+	until := s.Sessions()[0].Until
+	if !until.Equal(now.Add(time.Hour)) || until == until.Round(0) { // == sees the monotonic reading, Equal does not
+		t.Errorf("it expires at %s", until)
+	}
+	if again := s.Record(); again.Sessions[0] != record.Sessions[0] {
+		t.Errorf("kept: %+v", again)
+	}
+}
