@@ -13,7 +13,6 @@ import (
 	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/gateway/watch"
 	"github.com/isthmus-gateway/isthmus/internal/failpoint"
-	"github.com/isthmus-gateway/isthmus/pidf"
 )
 
 // watches runs the state machine of package watch for every pair: it brings it the events, keeps its timers, and does what
@@ -48,6 +47,8 @@ type watchShard struct {
 	// todo holds what the last steps of a pair want done, while a goroutine does what an earlier one wanted: effects are done in
 	// the order of the steps, whoever brought the events. A pair is in it while it has such a goroutine.
 	todo map[pair][]job
+	// unclosed are the pairs of which the end of a watch is to be sent again: there was no room for it.
+	unclosed map[pair]struct{}
 }
 
 // job is the effects of one step.
@@ -118,6 +119,7 @@ func newWatches(g *Gateway) *watches {
 	for i := range w.shards {
 		w.shards[i].states = make(map[pair]*watched)
 		w.shards[i].todo = make(map[pair][]job)
+		w.shards[i].unclosed = make(map[pair]struct{})
 	}
 	return w
 }
@@ -250,12 +252,6 @@ func (w *watches) tell(p pair, op *adapters.NotifyOp) {
 		in.kept = func(error) { op.Kept() }
 	}
 	w.step(p, in)
-}
-
-// leaves tells whether op says that a device of the presentity is gone.
-func leaves(op *adapters.NotifyOp) bool {
-	return op.State == adapters.WatchNeutral && op.Change == adapters.AuthorizationUnchanged && op.Presence != nil &&
-		len(op.Presence.Tuples) == 1 && op.Presence.Tuples[0].Status.Basic == pidf.BasicClosed
 }
 
 // step brings one event to the state of p and does what it wants done, in the order of the steps: if another goroutine is doing what an

@@ -6,6 +6,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/gateway/watch"
+	"github.com/isthmus-gateway/isthmus/pidf"
 )
 
 // attendWait is how long a watcher's server may take to say whether she is online.
@@ -48,4 +49,10 @@ func (t *attending) run(ctx context.Context) {
 func (w *watches) attended(of *watched, answer adapters.Attendance) {
 	w.gateway.metrics.attendances.WithLabelValues(answer.String()).Inc()
 	w.step(of.pair, stepInput{of: of, event: watch.Event{Attended: &answer}})
+}
+
+// leaves tells whether op says that a device of the presentity is gone.
+func leaves(op *adapters.NotifyOp) bool {
+	return op.State == adapters.WatchNeutral && op.Change == adapters.AuthorizationUnchanged && op.Presence != nil &&
+		len(op.Presence.Tuples) == 1 && op.Presence.Tuples[0].Status.Basic == pidf.BasicClosed
 }

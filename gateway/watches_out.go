@@ -11,10 +11,39 @@ import (
 
 // send puts a request into its pair's lane.
 func (w *watches) send(t *watchRequest) {
-	if !w.lanes.add(laneKey{kind: laneWatch, from: t.pair.watcher, to: t.pair.presentity}, t) {
+	switch {
+	case w.lanes.add(laneKey{kind: laneWatch, from: t.pair.watcher, to: t.pair.presentity}, t):
+	case t.request.Verb == adapters.WatchClose:
+		w.closeLater(t)
+	default:
 		// As if the presentity's side had refused: the state machine tries again in its time.
 		w.answer(t, adapters.WatchStatus{Status: adapters.Failed(adapters.ReasonOverloaded, "")})
 	}
+}
+
+// closeAgain is how soon the end of a watch is sent again that the lane had no room for. Nothing else would end what is open there: its adapter keeps
+// it alive.
+const closeAgain = time.Second
+
+// closeLater sends t again, unless somebody watches by then. A pair waits for one such time.
+func (w *watches) closeLater(t *watchRequest) {
+	s := w.shard(t.pair)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, waits := s.unclosed[t.pair]; waits || s.closed {
+		return
+	}
+	s.unclosed[t.pair] = struct{}{}
+	time.AfterFunc(closeAgain, func() {
+		s.mu.Lock()
+		delete(s.unclosed, t.pair)
+		x := s.states[t.pair]
+		over := !s.closed && (x == nil || x.state.Upstream() == watch.Closed)
+		s.mu.Unlock()
+		if over {
+			w.send(t)
+		}
+	})
 }
 
 // wants tells whether the state still waits for what t asks.

@@ -402,3 +402,51 @@ func TestLateAnswerToAForgottenWatch(t *testing.T) {
 		}
 	})
 }
+
+// T-PR-12: who gives up what she watched is not watched for any more, however much is asked for her while the other side is slow: the end is not left
+// out for want of room.
+func TestT_PR_12_TheEndIsNotLeftOut(t *testing.T) {
+	polled := func(t *testing.T, s *strait, i int) {
+		s.watch(s.xmpp, &adapters.WatchOp{Verb: adapters.WatchFetch, Watch: adapters.WatchID{Watcher: julietSeen, Presentity: romeoSeen, Session: fmt.Sprint(i)}})
+		time.Sleep(3 * time.Second)
+	}
+	asked := func(t *testing.T, s *strait, _ int) {
+		s.watch(s.xmpp, &adapters.WatchOp{Verb: adapters.WatchCancel, Watch: adapters.WatchID{Watcher: julietSeen, Presentity: romeoSeen}})
+		s.watch(s.xmpp, &adapters.WatchOp{Verb: adapters.WatchAsk, Watch: adapters.WatchID{Watcher: julietSeen, Presentity: romeoSeen}})
+	}
+	for name, meanwhile := range map[string]func(*testing.T, *strait, int){"polls": polled, "requests": asked} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStrait(t, func(c *gateway.Config) { c.Limits.WatchSessions, c.Limits.FetchWait = 2, 2*time.Second })
+				defer s.shutdown()
+				var mu sync.Mutex
+				open := false
+				slow := make(chan struct{})
+				s.sip.OnWatch = func(_ context.Context, op *adapters.WatchOp) adapters.WatchStatus {
+					if op.Verb != adapters.WatchClose {
+						<-slow
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					if op.Verb != adapters.WatchFetch {
+						open = op.Verb == adapters.WatchOpen
+					}
+					return adapters.WatchStatus{Status: adapters.Succeeded(), Duration: op.Duration}
+				}
+				s.watch(s.xmpp, &adapters.WatchOp{Verb: adapters.WatchAsk, Watch: adapters.WatchID{Watcher: julietSeen, Presentity: romeoSeen}})
+				for i := range 50 {
+					meanwhile(t, s, i)
+				}
+				s.watch(s.xmpp, &adapters.WatchOp{Verb: adapters.WatchCancel, Watch: adapters.WatchID{Watcher: julietSeen, Presentity: romeoSeen}})
+				close(slow)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				mu.Lock()
+				defer mu.Unlock()
+				if open {
+					t.Errorf("he is watched, and she gave it up; asked: %s", verbs(s.sip.Watches()))
+				}
+			})
+		})
+	}
+}
