@@ -39,22 +39,24 @@ func (t *subscribers) take(in *inbound) *Refusal {
 		return refuse(WhyFromDomain, 403, "Forbidden: From is not in a domain of this peer")
 	}
 	op, part, ref := readNotify(req, s.watch, in.opts, s.takesPartial())
-	// The sequence number is taken also when the body is refused: "in order" is about the dialog (RFC 3261 §12.2.2).
+	// The sequence number is taken also when the body is refused: "in order" is about the dialog (RFC 3261 §12.2.2). So is the state: who sends it has
+	// told it whether or not its document can be used, and goes by it. What was told before of the presentity must not be believed for ever then.
 	// What was acknowledged is not told again, so that it must not be lost: that there is a dialog, or that it has ended, and a decision.
-	taken := afterAll(func() { t.a.respond(in, answer{code: 200, phrase: phraseOf(200)}, "") })
-	change, tell, ref2 := s.notified(in, e, op, part, taken)
-	switch {
-	case ref2 != nil && ref2.Why != WhyEntity:
-		return ref2 // it is of the dialog
-	case ref == nil:
-		ref = ref2 // of a partial document: whom it is about is known when it has been applied
-	}
-	if ref != nil {
-		if op := s.unread(req); op != nil {
-			op.Peer = in.peerOf()
-			t.a.handler.Notify(t.a.base, op)
+	taken := afterAll(func() {
+		if ref != nil {
+			t.a.refuse(in, ref)
+			return
 		}
+		t.a.respond(in, answer{code: 200, phrase: phraseOf(200)}, "")
+	})
+	change, tell, gone := s.notified(in, e, op, part, taken)
+	switch {
+	case gone != nil:
+		return gone
+	case op == nil:
 		return ref
+	case part != nil && part.ref != nil:
+		ref = part.ref
 	}
 	most := keptWait
 	if tell && change != adapters.AuthorizationUnchanged && t.a.keeper != nil {
@@ -70,20 +72,7 @@ func (t *subscribers) take(in *inbound) *Refusal {
 	return nil
 }
 
-// unread is what the core is told of a NOTIFY whose content was refused, nil for nothing: an active watch goes on, something is another than it was, and
-// nobody knows what. What was told before must not be believed for ever.
-func (s *subscribing) unread(req *wire.Message) *adapters.NotifyOp {
-	value, _ := req.Header("Subscription-State")
-	state, ok := parseWatchState(value)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !ok || state.state != adapters.WatchActive || s.d.State != adapters.WatchActive || s.ended || s.closing || s.left || s.fetch {
-		return nil
-	}
-	return &adapters.NotifyOp{Watch: s.watch, Whole: true, State: adapters.WatchActive}
-}
-
-// notified brings a NOTIFY to the dialog; op is nil for one whose content was refused, part is a partial document in it. tell says that
+// notified brings a NOTIFY to the dialog; op is nil for one that says no state, part is a partial document in it. tell says that
 // the core is to be told. What must be on the disk before the answer goes to taken.
 func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part *partialNotify, taken *joined) (change adapters.AuthorizationChange, tell bool, ref *Refusal) {
 	req := in.req
@@ -103,7 +92,7 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part
 		if !s.d.received(cseq) {
 			return 0, false, refuse(WhySequence, 500, "Server Internal Error: CSeq out of order")
 		}
-		if s.d.retarget(req) && op != nil && part == nil && op.Presence == nil {
+		if s.d.retarget(req) && op != nil && part == nil && len(req.Body()) == 0 {
 			// The dialog has gone to another notifier of the same domain, which says no more than that (see notifying.moved).
 			op.Whole = false
 		}
@@ -123,9 +112,7 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part
 	if op == nil {
 		return 0, false, nil
 	}
-	if ref := s.patched(in, op, part); ref != nil {
-		return 0, false, ref
-	}
+	s.patched(in, op, part)
 	if !s.left {
 		// A NOTIFY that is not the last may have crossed our Expires 0, and confirms nothing of it.
 		s.noticeBy, s.owed = time.Time{}, false
@@ -183,7 +170,10 @@ func (s *subscribing) notified(in *inbound, e event, op *adapters.NotifyOp, part
 // A partial document (RFC 5263) is not understood here, because it needs the one before it.
 func ReadNotify(req *wire.Message, watch adapters.WatchID, opts ReadOptions) (*adapters.NotifyOp, *Refusal) {
 	op, _, ref := readNotify(req, watch, opts, false)
-	return op, ref
+	if ref != nil {
+		return nil, ref
+	}
+	return op, nil
 }
 
 // partialNotify is a partial document of a NOTIFY, which is applied where it is in order.
@@ -192,9 +182,12 @@ type partialNotify struct {
 	// shown tells that the watch is in a state in which presence may be told; lang is Content-Language.
 	shown bool
 	lang  string
+	// ref is why it was refused when it had been applied: only then it is known whom it is about.
+	ref *Refusal
 }
 
-// readNotify is ReadNotify; with partial it takes partial documents too.
+// readNotify is ReadNotify; with partial it takes partial documents too. Where the content alone is refused there is an operation with the state, and
+// without presence.
 func readNotify(req *wire.Message, watch adapters.WatchID, opts ReadOptions, partial bool) (*adapters.NotifyOp, *partialNotify, *Refusal) {
 	value, given := req.Header("Subscription-State")
 	if !given {
@@ -216,14 +209,14 @@ func readNotify(req *wire.Message, watch adapters.WatchID, opts ReadOptions, par
 	if t, err := cpim.ParseContentType(req.ContentType()); partial && err == nil && t.Is(pidf.MediaTypeDiff) && !encoded(req) {
 		doc, err := pidf.ParsePartial(body)
 		if err != nil {
-			return nil, nil, refuse(WhySyntax, 400, "Bad Request: malformed partial presence document")
+			return op, nil, refuse(WhySyntax, 400, "Bad Request: malformed partial presence document")
 		}
-		return op, &partialNotify{doc, shown, languageOf(req)}, nil
+		return op, &partialNotify{doc: doc, shown: shown, lang: languageOf(req)}, nil
 	}
 	if t, ok := sealedOf(req, opts); ok {
 		sealed, doc, ref := readSealed(req, t, watch.Presentity, opts)
 		if ref != nil {
-			return nil, nil, ref
+			return op, nil, ref
 		}
 		if shown {
 			op.Presence, op.Sealed = doc, sealed
@@ -235,14 +228,14 @@ func readNotify(req *wire.Message, watch adapters.WatchID, opts ReadOptions, par
 			op.Whole = false
 			return op, nil, nil
 		}
-		return nil, nil, ref
+		return op, nil, ref
 	}
 	doc, err := parsePresence(body, opts)
 	if err != nil {
-		return nil, nil, refuse(WhySyntax, 400, "Bad Request: malformed presence document")
+		return op, nil, refuse(WhySyntax, 400, "Bad Request: malformed presence document")
 	}
 	if ref := checkEntity(doc, watch.Presentity, opts); ref != nil {
-		return nil, nil, ref
+		return op, nil, ref
 	}
 	if !shown {
 		return op, nil, nil
@@ -265,18 +258,18 @@ func (s *subscribing) takesPartial() bool {
 const maxGaps = 3
 
 // patched brings a partial document to the copy, and what results into op, by RFC 5263 §4.5. s.mu is held.
-func (s *subscribing) patched(in *inbound, op *adapters.NotifyOp, part *partialNotify) *Refusal {
+func (s *subscribing) patched(in *inbound, op *adapters.NotifyOp, part *partialNotify) {
 	if part == nil {
 		if op.Presence != nil {
 			s.partial.Discard() // "the watcher MUST discard all the previously received presence information (except local version counter)"
 		}
-		return nil
+		return
 	}
 	doc, err := s.partial.Apply(part.doc)
 	switch {
 	case errors.Is(err, pidf.ErrPartialStale):
 		op.Whole = false
-		return nil // "the watcher SHOULD discard the document without further processing"
+		return // "the watcher SHOULD discard the document without further processing"
 	case err != nil:
 		// One was lost, or it cannot be applied: "The watcher SHOULD either refresh the subscription in order to receive a full presence
 		// document or terminate", and "MAY also fall back to normal presence operations".
@@ -288,11 +281,11 @@ func (s *subscribing) patched(in *inbound, op *adapters.NotifyOp, part *partialN
 		if !s.closing && !s.left {
 			s.refreshAt = in.opts.Now
 		}
-		return nil
+		return
 	}
-	if ref := checkEntity(doc, s.watch.Presentity, in.opts); ref != nil {
+	if part.ref = checkEntity(doc, s.watch.Presentity, in.opts); part.ref != nil {
 		s.partial.Discard()
-		return ref
+		return
 	}
 	if part.shown {
 		if part.lang != "" {
@@ -300,7 +293,6 @@ func (s *subscribing) patched(in *inbound, op *adapters.NotifyOp, part *partialN
 		}
 		op.Presence = doc
 	}
-	return nil
 }
 
 // checkPresenceContent refuses what is no PIDF.
