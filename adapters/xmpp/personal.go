@@ -54,6 +54,7 @@ type personal struct {
 // selves are the two users of a pair.
 type selves struct {
 	told    [eventCount][]byte // the payloads that our user's last document came to; nil: none, or taken back
+	unsure  bool               // what was told last may not have been heard
 	ours    jid.JID
 	theirs  jid.JID
 	devices []interest
@@ -119,6 +120,9 @@ func (c *personal) present(l *path, s *stanza.Stanza, p talkers, h capsHash, w w
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := c.pairs[p]
+	if s.Type == "subscribed" {
+		return nil, 0 // an approval says nothing of devices
+	}
 	if s.Type != "" || known && w == (wants{}) {
 		if v != nil {
 			v.devices = slices.DeleteFunc(v.devices, func(d interest) bool { return s.From.Resource() == "" || d.resource == s.From.Resource() })
@@ -238,7 +242,7 @@ func (c *personal) tell(dst []byte, op *adapters.NotifyOp, now time.Time) (octet
 	}
 	for i := range events {
 		payload := events[i].AppendPayload(nil)
-		if bytes.Equal(payload, v.told[i]) || events[i].IsEmpty() && v.told[i] == nil {
+		if !v.unsure && (bytes.Equal(payload, v.told[i]) || events[i].IsEmpty() && v.told[i] == nil) {
 			continue
 		}
 		if v.told[i] = payload; events[i].IsEmpty() {
@@ -251,8 +255,18 @@ func (c *personal) tell(dst []byte, op *adapters.NotifyOp, now time.Time) (octet
 			}
 		}
 	}
+	v.unsure = false
 	c.settle(p, v)
 	return dst, n
+}
+
+// unheard takes in that what was told last could not be sent: the core tells the presence again, and the events are to go along.
+func (c *personal) unheard(w adapters.WatchID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v := c.pairs[talkers{ours: w.Presentity, theirs: w.Watcher}]; v != nil {
+		v.unsure = true
+	}
 }
 
 // unwatched forgets what theirs has said: our user does not watch any more.

@@ -135,3 +135,43 @@ func TestMoodsOfTheirs(t *testing.T) {
 	none(t, core.notifies, "more than she said")
 	none(t, core.messages, "an event as a message")
 }
+
+// Who "shares presence with the account owner, ... and advertises an interest in the payload type" is told (XEP-0163 §4), also what could not be sent at first:
+// it goes along when the presence is told again. And an approval, which comes from the bare address, is no end of anybody's interest.
+func TestMoodsAreNotLost(t *testing.T) {
+	core, s := newRecorder(), listen(t)
+	a, p := started(t, s, core, nil)
+	info, ver := wanting()
+	notify := func(deadline time.Time) <-chan adapters.Status {
+		done := make(chan adapters.Status, 1)
+		op := feeling(pidf.FeelingSad)
+		op.Deadline = deadline
+		go func() { done <- a.Notify(context.Background(), nil, op) }()
+		return done
+	}
+	hear := func(kind, to, contains string) *strictxml.Element {
+		t.Helper()
+		e := p.stanza()
+		if e.Name.Local != kind || attr(e, "to") != to || !strings.Contains(e.Raw, contains) {
+			t.Fatalf("heard %s, not a %s to %s with %s", e.Raw, kind, to, contains)
+		}
+		return e
+	}
+	p.say("<presence from='juliet@example.com/balcony' to='romeo@example.net'><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='urn:client' ver='" + ver + "'/></presence>")
+	q := hear("iq", "juliet@example.com/balcony", "disco#info")
+	p.say("<iq type='result' from='juliet@example.com/balcony' to='romeo@example.net' id='" + attr(q, "id") + "'><query xmlns='http://jabber.org/protocol/disco#info' node='urn:client#" + ver + "'>" + info + "</query></iq>")
+	p.say("<presence from='juliet@example.com' to='romeo@example.net' type='subscribed'/>")
+	for next(t, core.notifies, "her approval").Change != adapters.AuthorizationGranted {
+	}
+	if st := next(t, notify(time.Now().Add(-time.Second)), "outcome"); st.Outcome != adapters.Failure {
+		t.Fatalf("%+v", st)
+	}
+	done := notify(time.Now().Add(patience))
+	hear("presence", "juliet@example.com", "orchard")
+	p.say("<iq from='juliet@example.com/x' to='example.net' id='after' type='get'><ping xmlns='urn:xmpp:ping'/></iq>")
+	hear("message", "juliet@example.com/balcony", "<sad/>")
+	hear("iq", "juliet@example.com/x", "after")
+	if st := next(t, done, "outcome"); st.Outcome == adapters.Failure {
+		t.Errorf("%+v", st)
+	}
+}

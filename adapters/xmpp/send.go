@@ -122,7 +122,10 @@ func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapte
 	it.watch = op.Watch
 	it.replaceable = events == 0 && op.Change == adapters.AuthorizationUnchanged && len(op.Withdrawn) == 0 && op.Failure.Outcome == 0 &&
 		op.Whole && op.Presence != nil && op.State != adapters.WatchTerminated
-	return l.send(ctx, it, op.Deadline)
+	if st = l.send(ctx, it, op.Deadline); st.Outcome == adapters.Failure && events > 0 {
+		a.personal.unheard(told.Watch)
+	}
+	return st
 }
 
 // Report implements adapters.Adapter.
