@@ -82,6 +82,33 @@ func (p *Presence) Outdated(last *Presence) bool {
 	return !a.IsZero() && !b.IsZero() && a.Before(b)
 }
 
+// Shrunk says whether tuples, persons or devices of last are gone and nothing that both have is older here: such a document comes behind last, although the
+// newest timestamp has gone with the device that had it.
+func (p *Presence) Shrunk(last *Presence) bool {
+	now := make(map[ID]datetime.Value)
+	p.stamps(func(id ID, at datetime.Value) { now[id] = at })
+	gone, older := false, false
+	last.stamps(func(id ID, then datetime.Value) {
+		at, has := now[id]
+		gone = gone || !has
+		older = older || !at.IsZero() && !then.IsZero() && at.Before(then)
+	})
+	return gone && !older
+}
+
+// stamps calls f with the id and the timestamp of each tuple, person and device.
+func (p *Presence) stamps(f func(ID, datetime.Value)) {
+	for i := range p.Tuples {
+		f(p.Tuples[i].ID, p.Tuples[i].Timestamp)
+	}
+	for i := range p.Persons {
+		f(p.Persons[i].ID, p.Persons[i].Timestamp)
+	}
+	for i := range p.Devices {
+		f(p.Devices[i].ID, p.Devices[i].Timestamp)
+	}
+}
+
 // NotesFor gives the notes that hold for a person: its own, else those of the document (RFC 4479 §5).
 func (p *Presence) NotesFor(person *Person) []Note {
 	if len(person.Notes) > 0 {

@@ -20,8 +20,9 @@ func (t *turn) learn(op *adapters.NotifyOp) (changed bool) {
 			t.devices[i].Tuple, t.devices[i].Doubted = closedTuple(t.devices[i].Tuple), false
 		}
 	case op.Whole:
-		if t.document != nil && op.Presence.Outdated(t.document) {
-			// "it should be considered outdated" and ignored (RFC 3863 §6).
+		if t.document != nil && op.Presence.Outdated(t.document) && !op.Presence.Shrunk(t.document) {
+			// "it should be considered outdated" and ignored (RFC 3863 §6). One that only lacks what was there before is none: whose device had the newest
+			// timestamp and is gone would else be there for ever.
 			t.drop(DropOutdated)
 			return false
 		}

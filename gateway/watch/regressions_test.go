@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
+	"github.com/isthmus-gateway/isthmus/cpim/datetime"
 	"github.com/isthmus-gateway/isthmus/gateway/watch"
+	"github.com/isthmus-gateway/isthmus/pidf"
 )
 
 func failed(r adapters.Reason) adapters.WatchStatus {
@@ -306,4 +308,23 @@ func TestRestoredTimesFollowNoClock(t *testing.T) {
 	if again := s.Record(); again.Sessions[0] != record.Sessions[0] {
 		t.Errorf("kept: %+v", again)
 	}
+}
+
+// "if the newest timestamp in presence information is older than the newest timestamp in the last received presence information, it should be considered
+// outdated" (RFC 3863 §6). A presence server passes on the times of its user agents: when the device that had the newest has gone, the document that says so is
+// older by that rule, and is no replay, because nothing that is left in it is older.
+func TestDeviceWithTheNewestTimeGoes(t *testing.T) {
+	at := func(p *pidf.Presence, times ...string) *pidf.Presence {
+		for i := range times {
+			p.Tuples[i].Timestamp = datetime.MustParse(times[i], datetime.PIDF)
+		}
+		return p
+	}
+	const ten, eleven, noon = "2026-01-01T10:00:00Z", "2026-01-01T11:00:00Z", "2026-01-01T12:00:00Z"
+	s := newScript(t, juliet, romeo, rules(false))
+	s.step("subscribe", asked(adapters.WatchAsk, "", 0), "respond indeterminate pending", "request open")
+	s.step("two devices", notified(adapters.WatchActive, 0, at(document(romeo, "desk", "phone"), eleven, noon)), "tell  active GRANTED ID-desk=open ID-phone=open")
+	s.step("a replay", notified(adapters.WatchActive, 0, at(document(romeo, "desk", "phone"), ten, eleven)), "drop outdated")
+	s.step("another", notified(adapters.WatchActive, 0, at(document(romeo, "desk"), ten)), "drop outdated")
+	s.step("the phone has gone", notified(adapters.WatchActive, 0, at(document(romeo, "desk"), eleven)), "tell  active ID-desk=open -ID-phone")
 }
