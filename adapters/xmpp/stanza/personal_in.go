@@ -33,10 +33,13 @@ func (r *Reader) event() error {
 	}
 	return r.children(func() error {
 		node, _ := c.Attr("", "node")
-		if !c.Is(SpaceEvents, "items") || node != SpaceMood && node != SpaceActivity || s.Event.Node != "" {
+		whole := c.Is(SpaceEvents, "purge") || c.Is(SpaceEvents, "delete") // of all items, and of the node with them (XEP-0060 §8.5, §8.4)
+		if !whole && !c.Is(SpaceEvents, "items") || node != SpaceMood && node != SpaceActivity || s.Event.Node != "" {
 			return r.skip()
 		}
-		s.Event.Node = strings.Clone(node)
+		if s.Event.Node = strings.Clone(node); whole {
+			return r.skip() // nothing is said any more
+		}
 		return r.children(func() error {
 			if !c.Is(SpaceEvents, "item") {
 				return r.skip() // <retract/> takes back

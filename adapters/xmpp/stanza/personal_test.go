@@ -128,6 +128,22 @@ func TestEveryActivity(t *testing.T) {
 	}
 }
 
+// "the node MUST send a single notification to each subscriber, containing an empty <purge/> child element" (XEP-0060 §8.5.2), and likewise when it is deleted
+// (§8.4.2): what was said is taken back by it.
+func TestPersonalEventsTakenBackByTheNode(t *testing.T) {
+	for _, in := range []string{
+		"<purge node='" + SpaceMood + "'/>", "<delete node='" + SpaceMood + "'/>",
+		"<delete node='" + SpaceMood + "'><redirect uri='xmpp:romeo@example.net?;node=other'/></delete>",
+	} {
+		if e := readEvent(t, in); e.Node != SpaceMood || e.Mood != nil || e.Activities != nil {
+			t.Errorf("%s: %+v", in, e)
+		}
+	}
+	if e := readEvent(t, "<purge node='urn:other'/><delete/>"); e.Node != "" {
+		t.Errorf("another node: %+v", e)
+	}
+}
+
 // TestPersonalEventsOfDocument: "the absolute time until which this element is expected to be valid" (RFC 4480 §3.1).
 func TestPersonalEventsOfDocument(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
