@@ -139,9 +139,10 @@ func TestRFC6665(t *testing.T) {
 		{"§8.3.1", `Implementations conformant with the current specification MUST treat an incoming 202 response as identical to a 200 response and MUST NOT generate 202 response codes to SUBSCRIBE or NOTIFY requests.`, func(t *testing.T) {
 			a, c := start(t, nil)
 			g := udpAgent(t, a)
+			seen := map[string]bool{}
 			for _, code := range []int{200, 202} {
 				done := watchRomeo(a, g, adapters.WatchOpen)
-				g.answer(g.request("SUBSCRIBE", map[string]bool{}), wire.Response{Code: code, Headers: []wire.Header{{Name: "Expires", Value: "600"}}})
+				g.answer(g.request("SUBSCRIBE", seen), wire.Response{Code: code, Headers: []wire.Header{{Name: "Expires", Value: "600"}}})
 				if s := next(t, done, "outcome"); s.Outcome != adapters.Success || s.State != adapters.WatchNeutral || s.Duration != 10*time.Minute {
 					t.Errorf("%d: %+v", code, s)
 				}
