@@ -9,6 +9,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/adapters/sip/wire"
+	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
 // What a watcher does that means harm, or dies, to us as a notifier.
@@ -128,5 +129,41 @@ func TestRestoredSourceIsCheckedAgain(t *testing.T) {
 	}
 	if m := g.readWithin(50 * time.Millisecond); m != nil {
 		t.Errorf("sent to a stranger:\n%s", m.Raw())
+	}
+}
+
+// "If the NOTIFY transaction fails due to the receipt of a 404, 405, 410, 416, 480-485, 489, 501, or 604 response to the NOTIFY request, the notifier
+// MUST remove the corresponding subscription" (RFC 6665 §4.2.2), and for no other: the watcher has it, and waits for what comes next. A core that hears of a
+// Reason that is of the watch, or of a recipient who is not there, tells nothing more.
+func TestFailureOfOneNotify(t *testing.T) {
+	a, c := start(t, nil)
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	_, watch := establish(t, g, c, seen)
+	for code, why := range map[int]adapters.Reason{
+		302: 0, 400: 0, 401: adapters.ReasonNotAuthenticated, 403: 0, 407: adapters.ReasonRegistrationRequired, 406: 0, 413: adapters.ReasonTooLarge, 415: 0, 420: 0, 486: 0, 487: 0, 488: 0, 491: adapters.ReasonUnexpectedRequest,
+		493: 0, 500: adapters.ReasonInternal, 503: adapters.ReasonInternal, 600: 0, 603: 0, 606: 0,
+	} {
+		if why == 0 {
+			why = adapters.ReasonServiceUnavailable
+		}
+		done := notify(a, g, adapters.NotifyOp{Watch: watch, State: adapters.WatchActive})
+		g.answer(g.request("NOTIFY", seen), wire.Response{Code: code})
+		if s := next(t, done, "outcome"); s.Outcome != adapters.Failure || s.Reason != why || s.Code != code {
+			t.Errorf("%d: %+v", code, s)
+		}
+		if a.notifiers.find(watch.Session) == nil {
+			t.Fatalf("%d: the dialog is gone", code)
+		}
+	}
+	// Nor has a watcher gone whose proxy cannot be reached.
+	n := a.notifiers.find(watch.Session)
+	n.mu.Lock()
+	n.d.RemoteTarget, n.d.Source = "sip:romeo@127.0.0.1:1;transport=tcp", ""
+	n.mu.Unlock()
+	closed := resolver.MustTarget(resolver.TargetSpec{Protocol: resolver.SIP, Transport: resolver.TCP, Addr: netip.MustParseAddrPort("127.0.0.1:1")})
+	s := a.Notify(t.Context(), []resolver.Target{closed}, &adapters.NotifyOp{Watch: watch, State: adapters.WatchActive})
+	if s.Outcome != adapters.Failure || s.Reason != adapters.ReasonServiceUnavailable || a.notifiers.find(watch.Session) == nil {
+		t.Errorf("nobody listens there: %+v", s)
 	}
 }

@@ -360,6 +360,23 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 	}
 	if t.state.state == adapters.WatchTerminated || endsUsage(st.Code) || timeout {
 		n.end()
+		return st
+	}
+	return ofThisOne(st)
+}
+
+// ofThisOne is the failure of a NOTIFY that leaves the watch as it was, in a word that the core does not take for the end of it: it would tell nothing more
+// in a dialog whose watcher goes on to wait. What is refused here may be taken the next time, and a way that is broken is mended. A proxy whose own Timer F
+// expired (408, 504) is believed.
+func ofThisOne(st adapters.Status) adapters.Status {
+	if st.Outcome != adapters.Failure || st.Code == 408 || st.Code == 504 {
+		return st
+	}
+	switch st.Reason {
+	case adapters.ReasonDomainNotFound, adapters.ReasonInternal, adapters.ReasonNotAuthenticated, adapters.ReasonOutcomeUnknown, adapters.ReasonOverloaded,
+		adapters.ReasonRegistrationRequired, adapters.ReasonTooLarge, adapters.ReasonUndefined, adapters.ReasonUnexpectedRequest:
+	default:
+		st.Reason = adapters.ReasonServiceUnavailable
 	}
 	return st
 }

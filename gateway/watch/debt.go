@@ -209,7 +209,8 @@ func away(r adapters.Reason) bool {
 func passing(r adapters.Reason) bool {
 	switch r {
 	case adapters.ReasonInternal, adapters.ReasonOverloaded, adapters.ReasonServiceUnavailable, adapters.ReasonDomainNotFound,
-		adapters.ReasonUndefined, adapters.ReasonUnexpectedRequest, adapters.ReasonOutcomeUnknown, adapters.ReasonTooLarge:
+		adapters.ReasonUndefined, adapters.ReasonUnexpectedRequest, adapters.ReasonOutcomeUnknown, adapters.ReasonTooLarge,
+		adapters.ReasonNotAuthenticated, adapters.ReasonRegistrationRequired:
 		return true
 	default:
 		return false

@@ -154,6 +154,8 @@ func TestFailureOfANotification(t *testing.T) {
 		{"480 Temporarily Unavailable", adapters.ReasonRecipientUnavailable, true},
 		{"416 Unsupported URI Scheme", adapters.ReasonNotAcceptable, true},
 		{"501 Not Implemented", adapters.ReasonNotImplemented, true},
+		{"401 Unauthorized", adapters.ReasonNotAuthenticated, false},
+		{"407 Proxy Authentication Required", adapters.ReasonRegistrationRequired, false},
 		{"500 Server Internal Error", adapters.ReasonInternal, false},
 		{"491 Request Pending", adapters.ReasonUnexpectedRequest, false},
 		{"no room in the queue", adapters.ReasonOverloaded, false},
