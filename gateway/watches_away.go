@@ -57,10 +57,12 @@ func (g *Gateway) placeFor(r *route, from, to cpim.Address) string {
 
 func (g *Gateway) askHere(ctx context.Context, r *route, op *adapters.WatchOp) adapters.WatchStatus {
 	hops, failed := g.nextHops(ctx, r, op.Watch.Presentity, op.Deadline)
-	if failed.Outcome != 0 {
-		return adapters.WatchStatus{Status: failed}
+	// An adapter that has a dialog for the watch needs no next hop, and one that was not told of the end of a watch would keep it up for ever.
+	status := r.side.adapter.Watch(ctx, hops, op)
+	if failed.Outcome != 0 && status.Outcome == adapters.Failure && status.Reason == adapters.ReasonDomainNotFound {
+		status.Status = failed // which knows why
 	}
-	return r.side.adapter.Watch(ctx, hops, op)
+	return status
 }
 
 // tellSide tells the watcher's side.
@@ -83,9 +85,10 @@ func (g *Gateway) tellSide(ctx context.Context, r *route, op *adapters.NotifyOp)
 
 func (g *Gateway) notifyHere(ctx context.Context, r *route, op *adapters.NotifyOp) adapters.Status {
 	hops, failed := g.nextHops(ctx, r, op.Watch.Watcher, op.Deadline)
-	if failed.Outcome != 0 {
+	if failed.Outcome != 0 && op.Watch.Session == "" {
 		return failed
 	}
+	// A session is a dialog, which knows its own way: the topmost route or the remote target (RFC 3261 §12.2.1.1), whatever DNS says of the domain now.
 	return r.side.adapter.Notify(ctx, hops, op)
 }
 

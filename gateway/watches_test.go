@@ -13,6 +13,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/gateway"
 	"github.com/isthmus-gateway/isthmus/pidf"
+	"github.com/isthmus-gateway/isthmus/resolver"
 )
 
 var (
@@ -99,6 +100,59 @@ func TestWatchCrosses(t *testing.T) {
 		}
 		if got := s.xmpp.Watches(); len(got) != 2 || got[1].Verb != adapters.WatchClose {
 			t.Errorf("the last watch expired, and the XMPP side was told %+v", got)
+		}
+	})
+}
+
+// "If the route set is empty, the UAC MUST place the remote target URI into the Request-URI" (RFC 3261 §12.2.1.1), and so on: a request within a dialog goes
+// where the dialog says. That DNS has no answer for the domain meanwhile must not end the watch of who waits for it.
+func TestNotifyWithoutNextHops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, func(cfg *gateway.Config) {
+			cfg.Routes[0].NextHops, cfg.Resolver = nil, fakeResolver{err: &resolver.Error{Reason: resolver.ErrTemporary}}
+		})
+		defer s.shutdown()
+		s.watch(s.sip, romeoWatchesJuliet(adapters.WatchOpen, "d", time.Hour))
+		s.xmpp.Handler().Notify(t.Context(), subscribed())
+		synctest.Wait()
+		s.xmpp.Handler().Notify(t.Context(), presence("balcony", pidf.BasicOpen))
+		synctest.Wait()
+		if got, want := notices(s.sip.Notifies()), "d:pending\nd:active\nd:active ID-balcony=open\n"; got != want {
+			t.Errorf("told:\n%swant:\n%s", got, want)
+		}
+	})
+}
+
+// flakyDNS has no answer while it is broken.
+type flakyDNS struct {
+	fakeResolver
+	broken atomic.Bool
+}
+
+func (f *flakyDNS) Resolve(ctx context.Context, q resolver.Query) ([]resolver.Target, error) {
+	if f.broken.Load() {
+		return nil, &resolver.Error{Reason: resolver.ErrTemporary}
+	}
+	return f.fakeResolver.Resolve(ctx, q)
+}
+
+// "The XMPP-to-SIP gateway is responsible for translating the XMPP unsubscribe command into a SIP SUBSCRIBE request with the Expires header set to a value of
+// zero" (RFC 8048 §5.2.3), also while DNS has no answer for the domain: the dialog knows the way, and an adapter that is not told refreshes it for ever.
+func TestCancelWithoutNextHops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sip, _ := resolver.MustParseStatic("sip:192.0.2.1:5060;transport=tcp").Target("example.net")
+		dns := &flakyDNS{fakeResolver: fakeResolver{targets: []resolver.Target{sip}}}
+		s := newStrait(t, func(cfg *gateway.Config) { cfg.Routes[0].NextHops, cfg.Resolver = nil, dns })
+		defer s.shutdown()
+		ask := func(verb adapters.WatchVerb) {
+			s.watch(s.xmpp, &adapters.WatchOp{Verb: verb, Watch: adapters.WatchID{Watcher: julietSeen, Presentity: romeoSeen}})
+		}
+		ask(adapters.WatchAsk)
+		dns.broken.Store(true)
+		ask(adapters.WatchCancel)
+		got := s.sip.Watches()
+		if len(got) != 2 || got[0].Verb != adapters.WatchOpen || got[1].Verb != adapters.WatchClose {
+			t.Errorf("asked of the SIP side: %+v", got)
 		}
 	})
 }

@@ -133,6 +133,47 @@ func TestSubscriber(t *testing.T) {
 	}
 }
 
+// A watch is refreshed "by sending another SUBSCRIBE request on the same dialog as the existing subscription" (RFC 6665 §4.1.2.2), which goes where the dialog says (RFC 3261 §12.2.1.1): a refresh and an end need no next hop
+// of the domain.
+func TestDialogKnowsItsWay(t *testing.T) {
+	a, c := start(t, nil)
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	op := func(verb adapters.WatchVerb) <-chan adapters.WatchStatus {
+		done := make(chan adapters.WatchStatus, 1)
+		go func() {
+			done <- a.Watch(context.Background(), nil, &adapters.WatchOp{Verb: verb, Watch: julietsWatch, Duration: 10 * time.Minute, Hops: 70})
+		}()
+		return done
+	}
+	if s := next(t, op(adapters.WatchOpen), "outcome"); s.Outcome != adapters.Failure || s.Reason != adapters.ReasonDomainNotFound {
+		t.Errorf("without a dialog: %+v", s)
+	}
+	open(t, a, c, g, seen, "600")
+	for verb, expires := range map[adapters.WatchVerb]string{adapters.WatchOpen: "600", adapters.WatchFetch: ""} {
+		done := op(verb)
+		if expires == "" {
+			if s := next(t, done, "outcome"); s.Outcome != adapters.Failure || s.Reason != adapters.ReasonDomainNotFound {
+				t.Errorf("a poll has a dialog of its own: %+v", s)
+			}
+			continue
+		}
+		m := g.request("SUBSCRIBE", seen)
+		fields(t, m, map[string]string{"Expires": expires, "To": "<sip:romeo@example.net>;tag=agent"})
+		g.answer(m, wire.Response{Code: 200, Headers: []wire.Header{{Name: "Expires", Value: expires}}})
+		if s := next(t, done, "outcome"); s.Outcome != adapters.Success || s.State != adapters.WatchActive {
+			t.Errorf("%+v", s)
+		}
+	}
+	done := op(adapters.WatchClose)
+	m := g.request("SUBSCRIBE", seen)
+	fields(t, m, map[string]string{"Expires": "0", "To": "<sip:romeo@example.net>;tag=agent"})
+	g.answer(m, wire.Response{Code: 200, Headers: []wire.Header{{Name: "Expires", Value: "0"}}})
+	if s := next(t, done, "outcome"); s.Outcome != adapters.Success || s.State != adapters.WatchTerminated {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestNotifyBeforeTheResponse(t *testing.T) {
 	// "the subscriber MUST be prepared to receive NOTIFY requests before the SUBSCRIBE transaction has completed" (RFC 6665
 	// §4.1.2.4), and the route set is that of the NOTIFY (§4.4.1).

@@ -190,6 +190,10 @@ func (a *Adapter) open(ctx context.Context, hops []resolver.Target, op *adapters
 		return adapters.WatchStatus{Status: adapters.Failed(r, "")}
 	}
 	if len(hops) == 0 {
+		// A dialog that is there knows its own way.
+		if s := a.subscribers.of(op.Watch, nil); s != nil && !fetch && s.confirmed() {
+			return s.subscribe(ctx, want, op.Hops)
+		}
 		return failed(adapters.ReasonDomainNotFound)
 	}
 	d, ok := a.newDialog(hops[0], op)
@@ -224,6 +228,17 @@ func (a *Adapter) open(ctx context.Context, hops []resolver.Target, op *adapters
 		s.mu.Unlock()
 		return s.subscribe(ctx, want, op.Hops)
 	}
+}
+
+// confirmed tells whether there is a dialog, and that it is wanted from now on.
+func (s *subscribing) confirmed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || !s.d.Confirmed {
+		return false
+	}
+	s.resumeAt, s.claimBy = time.Time{}, time.Time{}
+	return true
 }
 
 // poll makes a dialog that is nobody's watch.
