@@ -51,9 +51,11 @@ type couple struct {
 	says         string
 	served       map[string]*served
 	// wants is whether he wants to see juliet, since when; watch is the dialog in which he does, nil while there is none; seen is what
-	// he shows of her.
+	// he shows of her. asking tells that a SUBSCRIBE for it is under way, which nobody can take back (RFC 3261 §9.1), and which the gateway may have begun to
+	// follow before it was killed: wantsAt is no earlier than its end.
 	wants   bool
 	wantsAt time.Time
+	asking  bool
 	watch   *watchOf
 	seen    string
 
@@ -87,6 +89,11 @@ func (c *couple) settled(since time.Time) bool {
 		wait += takeoverBound
 	}
 	return time.Since(since) > wait+20*c.lag.worst()
+}
+
+// abstains tells whether romeo does not ask to see juliet, and nothing with which he did so can still be under way. c.mu is held.
+func (c *couple) abstains() bool {
+	return !c.wants && !c.asking && c.watch == nil && c.settled(c.wantsAt)
 }
 
 // answered tells whether nothing of what was asked and answered until then can still be under way: whoever answered was there to do it.

@@ -84,3 +84,23 @@ func TestP2_IsJudgedLaterOnlyNearAFault(t *testing.T) {
 		}
 	})
 }
+
+// A SUBSCRIBE that is sent again until it is answered is a request of his, also when he wishes otherwise by then: P2 is judged when it is over.
+func TestP2_ASubscribeUnderWayAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newCouple(0, &lag{})
+		p.wantsAt, p.asking = time.Now(), true
+		time.Sleep(2 * settleTime)
+		if p.abstains() {
+			t.Error("while it is under way")
+		}
+		p.asking = false
+		if !p.abstains() {
+			t.Error("when nothing is under way")
+		}
+		p.wantsAt = time.Now()
+		if p.abstains() {
+			t.Error("a moment after it was over")
+		}
+	})
+}

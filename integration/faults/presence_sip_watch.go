@@ -68,7 +68,7 @@ func (u *presenceAgents) live(c *couple) {
 			continue
 		}
 		w.cseq++
-		w.askedAt, w.asking = now, true
+		w.askedAt, w.asking, c.asking = now, true, expires > 0
 		uri, port := "sip:"+c.juliet, 0
 		if w.target.uri != "" {
 			uri, port = w.target.uri, w.target.port()
@@ -87,6 +87,10 @@ func (u *presenceAgents) live(c *couple) {
 		c.note("the gateway answers %d", code)
 		now = time.Now()
 		w.askedAt, w.asking = now, false
+		if c.asking && !c.wants {
+			c.wantsAt = now
+		}
+		c.asking = false
 		again, _ := u.state()
 		switch {
 		case again != life || c.watch != w:

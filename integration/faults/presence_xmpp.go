@@ -217,7 +217,7 @@ func (s *presenceServer) take(x *stanza) {
 		case allowed:
 			s.say(c, "subscribed") // RFC 6121 §3.1.3 rule 2
 		case unasked:
-			if !c.wants && c.watch == nil && c.settled(c.wantsAt) {
+			if c.abstains() {
 				c.broke("P2: %s is shown a request of %s, who does not ask", c.juliet, c.romeo)
 			}
 			c.decided = asked
