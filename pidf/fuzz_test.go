@@ -38,7 +38,7 @@ func corpus(f testing.TB) [][]byte {
 }
 
 // T-FZ-10: what Parse takes prints, and what was printed parses and prints the same; ParseLenient takes it too, needs nothing for
-// it, and reads the same; what ParseLenient takes and Append prints, Parse takes.
+// it, and reads the same; what ParseLenient takes and Append prints, Parse takes. T-CP-05: so does its single form.
 func FuzzParse(f *testing.F) {
 	for _, doc := range corpus(f) {
 		f.Add(doc)
@@ -51,6 +51,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatal("Raw differs from what came")
 			}
 			checkRoundTrip(t, p)
+			checkSingle(t, p)
 			if lenientErr != nil || len(found) > 0 || !lenient.Equal(p) {
 				t.Fatalf("the lenient reader differs: %v %v", lenientErr, found)
 			}

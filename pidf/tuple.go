@@ -1,6 +1,8 @@
 package pidf
 
 import (
+	"bytes"
+
 	"github.com/isthmus-gateway/isthmus/cpim/datetime"
 	"github.com/isthmus-gateway/isthmus/internal/strictxml"
 )
@@ -62,6 +64,16 @@ type Tuple struct {
 	Notes []Note
 	// Timestamp is when the status of this tuple changed; zero for none.
 	Timestamp datetime.Value
+}
+
+// EqualButTime says whether both print the same but for the timestamp, and so tell the same status.
+func (t *Tuple) EqualButTime(u *Tuple) bool {
+	a, b := *t, *u
+	a.Timestamp, b.Timestamp = datetime.Value{}, datetime.Value{}
+	v, w := strictxml.NewWriter(nil), strictxml.NewWriter(nil)
+	a.append(v)
+	b.append(w)
+	return bytes.Equal(v.Bytes(), w.Bytes())
 }
 
 func (t *Tuple) append(w *strictxml.Writer) {
