@@ -207,7 +207,11 @@ func readNotify(req *wire.Message, watch adapters.WatchID, opts ReadOptions, par
 	// Pending, refused, or in a state that this code has no word for: the authorization that presence needs was not given.
 	shown := state.state == adapters.WatchActive || state.state == adapters.WatchTerminated && state.end != adapters.EndRejected
 	if t, err := cpim.ParseContentType(req.ContentType()); partial && err == nil && t.Is(pidf.MediaTypeDiff) && !encoded(req) {
-		doc, err := pidf.ParsePartial(body)
+		parse := pidf.ParsePartial
+		if opts.LenientPresence {
+			parse = func(b []byte) (*pidf.Partial, error) { p, _, err := pidf.ParsePartialLenient(b); return p, err }
+		}
+		doc, err := parse(body)
 		if err != nil {
 			return op, nil, refuse(WhySyntax, 400, "Bad Request: malformed partial presence document")
 		}
@@ -288,6 +292,9 @@ func (s *subscribing) patched(in *inbound, op *adapters.NotifyOp, part *partialN
 		return
 	}
 	if part.shown {
+		if in.opts.LenientPresence {
+			doc = mended(doc)
+		}
 		if part.lang != "" {
 			tagNotes(doc, part.lang)
 		}
@@ -317,8 +324,7 @@ func encoded(req *wire.Message) bool {
 	return false
 }
 
-// parsePresence reads a presence document. Where faults are forgiven, a tuple that says nothing of its status is taken as closed, so that
-// nobody takes it for somebody who is there, and what the document lacks an entity for is refused by checkEntity.
+// parsePresence reads a presence document. Where faults are forgiven, what the document lacks an entity for is refused by checkEntity.
 func parsePresence(body []byte, opts ReadOptions) (*pidf.Presence, error) {
 	if !opts.LenientPresence {
 		return pidf.Parse(body)
@@ -327,12 +333,18 @@ func parsePresence(body []byte, opts ReadOptions) (*pidf.Presence, error) {
 	if err != nil {
 		return nil, err
 	}
+	return mended(doc), nil
+}
+
+// mended makes of a document that was read leniently one that whoever is told of it can be sent. A tuple that says nothing of its status is taken
+// as closed, so that nobody takes it for somebody who is there.
+func mended(doc *pidf.Presence) *pidf.Presence {
 	for i := range doc.Tuples {
 		if s := &doc.Tuples[i].Status; s.Basic == pidf.BasicAbsent && s.Show == pidf.ShowNone && len(s.Extensions) == 0 {
 			s.Basic = pidf.BasicClosed
 		}
 	}
-	return doc.Mended(), nil // whoever is told of it can be sent it
+	return doc.Mended()
 }
 
 // checkEntity refuses a document that is not about the presentity.

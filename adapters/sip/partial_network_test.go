@@ -275,3 +275,48 @@ func TestNotifierRate(t *testing.T) {
 	}
 	_ = r
 }
+
+// A peer whose documents may have known faults makes partial ones with the same faults: full ones, and what its diffs make of them. Strictly each is
+// refused, so that nobody would ever be told anything of its users.
+func TestSubscriberPartialLenient(t *testing.T) {
+	const full = `<?xml version="1.0" encoding="UTF-8"?>
+<p:pidf-full xmlns="urn:ietf:params:xml:ns:pidf" xmlns:p="urn:ietf:params:xml:ns:pidf-diff" entity="sip:romeo@example.net" version="1">` +
+		`<note>here</note><tuple id="4109"><status><basic>OPEN</basic></status></tuple></p:pidf-full>`
+	const diff = `<?xml version="1.0" encoding="UTF-8"?>
+<p:pidf-diff xmlns="urn:ietf:params:xml:ns:pidf" xmlns:p="urn:ietf:params:xml:ns:pidf-diff" entity="sip:romeo@example.net" version="2">` +
+		`<p:replace sel="*/tuple[@id='4109']/status/basic/text()">unknown</p:replace></p:pidf-diff>`
+	for _, lenient := range []bool{false, true} {
+		a, c := start(t, func(cfg *Config) {
+			peer := loopback
+			peer.PartialPresence, peer.LenientPresence = true, lenient
+			cfg.Peers = []Peer{peer}
+		})
+		g := udpAgent(t, a)
+		sub := open(t, a, c, g, map[string]bool{}, "600")
+		send := func(cseq, body string) int {
+			text := strings.Replace(notifyText(sub, "agent", cseq, "active;expires=600", body), "pidf+xml", "pidf-diff+xml", 1)
+			return g.ask(text).StatusCode()
+		}
+		if !lenient {
+			if code := send("2", full); code != 400 {
+				t.Errorf("strictly: %d", code)
+			}
+			continue
+		}
+		for cseq, x := range []struct{ body, want string }{{full, "ID-4109=open"}, {diff, "ID-4109=closed"}} { // of an unknown status nobody is there
+			if code := send(fmt.Sprint(cseq+2), x.body); code != 200 {
+				t.Fatalf("document %d: %d", cseq+1, code)
+			}
+			op := next(t, c.notices, "notification")
+			if op.Presence == nil || basics(op.Presence) != x.want {
+				t.Fatalf("document %d: %+v", cseq+1, op.Presence)
+			}
+			if _, err := op.Presence.Append(nil); err != nil {
+				t.Errorf("document %d cannot be told: %v", cseq+1, err)
+			}
+		}
+		if code := send("4", strings.NewReplacer("romeo@", "tybalt@", `version="1"`, `version="3"`).Replace(full)); code != 403 {
+			t.Errorf("about somebody else: %d", code)
+		}
+	}
+}
