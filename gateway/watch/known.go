@@ -61,6 +61,11 @@ func (t *turn) learnDevice(instance string, tuple pidf.Tuple) (changed bool) {
 		t.document, changed = nil, true
 	}
 	if i := slices.IndexFunc(t.devices, func(d Device) bool { return d.Instance == instance }); i >= 0 {
+		// Said again, as in the answer to a probe, it is no newer than it was; what is new gets the time of the document that tells it.
+		was := &t.devices[i].Tuple
+		if tuple.Timestamp = (datetime.Value{}); tuple.EqualButTime(was) {
+			tuple.Timestamp = was.Timestamp
+		}
 		t.devices[i].Tuple, t.devices[i].Doubted = tuple, false
 		return true
 	}
@@ -182,6 +187,9 @@ func (t *turn) known() *pidf.Presence {
 		tuples = append(tuples, d.Tuple)
 	}
 	p := t.compose(tuples)
+	for i := range tuples {
+		t.devices[i].Tuple.Timestamp = tuples[i].Timestamp
+	}
 	if p != nil && t.person != nil && slices.ContainsFunc(tuples, func(u pidf.Tuple) bool { return u.Status.Basic == pidf.BasicOpen }) {
 		p.Persons = []pidf.Person{*t.person} // of somebody who is not there nothing is told
 	}
@@ -215,7 +223,8 @@ func closedTuple(u pidf.Tuple) pidf.Tuple {
 }
 
 // compose makes a document of its own with a timestamp of its own: RFC 3863 §4.1.7 forbids two successive documents with
-// the same one, also when the clock steps back (T-CP-14).
+// the same one, also when the clock steps back (T-CP-14). It is that of the tuples that are new, which have none yet, or else of the newest; the
+// others keep theirs, "the date and time of the status change of this tuple", which is how a watcher tells the device that was used last.
 func (t *turn) compose(tuples []pidf.Tuple) *pidf.Presence {
 	entity, err := pidf.ParseURI(t.presentity.String())
 	if err != nil {
@@ -229,8 +238,17 @@ func (t *turn) compose(tuples []pidf.Tuple) *pidf.Presence {
 		stamp = t.stamp.Add(time.Millisecond)
 	}
 	t.stamp = stamp
+	value := datetime.FromTimeDigits(stamp.UTC(), 3)
+	newest, fresh := 0, false
 	for i := range tuples {
-		tuples[i].Timestamp = datetime.FromTimeDigits(stamp.UTC(), 3)
+		if at := tuples[i].Timestamp; at.IsZero() || !at.Before(value) {
+			tuples[i].Timestamp, fresh = value, true
+		} else if at.After(tuples[newest].Timestamp) {
+			newest = i
+		}
+	}
+	if !fresh {
+		tuples[newest].Timestamp = value
 	}
 	return &pidf.Presence{Entity: entity, Tuples: tuples}
 }

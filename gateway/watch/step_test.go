@@ -8,6 +8,7 @@ import (
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/cpim"
+	"github.com/isthmus-gateway/isthmus/cpim/datetime"
 	"github.com/isthmus-gateway/isthmus/gateway/watch"
 	"github.com/isthmus-gateway/isthmus/pidf"
 )
@@ -448,4 +449,68 @@ func TestT_CP_14_TimestampsRise(t *testing.T) {
 			last = stamp
 		}
 	}
+}
+
+// RFC 3863 §4.1.7: the timestamp is "the date and time of the status change of this tuple". So what is said again, as in the answer to a probe, is no
+// newer than it was, and the device that changed last is the newest in each document; the newest of all is later in each than in the one before.
+func TestTheDeviceThatChangedLastIsTheNewest(t *testing.T) {
+	s := newScript(t, romeo, juliet, rules(true))
+	s.state.Step(s.now, asked(adapters.WatchOpen, "d", time.Hour))
+	s.state.Step(s.now, change(adapters.AuthorizationGranted))
+	var last *pidf.Presence
+	check := func(why, want string, effects []watch.Effect) {
+		t.Helper()
+		for _, f := range effects {
+			if f.Tell == nil {
+				continue
+			}
+			p := f.Tell.Presence
+			newest := ""
+			for i := range p.Tuples {
+				if p.Tuples[i].Timestamp == p.Newest() {
+					newest += p.Tuples[i].ID.String()
+				}
+				if was := pidfTuple(last, p.Tuples[i].ID); was != nil && p.Tuples[i].Timestamp.Before(was.Timestamp) {
+					t.Errorf("%s: %s was of %s, and is of %s", why, was.ID, was.Timestamp, p.Tuples[i].Timestamp)
+				}
+			}
+			if newest != want {
+				t.Errorf("%s: the newest is %q, want %q", why, newest, want)
+			}
+			if last != nil && !p.Newest().After(last.Newest()) {
+				t.Errorf("%s: of %s after %s", why, p.Newest(), last.Newest())
+			}
+			last = p
+		}
+	}
+	say := func(why, want, instance, basic, note string, at time.Time) {
+		t.Helper()
+		s.now = s.now.Add(time.Second)
+		e := stanza(instance, basic)
+		e.Told.Presence.Tuples[0].Notes = []pidf.Note{{Text: note}}
+		if !at.IsZero() {
+			e.Told.Presence.Tuples[0].Timestamp = datetime.FromTime(at)
+		}
+		check(why, want, s.state.Step(s.now, e))
+	}
+	say("the first", "ID-a", "a", "open", "here", start)
+	say("one that came before it, by its delay", "ID-a", "b", "open", "here", start.Add(-time.Hour))
+	say("b changes", "ID-b", "b", "open", "there", time.Time{})
+	say("a says the same again", "ID-b", "a", "open", "here", s.now.Add(time.Second))
+	s.now = s.now.Add(time.Second)
+	check("the watcher asks again", "ID-b", s.state.Step(s.now, asked(adapters.WatchOpen, "d", time.Hour)))
+	say("a changes, with an old delay", "ID-a", "a", "open", "gone out", start.Add(-time.Hour))
+	s.now = s.now.Add(-time.Minute) // the clock steps back
+	say("b changes", "ID-b", "b", "open", "here", s.now)
+	say("b goes", "ID-b", "b", "closed", "", time.Time{})
+	s.now = s.now.Add(time.Second)
+	check("and a is left", "ID-a", s.state.Step(s.now, asked(adapters.WatchOpen, "d", time.Hour)))
+	say("a clock that is ahead", "ID-b", "b", "open", "", s.now.Add(24*time.Hour))
+}
+
+func pidfTuple(p *pidf.Presence, id pidf.ID) *pidf.Tuple {
+	if p == nil {
+		return nil
+	}
+	return p.Tuple(id)
 }
