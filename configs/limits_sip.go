@@ -50,7 +50,7 @@ type SIPLimits struct {
 	// The watches, in each role: SIP watchers, and watchers of SIP users. The next SUBSCRIBE is answered 503, the next of our
 	// own fails: overloaded.
 	Watches Count `yaml:"watches" default:"100000" min:"1" max:"10000000"`
-	// The watches of one SIP watcher. The next is answered 403.
+	// The watches of one SIP watcher. The next is answered 480.
 	WatchesPerWatcher Count `yaml:"watches_per_watcher" default:"200" min:"1" max:"100000"`
 	// The refreshes of our own watches under way at once. More wait.
 	Refreshes Count `yaml:"refreshes" default:"64" min:"1" max:"10000"`

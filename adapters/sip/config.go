@@ -82,7 +82,7 @@ type Limits struct {
 	// Adapter.Watch fails as overloaded.
 	Watches int
 	// WatchesPerWatcher is how many dialogs one watcher may have as a subscriber to us. Default 200. The next is answered
-	// 403.
+	// 480.
 	WatchesPerWatcher int
 	// Refreshes is how many refreshes of our own watches may be under way at once. Default 64; more wait.
 	Refreshes int

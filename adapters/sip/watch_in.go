@@ -52,7 +52,9 @@ func (t *notifiers) add(n *notifying) *Refusal {
 	case t.stopped || len(t.byTag) >= t.a.limits().Watches:
 		return refuse(WhyOverload, 503, phraseOf(503))
 	case t.perWatcher[n.d.Watcher] >= t.a.limits().WatchesPerWatcher:
-		return refuse(WhyOverload, 403, "Forbidden: too many watches")
+		// Not 403: by that a gateway "MUST consider the XMPP presence authorization to be permanently cancelled" (RFC 8048 §5.2.2), and
+		// there is room again when another watch of this watcher has ended. Nor 503, which is about everybody behind the same proxy.
+		return refuse(WhyOverload, 480, "Temporarily Unavailable: too many watches")
 	}
 	t.byTag[n.d.LocalTag] = n
 	t.perWatcher[n.d.Watcher]++
