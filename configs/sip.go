@@ -107,6 +107,10 @@ type Peer struct {
 	// Presence documents of its user agents may have the faults that deployed ones are known for: elements in another order, numbers
 	// as ids, a status of "unknown" and the like. Without it such a document is refused with 400.
 	LenientPresence Switch `yaml:"lenient_presence" default:"false"`
+	// Its watchers look at one tuple of a presence document, as simple phones do. They are told the best of an XMPP user's resources in place
+	// of all: one that is open, of the highest priority, then the most available (chat, online, away, xa, dnd), then the newest; and what is
+	// published to it has that tuple alone. What changes in another resource is not told to them. Without it each resource is a tuple.
+	SingleTuple Switch `yaml:"single_tuple" default:"false"`
 	// Whether its user agents understand isComposing (RFC 3994): they are then told when an XMPP user is composing a message. Without it
 	// only those are who send it themselves. One that refuses it with 415 is not sent it again for a day.
 	Composing Switch `yaml:"composing" default:"false"`

@@ -41,12 +41,12 @@ func (a *Adapter) Notify(ctx context.Context, hops []resolver.Target, op *adapte
 	var b *body
 	if op.Presence != nil {
 		var err error
-		if b, err = bodyOf(op.Presence); err != nil {
+		if b, err = a.bodyFor(n.peer, op.Presence); err != nil {
 			a.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a presence document could not be written")
 			return adapters.Failed(adapters.ReasonInternal, "")
 		}
 		if a.homes != nil {
-			b.digest = digestOf(op.Presence)
+			b.digest = digestOf(b.doc)
 		}
 		if op.Sealed != nil && n.opens(op.Sealed.Type) {
 			b = sealedBody(op, b)
@@ -126,6 +126,20 @@ func bodyOf(doc *pidf.Presence) (*body, error) {
 		add(doc.Persons[i].Notes)
 	}
 	return &body{octets: octets, media: acceptedPresence, languages: strings.Join(tags, ", "), doc: doc}, nil
+}
+
+// bodyFor is bodyOf in the form that peer wants by now, which may be nil. A document with one tuple of several is often the same as the one before,
+// because what changed is not in it: that is told by its digest.
+func (a *Adapter) bodyFor(peer *Peer, doc *pidf.Presence) (*body, error) {
+	if peer = a.renewed(peer); peer == nil || !peer.SingleTuple {
+		return bodyOf(doc)
+	}
+	doc = doc.Single()
+	b, err := bodyOf(doc)
+	if err == nil {
+		b.digest = digestOf(doc)
+	}
+	return b, err
 }
 
 func writeNotify(d *Dialog, s watchState, b *body) (*wire.Request, error) {

@@ -54,6 +54,10 @@ type Peer struct {
 	// LenientPresence says that presence documents of this peer's user agents may have the faults that deployed ones are known for
 	// (see pidf.ParseLenient). Otherwise such a document is refused with 400.
 	LenientPresence bool
+	// SingleTuple says that this peer's watchers look at one tuple of a presence document: they are told, and what is published to it tells, the
+	// best of a user's resources in place of all (see pidf.Presence.Single). S/MIME objects go to it as they are. After a reload the next
+	// document has the new form.
+	SingleTuple bool
 	// Dispositions says that this peer understands message/cpim and disposition notifications (RFC 5438): a message whose
 	// sender asked for notices is then sent as message/cpim, unless its recipient refused one with 415 within a day. Otherwise
 	// every message is sent as text/plain, but to those who sent message/cpim themselves, and notices can come from the

@@ -365,12 +365,16 @@ func (p *publishing) depart() {
 	p.mu.Unlock()
 }
 
-// set notes what is to be published from now on; false if that is nothing for good.
+// set notes what is to be published from now on; false if that is nothing for good. What says the same as what is or will be published does not
+// take its place.
 func (p *publishing) set(b *body) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.leaving {
 		return false
+	}
+	if b != nil && b.digest != "" && p.body != nil && p.body.digest == b.digest {
+		return true
 	}
 	p.body, p.fresh = b, true
 	return true
@@ -391,7 +395,7 @@ func (p *publishing) notify(ctx context.Context, op *adapters.NotifyOp) adapters
 	if op.Presence == nil || op.State == adapters.WatchPending {
 		return adapters.Succeeded()
 	}
-	b, err := bodyOf(op.Presence)
+	b, err := p.table.a.bodyFor(p.server.peer, op.Presence)
 	if err != nil {
 		p.table.a.log.Warn().Str("id", op.ID).Str("fault", clip(err.Error())).Msg("a presence document could not be written")
 		return adapters.Failed(adapters.ReasonInternal, "")

@@ -58,7 +58,7 @@ func sipConfig(cfg *configs.Config, with surroundings) sip.Config {
 		peer := sip.Peer{
 			Name: string(p.Name), FoldCase: bool(p.FoldCase), IgnorePort: bool(p.IgnorePort), LargeMessages: bool(p.LargeMessages),
 			OmitInstance: bool(p.OmitInstance), Dispositions: bool(p.Dispositions), Composing: bool(p.Composing),
-			PartialPresence: bool(p.PartialPresence), LenientPresence: bool(p.LenientPresence),
+			PartialPresence: bool(p.PartialPresence), LenientPresence: bool(p.LenientPresence), SingleTuple: bool(p.SingleTuple),
 		}
 		switch p.Identity {
 		case "ignore":
