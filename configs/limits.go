@@ -34,7 +34,8 @@ type MessageLimits struct {
 	DeadLife Duration `yaml:"dead_life" default:"720h" min:"1h" max:"8760h"`
 	// The stored messages of one sender. The next is refused: overloaded (SIP 503, XMPP resource-constraint).
 	StoredPerSender Count `yaml:"stored_per_sender" default:"10000" min:"1" max:"10000000"`
-	// The stored messages for one recipient. The next is refused likewise.
+	// The stored messages for one recipient. The next is refused likewise; and before that the next of a sender who has a third as many of them as
+	// are still free, so that nobody takes more than a quarter and others find room.
 	StoredPerRecipient Count `yaml:"stored_per_recipient" default:"10000" min:"1" max:"10000000"`
 	// The stored messages on their way to one domain. The next is refused likewise.
 	StoredPerDomain Count `yaml:"stored_per_domain" default:"250000" min:"1" max:"10000000"`

@@ -87,7 +87,8 @@ type Limits struct {
 	// DeadLife is how long a dead letter is kept. Default 30 days. Then it is forgotten, with a line in the log.
 	DeadLife time.Duration
 	// StoredPerSender, StoredPerRecipient and StoredPerDomain bound the stored messages of one sender, for one recipient, and on their way
-	// to one domain. Defaults 10,000, 10,000 and 250,000. The next is refused: overloaded.
+	// to one domain. Defaults 10,000, 10,000 and 250,000. The next is refused: overloaded. So is one of a sender who has a third as many for that
+	// recipient as are free for it: at most a quarter of StoredPerRecipient is of one sender.
 	StoredPerSender, StoredPerRecipient, StoredPerDomain int
 	// ReturnRate is how many stored messages a second a domain is given at first at which nothing answered for a while: for 10 s; from then on twice as
 	// many every 5 s, as long as it takes them. After an outage of less than 30 s in which no

@@ -67,7 +67,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 	}, []string{"by"})
 	m.unstored = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "isthmus_store_refused_total",
-		Help: "Messages that were refused rather than stored, by the bound that they came to: sender, recipient, domain, or the store's own.",
+		Help: "Messages that were refused rather than stored, by the bound that they came to: sender, recipient, pair (of both), domain, or the store's own.",
 	}, []string{"bound"})
 	m.byPolicy = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "isthmus_policy_refused_total",

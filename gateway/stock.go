@@ -2,22 +2,24 @@ package gateway
 
 import (
 	"hash/maphash"
+	"math/bits"
 
 	"github.com/isthmus-gateway/isthmus/adapters"
 	"github.com/isthmus-gateway/isthmus/cpim"
 )
 
 // stock counts the stored messages of each sender, for each recipient and on their way to each domain, so that one of them cannot fill the
-// journal for all others. It is guarded by journal.mu. What is counted is the hash of an address: two that meet share a bound.
+// journal for all others, nor one sender a recipient's share of it. It is guarded by journal.mu. What is counted is the hash of an address: two that meet share a bound.
 type stock struct {
 	seed       maphash.Seed
 	senders    map[uint64]int
 	recipients map[uint64]int
+	pairs      map[uint64]int // of one sender for one recipient
 	places     map[place]int
 }
 
 func newStock() stock {
-	return stock{maphash.MakeSeed(), map[uint64]int{}, map[uint64]int{}, map[place]int{}}
+	return stock{maphash.MakeSeed(), map[uint64]int{}, map[uint64]int{}, map[uint64]int{}, map[place]int{}}
 }
 
 // held is what an entry counts as: a notice, or a dead letter, as nothing.
@@ -26,6 +28,9 @@ type held struct {
 	place             place
 	counted           bool
 }
+
+// pair is the key of a sender and a recipient, in this order.
+func (h *held) pair() uint64 { return bits.RotateLeft64(h.sender, 32) ^ h.recipient }
 
 func (s *stock) of(from, to cpim.Address, at place) held {
 	return held{sender: maphash.Comparable(s.seed, from), recipient: maphash.Comparable(s.seed, to), place: at}
@@ -38,11 +43,12 @@ const (
 	limitNone limit = iota
 	limitSender
 	limitRecipient
+	limitPair
 	limitDomain
 	limitStore // the store's own, or its disk
 )
 
-var limitNames = [...]string{limitSender: "sender", limitRecipient: "recipient", limitDomain: "domain", limitStore: "store"}
+var limitNames = [...]string{limitSender: "sender", limitRecipient: "recipient", limitPair: "pair", limitDomain: "domain", limitStore: "store"}
 
 // refusal is the answer to a message that came to it.
 func (b limit) refusal() adapters.Status {
@@ -51,6 +57,8 @@ func (b limit) refusal() adapters.Status {
 		return adapters.Failed(adapters.ReasonOverloaded, "Too many messages of this sender wait to be delivered")
 	case limitRecipient:
 		return adapters.Failed(adapters.ReasonOverloaded, "Too many messages wait for this recipient")
+	case limitPair:
+		return adapters.Failed(adapters.ReasonOverloaded, "Too many messages of this sender wait for this recipient")
 	case limitDomain:
 		return adapters.Failed(adapters.ReasonOverloaded, "Too many messages wait for this domain")
 	default:
@@ -59,12 +67,18 @@ func (b limit) refusal() adapters.Status {
 }
 
 // take counts a new one, if there is room for it.
+//
+// Of what waits for one recipient a sender has no more than a third of what is free beside it. That is a quarter where nobody else writes; and
+// whoever comes later, and however many came before, there is something left for who has nothing yet.
 func (s *stock) take(h *held, l *Limits) limit {
+	free := l.StoredPerRecipient - s.recipients[h.recipient]
 	switch {
 	case s.senders[h.sender] >= l.StoredPerSender:
 		return limitSender
-	case s.recipients[h.recipient] >= l.StoredPerRecipient:
+	case free <= 0:
 		return limitRecipient
+	case 3*s.pairs[h.pair()] >= free:
+		return limitPair
 	case s.places[h.place] >= l.StoredPerDomain:
 		return limitDomain
 	}
@@ -80,6 +94,7 @@ func (s *stock) add(h *held) {
 	h.counted = true
 	s.senders[h.sender]++
 	s.recipients[h.recipient]++
+	s.pairs[h.pair()]++
 	s.places[h.place]++
 }
 
@@ -91,6 +106,7 @@ func (s *stock) give(h *held) {
 	h.counted = false
 	less(s.senders, h.sender)
 	less(s.recipients, h.recipient)
+	less(s.pairs, h.pair())
 	less(s.places, h.place)
 }
 

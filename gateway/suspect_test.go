@@ -155,6 +155,8 @@ func TestStoredMessagesAreBounded(t *testing.T) {
 	}{
 		{"of one sender", gateway.Limits{StoredPerSender: 2}, nil, func(i int) string { return fmt.Sprintf("im:u%d@example.com", i) }, "sender", "im:paris@example.net"},
 		{"for one recipient", gateway.Limits{StoredPerRecipient: 2}, func(i int) string { return fmt.Sprintf("im:u%d@example.net", i) }, nil, "recipient", ""},
+		{"of one sender for one recipient", gateway.Limits{StoredPerRecipient: 8}, nil, nil, "of this sender wait for this recipient", "im:paris@example.net"},
+		{"of one sender for one recipient again", gateway.Limits{StoredPerRecipient: 8}, nil, nil, "of this sender wait for this recipient", ""},
 		{"to one domain", gateway.Limits{StoredPerDomain: 2}, func(i int) string { return fmt.Sprintf("im:u%d@example.net", i) }, nil, "domain", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
