@@ -77,7 +77,8 @@ type WatchLimits struct {
 	Pairs Count `yaml:"pairs" default:"100000" min:"1" max:"100000000"`
 	// The pairs of one watcher, without authorizations that nobody uses. The next is refused: overloaded.
 	PerWatcher Count `yaml:"per_watcher" default:"5000" min:"1" max:"100000000"`
-	// The pairs of one presentity, counted alike. The next is refused: overloaded.
+	// The pairs of one presentity, counted alike. The next is refused: overloaded; and before that the next of a domain whose watchers have seven times
+	// as many of them as are still free, so that strangers of one domain leave an eighth to others.
 	PerPresentity Count `yaml:"per_presentity" default:"10000" min:"1" max:"100000000"`
 	// The pairs of all watchers of one domain, counted alike. The next is refused: overloaded.
 	PerDomain Count `yaml:"per_domain" default:"100000000" min:"1" max:"100000000"`

@@ -114,7 +114,8 @@ type Limits struct {
 	// makes room for the next (it is asked for again when it is needed); without one the next is refused: overloaded.
 	Watches int
 	// WatchesPerWatcher, WatchesPerPresentity and WatchesPerDomain are how many of them one watcher, one presentity and one domain of
-	// watchers may have, without authorizations that nobody uses. Default 5,000, 10,000 and all. The next is refused: overloaded.
+	// watchers may have, without authorizations that nobody uses. Default 5,000, 10,000 and all. The next is refused: overloaded. So is
+	// one of a domain whose watchers have seven times as many of a presentity as are free: at most seven eighths are of one domain.
 	WatchesPerWatcher, WatchesPerPresentity, WatchesPerDomain int
 	// WatchRate is how many watches a second are opened on the presentities' sides, at most. Default 1,000. More wait for their turn:
 	// after a restart, or when many watchers come back at once.

@@ -20,7 +20,7 @@ const (
 
 // watchBounds counts the pairs of each watcher, presentity and domain of watchers, so that none of them takes what all share. A pair of which only an
 // authorization is left is not counted: it makes room for others, and a user has more and more of them over the years. A count is kept while it is
-// not zero, so there are no more of them than pairs.
+// not zero, so there are no more of each kind than pairs.
 type watchBounds struct {
 	limits func() *Limits
 	shards []boundShard
@@ -48,21 +48,12 @@ func newWatchBounds(limits func() *Limits) watchBounds {
 	return b
 }
 
-// keys are the counts of p.
-func (b *watchBounds) keys(p pair) [3]boundKey {
+// keys are the counts of p. The last is of the watchers of one domain among those of the presentity.
+func (b *watchBounds) keys(p pair) [4]boundKey {
+	domain := p.watcher.Domain()
 	return [...]boundKey{
-		{of: boundWatcher, who: p.watcher}, {of: boundPresentity, who: p.presentity}, {of: boundDomain, domain: p.watcher.Domain()},
-	}
-}
-
-func (b *watchBounds) most(of watchBound) int {
-	switch of {
-	case boundWatcher:
-		return b.limits().WatchesPerWatcher
-	case boundPresentity:
-		return b.limits().WatchesPerPresentity
-	default:
-		return b.limits().WatchesPerDomain
+		{of: boundWatcher, who: p.watcher}, {of: boundPresentity, who: p.presentity}, {of: boundDomain, domain: domain},
+		{of: boundPresentity, who: p.presentity, domain: domain},
 	}
 }
 
@@ -76,18 +67,31 @@ func (b *watchBounds) shard(k boundKey) *boundShard {
 	return &b.shards[h%boundShards]
 }
 
+// crowd is how many times as many as are free for a presentity the watchers of one domain may have of her: seven eighths of all where there is no other
+// domain. Who makes up watchers in a domain of his own leaves an eighth to others, and who does so in a second domain an eighth of that.
+const crowd = 7
+
 // met returns the bound that one more pair p would break.
 func (b *watchBounds) met(p pair) watchBound {
-	for _, k := range b.keys(p) {
+	var n [4]int
+	for i, k := range b.keys(p) {
 		s := b.shard(k)
 		s.mu.Lock()
-		n := s.counts[k]
+		n[i] = int(s.counts[k])
 		s.mu.Unlock()
-		if int(n) >= b.most(k.of) {
-			return k.of
-		}
 	}
-	return boundNone
+	l := b.limits()
+	free := l.WatchesPerPresentity - n[1]
+	switch {
+	case n[0] >= l.WatchesPerWatcher:
+		return boundWatcher
+	case free <= 0 || n[3] >= crowd*free:
+		return boundPresentity
+	case n[2] >= l.WatchesPerDomain:
+		return boundDomain
+	default:
+		return boundNone
+	}
 }
 
 func (b *watchBounds) add(p pair) {

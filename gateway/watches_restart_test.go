@@ -471,6 +471,42 @@ func TestWatchesOfOneAreBounded(t *testing.T) {
 	}
 }
 
+// Watchers whom one domain makes up do not keep the watchers of others from a presentity, nor do those of a second such domain.
+func TestWatchersOfOneDomainLeaveRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, func(cfg *gateway.Config) {
+			cfg.Limits.WatchesPerPresentity = 64
+			for _, d := range []string{"example.org", "example.edu"} {
+				cfg.Routes = append(cfg.Routes, gateway.Route{Domain: d, Adapter: "sip", NextHops: hops(t, "sip:127.0.0.1:5060;transport=udp")})
+			}
+		})
+		defer s.shutdown()
+		open := func(i int, domain string) bool {
+			got := s.watch(s.sip, &adapters.WatchOp{Verb: adapters.WatchOpen, Duration: time.Hour, Watch: adapters.WatchID{
+				Watcher: cpim.MustParseAddress(fmt.Sprintf("pres:user%d@%s", i, domain)), Presentity: julietSeen, Session: "d",
+			}})
+			return got.Outcome != adapters.Failure
+		}
+		for _, c := range []struct {
+			domain string
+			want   int
+		}{{"example.net", 56}, {"example.org", 7}, {"example.edu", 1}} {
+			taken := 0
+			for i := range 100 {
+				if open(i, c.domain) {
+					taken++
+				}
+			}
+			if taken != c.want {
+				t.Errorf("of %s %d are taken, not %d", c.domain, taken, c.want)
+			}
+		}
+		if !open(0, "example.net") {
+			t.Error("a refresh is refused")
+		}
+	})
+}
+
 // fakeAttendant is an XMPP side that says whether a watcher is online.
 type fakeAttendant struct {
 	*adaptertest.Fake
