@@ -78,6 +78,15 @@ type Crowd interface {
 	Overrun() bool
 }
 
+// Audience is what a Handler may be besides. An adapter that keeps something of what users say of themselves, or says it once more by itself, asks it. Both
+// are cheap, and may be called from any goroutine.
+type Audience interface {
+	// Watched tells whether there is a watch, or an authorization for one, of this watcher and presentity; in a cluster another gateway may have it.
+	Watched(id WatchID) bool
+	// Shared tells whether the watcher may be told of the presentity as things are now, whatever it was told before.
+	Shared(id WatchID) bool
+}
+
 // Capabilities says what an adapter's protocol can carry. Constant data, so the gateway can decide before it calls.
 type Capabilities struct {
 	// Protocol finds the next hop of a domain (RFC 3861 §4): which SRV labels and fallbacks apply.

@@ -18,8 +18,9 @@ type handler struct {
 }
 
 var (
-	_ adapters.Handler = (*handler)(nil)
-	_ adapters.Crowd   = (*handler)(nil)
+	_ adapters.Handler  = (*handler)(nil)
+	_ adapters.Crowd    = (*handler)(nil)
+	_ adapters.Audience = (*handler)(nil)
 )
 
 // Crowded implements adapters.Crowd.

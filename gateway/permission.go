@@ -116,6 +116,20 @@ func (g *Gateway) permitNotify(op *adapters.NotifyOp) adapters.Status {
 	return refused
 }
 
+// Watched implements adapters.Audience.
+func (h *handler) Watched(id adapters.WatchID) bool {
+	w, p := h.gateway.watches, pairOf(id)
+	s := w.shard(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.states[p] != nil
+}
+
+// Shared implements adapters.Audience.
+func (h *handler) Shared(id adapters.WatchID) bool {
+	return h.gateway.follow(id.Presentity, id.Watcher).Outcome == 0
+}
+
 // gone tells whether op says that a presentity, or a device of hers, is not there, and nothing of what is.
 func gone(op *adapters.NotifyOp) bool {
 	return op.Change == adapters.AuthorizationUnchanged && op.State != adapters.WatchPending && op.Presence != nil && (op.Whole || len(op.Presence.Tuples) > 0) &&

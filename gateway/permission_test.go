@@ -343,3 +343,28 @@ func TestT_ID_06_TheBlockedDoNotStayOpen(t *testing.T) {
 		}
 	})
 }
+
+// An adapter that tells by itself what was told before asks whether it still may: a block counts from the moment on in which it is taken on.
+func TestT_ID_06_WhatWasToldBeforeIsNotSharedWithTheBlocked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStrait(t, nil)
+		defer s.shutdown()
+		audience := s.xmpp.Handler().(adapters.Audience)
+		op := romeoWatchesJuliet(adapters.WatchOpen, "d", time.Hour)
+		id := adapters.WatchID{Watcher: op.Watch.Watcher, Presentity: op.Watch.Presentity}
+		if audience.Watched(id) {
+			t.Error("watched before anybody asked")
+		}
+		s.watch(s.sip, op)
+		if !audience.Watched(id) || audience.Watched(adapters.WatchID{Watcher: id.Presentity, Presentity: id.Watcher}) {
+			t.Error("the watch is not known, or one the other way round is")
+		}
+		if !audience.Shared(id) {
+			t.Error("not shared, and nobody is blocked")
+		}
+		s.renew(gateway.Settings{Routes: straitRoutes(t), Policy: ruled(t, policy.Config{Blocked: parties(t, "im:romeo@example.net")})})
+		if audience.Shared(id) {
+			t.Error("shared with one who is blocked")
+		}
+	})
+}

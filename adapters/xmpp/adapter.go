@@ -99,6 +99,7 @@ func (a *Adapter) Start(ctx context.Context, h adapters.Handler) error {
 		first = true
 		a.h = h
 		a.outages, _ = h.(adapters.Outages)
+		a.personal.audience, _ = h.(adapters.Audience)
 		a.mu.Lock()
 		a.starting = true
 		a.mu.Unlock()

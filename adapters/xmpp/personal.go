@@ -15,8 +15,9 @@ import (
 
 // Bounds of what is kept of what users say of themselves (XEP-0163).
 const (
-	maxPersonal        = 65536 // pairs of users; beyond it any is forgotten, until its next presence
-	maxPersonalDevices = 16    // of one user towards one of ours; beyond it further devices are told nothing
+	maxPersonal        = 65536 // pairs of users of whom one watches the other; beyond it any is forgotten, until its next presence
+	maxStrangers       = 8192  // pairs of other users, which anybody can make up; beyond it any of them is forgotten
+	maxPersonalDevices = 16    // of one user towards one of ours; beyond it the one that was heard of longest ago is forgotten, until its next presence
 	maxWaiting         = 4096  // devices whose capabilities are being asked for; beyond it all wait for their next presence instead
 )
 
@@ -45,10 +46,13 @@ func wantsOf(info *stanza.Info) (w wants) {
 // Our users' events go to those devices alone that have sent them presence, with capabilities that want them: "The entity shares presence with the
 // account owner ... and advertises an interest in the payload type" (XEP-0163 §4). Nothing here is shared between pairs.
 type personal struct {
-	mu      sync.Mutex
-	pairs   map[talkers]*selves
-	waiting map[capsHash][]talkers
-	waits   int
+	audience adapters.Audience // set before anything comes; nil: everybody is watched by everybody, and may be
+
+	mu        sync.Mutex
+	pairs     map[talkers]*selves
+	strangers map[talkers]*selves // those of which no watch is known
+	waiting   map[capsHash][]talkers
+	waits     int
 }
 
 // selves are the two users of a pair.
@@ -57,7 +61,7 @@ type selves struct {
 	unsure  bool               // what was told last may not have been heard
 	ours    jid.JID
 	theirs  jid.JID
-	devices []interest
+	devices []interest // the one that was heard of last is the last
 
 	mood       *pidf.Mood // what theirs has said
 	activities *pidf.Activities
@@ -72,22 +76,51 @@ type interest struct {
 }
 
 func newPersonal() *personal {
-	return &personal{pairs: map[talkers]*selves{}, waiting: map[capsHash][]talkers{}}
+	return &personal{pairs: map[talkers]*selves{}, strangers: map[talkers]*selves{}, waiting: map[capsHash][]talkers{}}
 }
 
-// get finds a pair, or makes it. The caller holds the lock.
-func (c *personal) get(p talkers) *selves {
+// watched tells whether a watch is known. It is not to be asked with the lock held.
+func (c *personal) watched(id adapters.WatchID) bool {
+	return c.audience == nil || c.audience.Watched(id)
+}
+
+// find finds a pair, or nil. The caller holds the lock.
+func (c *personal) find(p talkers) *selves {
 	if v := c.pairs[p]; v != nil {
 		return v
 	}
-	for other := range c.pairs {
-		if len(c.pairs) < maxPersonal {
+	return c.strangers[p]
+}
+
+// get finds a pair, or makes it; watched tells that one of the two watches the other. The caller holds the lock.
+//
+// Pairs without a watch are kept too, because a watch can be on another gateway, or presence come before the request; but whoever makes up users takes
+// nothing from those who know each other.
+func (c *personal) get(p talkers, watched bool) *selves {
+	v := c.pairs[p]
+	if v == nil && !watched {
+		v = c.strangers[p]
+	}
+	if v != nil {
+		return v
+	}
+	table, most := c.pairs, maxPersonal
+	if watched {
+		v = c.strangers[p]
+		delete(c.strangers, p)
+	} else {
+		table, most = c.strangers, maxStrangers
+	}
+	for other := range table {
+		if len(table) < most {
 			break
 		}
-		delete(c.pairs, other)
+		delete(table, other)
 	}
-	v := &selves{}
-	c.pairs[talkers{p.ours.Clone(), p.theirs.Clone()}] = v
+	if v == nil {
+		v = &selves{}
+	}
+	table[talkers{p.ours.Clone(), p.theirs.Clone()}] = v
 	return v
 }
 
@@ -95,6 +128,7 @@ func (c *personal) get(p talkers) *selves {
 func (c *personal) settle(p talkers, v *selves) {
 	if v.told[eventMood] == nil && v.told[eventActivity] == nil && len(v.devices) == 0 && v.mood == nil && v.activities == nil {
 		delete(c.pairs, p)
+		delete(c.strangers, p)
 	}
 }
 
@@ -117,9 +151,10 @@ func (l *path) enqueueEvents(octets []byte, n int) {
 }
 
 func (c *personal) present(l *path, s *stanza.Stanza, p talkers, h capsHash, w wants, known bool) (octets []byte, n int) {
+	watched := c.watched(adapters.WatchID{Watcher: p.theirs, Presentity: p.ours})
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	v := c.pairs[p]
+	v := c.find(p)
 	if s.Type == "subscribed" {
 		return nil, 0 // an approval says nothing of devices
 	}
@@ -133,17 +168,9 @@ func (c *personal) present(l *path, s *stanza.Stanza, p talkers, h capsHash, w w
 	if !s.Caps.Checkable() {
 		return nil, 0 // nothing new, or nothing that could be known
 	}
-	v = c.get(p)
+	v = c.get(p, watched)
 	v.ours, v.theirs = s.To.Bare(), s.From.Bare()
-	i := slices.IndexFunc(v.devices, func(d interest) bool { return d.resource == s.From.Resource() })
-	if i < 0 {
-		if len(v.devices) >= maxPersonalDevices {
-			return nil, 0
-		}
-		i = len(v.devices)
-		v.devices = append(v.devices, interest{resource: strings.Clone(s.From.Resource())})
-	}
-	d := &v.devices[i]
+	d := v.device(s.From.Resource())
 	waits := d.caps == h
 	d.caps, d.via = h, l
 	if !known {
@@ -152,7 +179,23 @@ func (c *personal) present(l *path, s *stanza.Stanza, p talkers, h capsHash, w w
 		}
 		return nil, 0
 	}
-	return v.catchUp(d, w)
+	return c.catchUp(p, v, d, w)
+}
+
+// device finds a device, or makes it, as the last of all. One that has left without a word (its "unavailable" was lost) does not keep its place for ever.
+func (v *selves) device(resource string) *interest {
+	d := interest{resource: resource}
+	if i := slices.IndexFunc(v.devices, func(d interest) bool { return d.resource == resource }); i >= 0 {
+		d = v.devices[i]
+		v.devices = slices.Delete(v.devices, i, i+1)
+	} else {
+		d.resource = strings.Clone(resource) // a part of the stanza
+	}
+	if len(v.devices) >= maxPersonalDevices {
+		v.devices = slices.Delete(v.devices, 0, 1)
+	}
+	v.devices = append(v.devices, d)
+	return &v.devices[len(v.devices)-1]
 }
 
 // wait has a pair told when it is known what h stands for. What is never answered is forgotten with everything else that waits when there is too much
@@ -166,16 +209,23 @@ func (c *personal) wait(h capsHash, p talkers) {
 	c.waits++
 }
 
-// catchUp makes the events that a device wants and did not want before. The caller holds the lock.
-func (v *selves) catchUp(d *interest, w wants) (octets []byte, n int) {
+// catchUp makes the events that a device wants and did not want before, as far as they may be told still: who was told before may have been blocked
+// since. The caller holds the lock.
+func (c *personal) catchUp(p talkers, v *selves, d *interest, w wants) (octets []byte, n int) {
 	had := d.wants
 	d.wants = w
 	to, err := v.theirs.WithResource(d.resource)
 	if err != nil {
 		return nil, 0
 	}
+	shared := c.audience == nil
 	for i, node := range eventNodes {
 		if w[i] && !had[i] && v.told[i] != nil {
+			if !shared && !c.audience.Shared(adapters.WatchID{Watcher: p.theirs, Presentity: p.ours}) {
+				v.unsure = true // should it be allowed again, whatever is told next goes to all
+				break
+			}
+			shared = true
 			octets = stanza.AppendEvent(octets, v.ours, to, node, v.told[i])
 			n++
 		}
@@ -193,13 +243,13 @@ func (c *personal) learnt(h capsHash, w wants) {
 	var out []message
 	c.mu.Lock()
 	for _, p := range c.waiting[h] {
-		v := c.pairs[p]
+		v := c.find(p)
 		if v == nil {
 			continue
 		}
 		for i := range v.devices {
 			if d := &v.devices[i]; d.caps == h {
-				octets, n := v.catchUp(d, w)
+				octets, n := c.catchUp(p, v, d, w)
 				out = append(out, message{d.via, octets, n})
 			}
 		}
@@ -231,10 +281,10 @@ func (c *personal) tell(dst []byte, op *adapters.NotifyOp, now time.Time) (octet
 	events[eventMood], events[eventActivity] = stanza.PersonalEvents(doc, now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	v := c.pairs[p]
+	v := c.find(p)
 	for i := range events {
-		if v == nil && !events[i].IsEmpty() {
-			v = c.get(p)
+		if !events[i].IsEmpty() {
+			v = c.get(p, true) // it would not be told else
 		}
 	}
 	if v == nil {
@@ -264,7 +314,7 @@ func (c *personal) tell(dst []byte, op *adapters.NotifyOp, now time.Time) (octet
 func (c *personal) unheard(w adapters.WatchID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if v := c.pairs[talkers{ours: w.Presentity, theirs: w.Watcher}]; v != nil {
+	if v := c.find(talkers{ours: w.Presentity, theirs: w.Watcher}); v != nil {
 		v.unsure = true
 	}
 }
@@ -273,7 +323,7 @@ func (c *personal) unheard(w adapters.WatchID) {
 func (c *personal) unwatched(p talkers) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if v := c.pairs[p]; v != nil {
+	if v := c.find(p); v != nil {
 		v.mood, v.activities = nil, nil
 		c.settle(p, v)
 	}
@@ -281,9 +331,10 @@ func (c *personal) unwatched(p talkers) {
 
 // said takes note of an event of theirs and returns all that she has said now.
 func (c *personal) said(p talkers, e *stanza.PersonalEvent) *pidf.Rich {
+	watched := c.watched(adapters.WatchID{Watcher: p.ours, Presentity: p.theirs})
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	v := c.get(p)
+	v := c.get(p, watched)
 	if e.Node == stanza.SpaceMood {
 		v.mood = e.Mood
 	} else {
