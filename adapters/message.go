@@ -114,7 +114,10 @@ type MessageOp struct {
 	Peer Peer
 	// From is the authenticated sender, To the recipient that it was routed by (the Request-URI, the stanza's 'to').
 	From, To Party
-	Kind     MessageKind
+	// Known is another address by which the sender may know the recipient, with a signed content that an adapter cannot look into: what is signed may be
+	// for that one. Zero if there is none.
+	Known cpim.Address
+	Kind  MessageKind
 	// Thread is the conversation: SIP Call-ID, XMPP <thread/> (RFC 7572 §4, §5). "" when none was given.
 	Thread string
 	// ParentThread is the XMPP thread's parent attribute; no counterpart in SIP.

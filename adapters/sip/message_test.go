@@ -397,6 +397,23 @@ func TestInnerIdentity(t *testing.T) { // T-ID-02
 	}
 }
 
+// What is signed opaquely is for the recipient also where it names whom a retargeted request was first for, as what is signed in clear: whoever looks into
+// it is told of both.
+func TestWhomAnOpaqueObjectMayBeFor(t *testing.T) { // T-ID-02
+	for _, c := range []struct{ to, known string }{{"<sip:juliet@example.com>", ""}, {"<sip:nurse@example.com>", "im:nurse@example.com"}} {
+		text := strings.Replace(cpimMessage("x"), "message/cpim", "application/pkcs7-mime; smime-type=signed-data", 1)
+		text = strings.Replace(text, "To: sip:juliet@example.com", "To: "+c.to, 1)
+		text = strings.Replace(text, "To: <sip:juliet@example.com>", "To: "+c.to, 1)
+		got, ref := ReadMessage(request(t, text), ReadOptions{Now: now, SMIME: SMIMELate})
+		if ref != nil {
+			t.Fatal(ref)
+		}
+		if op := got.Message; op.To.Address != im("juliet@example.com") || op.Known.String() != c.known {
+			t.Errorf("To %s: for %v, known as %q", c.to, op.To.Address, op.Known)
+		}
+	}
+}
+
 func TestIdentifiers(t *testing.T) {
 	for _, s := range []string{
 		"", "5BCF940D-793D-43F8-8972-218F7F4EAA8C", "a84b4c76e66710@pc33.atlanta.example", "a@b@c", "@", "a b", "ü", "x-b64u-", "x-b64u-YQ", "x-b64u-YSBi",

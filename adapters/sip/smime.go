@@ -54,6 +54,11 @@ func checkSecured(op *adapters.MessageOp, req *wire.Message, opts ReadOptions) *
 			return ref
 		}
 	}
+	if smime && t.Type() != "multipart" {
+		if p, ref := AddressOf(req.To().URI(), opts.recipient(cpim.IM)); ref == nil && p.Address != op.To.Address {
+			op.Known = p.Address // whom a retargeted request was first for
+		}
+	}
 	var dates []time.Time
 	if op.Object != nil && !op.Sent.IsZero() {
 		dates = append(dates, op.Sent)

@@ -116,3 +116,23 @@ func TestHostedConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestHostedOpaque: what is signed opaquely is for whom the gateway alone can compare: it is given the address that the sender wrote beside the one that the
+// message is for, and with a plain message only the latter.
+func TestHostedOpaque(t *testing.T) {
+	core := newRecorder()
+	s := listen(t)
+	_, p := started(t, s, core, hosts)
+	const signed = "MAsGCSqGSIb3DQEHAg==" // a ContentInfo of SignedData, and nothing in it
+	for _, c := range []struct{ payload, known string }{
+		{"<body>x</body>", ""},
+		{"<e2e xmlns='urn:ietf:params:xml:ns:xmpp-e2e'>Content-Type: application/pkcs7-mime; smime-type=signed-data\nContent-Transfer-Encoding: base64\n\n" + signed + "\n</e2e>",
+			`im:romeo%40example.org@example.net`},
+	} {
+		p.say(`<message from='juliet@example.com/x' to='romeo\40example.org@example.net' id='1'>` + c.payload + "</message>")
+		got := next(t, core.messages, "the message")
+		if got.To.Address != cpim.MustParseAddress("im:romeo@example.org") || got.Known.String() != c.known {
+			t.Errorf("to %v, known as %q", got.To.Address, got.Known)
+		}
+	}
+}

@@ -236,6 +236,9 @@ func (l *path) message(s *stanza.Stanza, via *arrival) (asked bool) {
 	l.a.reaches(s)
 	op, e := stanza.ToMessage(s)
 	if op != nil {
+		if !s.Reaches.IsZero() {
+			op.Known = op.To.Address // as it is written at our host
+		}
 		e = l.a.reached(s, &op.To.Address)
 	}
 	switch {

@@ -243,7 +243,8 @@ func agreesInner(octets []byte, op *adapters.MessageOp) error {
 	}
 	named, found := false, false
 	for mb := range m.To() {
-		named, found = true, found || is(mb.URI(), op.To.Address)
+		named = true
+		found = found || is(mb.URI(), op.To.Address) || !op.Known.IsZero() && is(mb.URI(), op.Known)
 	}
 	if named && !found {
 		return OtherInner

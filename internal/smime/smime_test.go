@@ -163,6 +163,29 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// What is signed is for the recipient too if it names the address by which the sender knows him, and for nobody else.
+func TestSignedForAnotherAddressOfTheRecipient_TID02(t *testing.T) {
+	ca := certstest.NewCA(t)
+	signer := ca.Issue(certstest.Spec{URI: []string{"im:romeo@example.net"}, Usages: email})
+	for _, c := range []struct {
+		to, known string
+		want      error
+	}{
+		{`juliet%40example.com@example.org`, `im:juliet%40example.com@example.org`, nil},
+		{"juliet@example.com", `im:juliet%40example.com@example.org`, nil},
+		{"nurse@example.com", `im:juliet%40example.com@example.org`, smime.OtherInner},
+		{`juliet%40example.com@example.org`, "", smime.OtherInner},
+	} {
+		op := operation("application/pkcs7-mime; smime-type=signed-data", string(signature(t, signer, cpimOf("romeo@example.net", c.to), nil, false)))
+		if c.known != "" {
+			op.Known = cpim.MustParseAddress(c.known)
+		}
+		if err := smime.New(ca.Pool()).Check(op, time.Now()); err != c.want {
+			t.Errorf("to %s, known as %q: %v, want %v", c.to, c.known, err, c.want)
+		}
+	}
+}
+
 // What a certificate has for an XMPP address is a JID, whose escapes are not those of a user's (XEP-0106 §4.1): o'malley is no other user's signer,
 // and is his own.
 func TestAnEscapedAddressInACertificate_TID02(t *testing.T) {
