@@ -33,7 +33,7 @@ func (t *turn) sayOwed(n *adapters.NotifyOp) {
 
 // settled takes in that a debt was paid.
 func (t *turn) settled() {
-	if !t.indebted() && !t.unsaid {
+	if !t.indebted() && !t.unsaid && !slices.ContainsFunc(t.sessions, func(w Session) bool { return w.missed }) {
 		t.debtAt, t.debtSince, t.debts = time.Time{}, time.Time{}, 0
 	}
 }
@@ -45,6 +45,9 @@ func (t *turn) payDebts() {
 	}
 	if t.now.Sub(t.debtSince) > t.rules.DebtLife {
 		t.owed, t.gone, t.revoking, t.unsaid, t.ending = adapters.AuthorizationUnchanged, nil, false, false, nil
+		for i := range t.sessions {
+			t.sessions[i].missed = false
+		}
 		t.settled()
 		return
 	}
@@ -54,6 +57,7 @@ func (t *turn) payDebts() {
 	if t.owed != adapters.AuthorizationUnchanged || len(t.gone) > 0 || t.unsaid {
 		t.retell()
 	}
+	t.settled() // where the sessions that it was about are gone
 }
 
 // revoke tells the presentity's side that the authorization was given back. "Cancelling a presence authorization" must work while that side
@@ -119,10 +123,17 @@ func (t *turn) revived(id string) {
 	t.settled()
 }
 
-// retell tells the watcher's side how things stand, with what it has not taken.
+// retell tells the watcher's side how things stand, with what it has not taken. Of several sessions those are told that have missed something: one that
+// never takes anything is no reason to tell the others again.
 func (t *turn) retell() {
 	t.unsaid = false
 	switch {
+	case t.watching() && !t.rules.OneByOne && t.owed == adapters.AuthorizationUnchanged && len(t.gone) == 0:
+		for _, w := range slices.Clone(t.sessions) {
+			if w.missed && !w.Fetch {
+				t.tellOne(w, adapters.AuthorizationUnchanged)
+			}
+		}
 	case t.watching():
 		t.tellAll(t.owed)
 	case t.owed == adapters.AuthorizationRefused:
@@ -157,6 +168,9 @@ func (t *turn) heard(h *Hearing) {
 	}
 	if h.Status.Outcome != adapters.Failure {
 		if newest {
+			if i >= 0 {
+				t.sessions[i].missed = false
+			}
 			t.settled()
 		}
 		return
@@ -170,7 +184,9 @@ func (t *turn) heard(h *Hearing) {
 		return
 	}
 	if newest && t.rules.DebtLife > 0 && (i >= 0 || t.indebted()) {
-		t.unsaid = i >= 0
+		if t.unsaid = i >= 0; t.unsaid {
+			t.sessions[i].missed = true
+		}
 		t.owe()
 	}
 }

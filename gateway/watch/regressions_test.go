@@ -330,3 +330,68 @@ func TestDeviceWithTheNewestTimeGoes(t *testing.T) {
 	s.step("another", notified(adapters.WatchActive, 0, at(document(romeo, "desk"), ten)), "drop outdated")
 	s.step("the phone has gone", notified(adapters.WatchActive, 0, at(document(romeo, "desk"), eleven)), "tell  active ID-desk=open -ID-phone")
 }
+
+// A session that never takes what it is told is told again less and less often, whatever others of the same watcher take; and they are not told again on
+// its account.
+func TestOneDeafSessionIsToldLessAndLessOften(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		order []string
+	}{{"the deaf one answers first", []string{"deaf", "good"}}, {"the deaf one answers last", []string{"good", "deaf"}}} {
+		t.Run(c.name, func(t *testing.T) {
+			r := rules(true)
+			r.DebtLife = 24 * time.Hour
+			s := newScript(t, romeo, juliet, r)
+			for _, id := range []string{"deaf", "good"} {
+				s.state.Step(s.now, asked(adapters.WatchOpen, id, 48*time.Hour))
+			}
+			told := map[string]int{}
+			// play hands what is told to the watcher's side, and its answers back.
+			play := func(e watch.Event) {
+				serials := map[string]uint64{}
+				for _, f := range s.state.Step(s.now, e) {
+					if f.Tell != nil {
+						serials[f.Tell.Watch.Session] = f.Serial
+						told[f.Tell.Watch.Session]++
+					}
+				}
+				for _, id := range c.order {
+					if serials[id] == 0 {
+						continue
+					}
+					st := adapters.Succeeded()
+					if id == "deaf" {
+						st = adapters.Failed(adapters.ReasonInternal, "")
+					}
+					s.state.Step(s.now, watch.Event{Heard: &watch.Hearing{Session: id, Serial: serials[id], Status: st}})
+				}
+			}
+			play(change(adapters.AuthorizationGranted))
+			play(stanza("balcony", "open"))
+			clear(told)
+			for end := s.now.Add(40 * time.Hour); ; {
+				at := s.state.Wake()
+				if at.IsZero() || at.After(end) {
+					break
+				}
+				s.now = at
+				play(tick)
+			}
+			// 30 s, doubled up to 30 min, for a day.
+			if told["deaf"] < 45 || told["deaf"] > 60 || told["good"] != 0 {
+				t.Errorf("told again: %v", told)
+			}
+			if len(s.state.Sessions()) != 2 {
+				t.Error("a session has ended")
+			}
+			// It hears what comes later, and what it takes is settled.
+			c.order = nil
+			for _, f := range s.state.Step(s.now, stanza("chamber", "open")) {
+				s.state.Step(s.now, watch.Event{Heard: &watch.Hearing{Session: f.Tell.Watch.Session, Serial: f.Serial, Status: adapters.Succeeded()}})
+			}
+			if w := s.state.Wake(); w.Before(s.now.Add(time.Hour)) {
+				t.Errorf("all is taken, and it wakes in %v", w.Sub(s.now))
+			}
+		})
+	}
+}

@@ -104,6 +104,8 @@ type Session struct {
 	Fetch bool
 	// told is the serial of the last Tell effect for it.
 	told uint64
+	// missed: something was told to it that it did not take, and nothing since that it took.
+	missed bool
 }
 
 // Device is what is known of one device of a presentity whose side tells of devices one by one.
@@ -124,7 +126,7 @@ type State struct {
 	upstream Upstream
 	askTaken bool // the presentity's side has taken the request that asks its user
 	revoking bool // the presentity's side has not taken yet that the authorization was given back
-	unsaid   bool // a session was told something that it did not take
+	unsaid   bool // a session was told something that it did not take, and was not told again
 	attends  bool // the watcher's side is being asked whether she is online
 	// attendsStale: she has asked for something since that question was put, so the answer may be older than that.
 	attendsStale bool

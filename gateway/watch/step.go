@@ -217,7 +217,7 @@ func (t *turn) enter(op *adapters.WatchOp) (Session, bool) {
 	}
 	t.attendsStale = t.attends && w.ID == "" // she is there now, whatever her server says of the moment before
 	if i := t.session(w.ID); i >= 0 {
-		w.told = t.sessions[i].told
+		w.told, w.missed = t.sessions[i].told, t.sessions[i].missed
 		t.sessions[i] = w
 		return w, true
 	}
