@@ -342,3 +342,20 @@ func TestNotifyGoesToThePeerOnly(t *testing.T) {
 	g.answer(m, wire.Response{Code: 200})
 	next(t, done, "outcome")
 }
+
+// "If the From tag, Call-ID, and CSeq exactly match those associated with an ongoing transaction, but the request does not match that transaction ..., the
+// UAS core SHOULD generate a 482 (Loop Detected) response" (RFC 3261 §8.2.2.2): one SUBSCRIBE that a fork brings by two paths makes one dialog.
+func TestMergedSubscribe(t *testing.T) {
+	a, c := start(t, nil)
+	g, h := udpAgent(t, a), udpAgent(t, a)
+	establish(t, g, c, map[string]bool{})
+	if r := h.ask(strings.Replace(subscribeText, "HOST", g.addr().String(), 1)); r.StatusCode() != 482 {
+		t.Errorf("by another path: %s", r.Raw())
+	}
+	if r := h.ask(strings.Replace(subscribeText, "CSeq: 7", "CSeq: 8", 1)); r.StatusCode() != 200 {
+		t.Errorf("another request: %s", r.Raw())
+	}
+	if n := a.notifiers.count(); n != 2 {
+		t.Errorf("%d dialogs", n)
+	}
+}
