@@ -142,7 +142,7 @@ func TestFailureOfOneNotify(t *testing.T) {
 	_, watch := establish(t, g, c, seen)
 	for code, why := range map[int]adapters.Reason{
 		302: 0, 400: 0, 401: adapters.ReasonNotAuthenticated, 403: 0, 407: adapters.ReasonRegistrationRequired, 406: 0, 413: adapters.ReasonTooLarge, 415: 0, 420: 0, 486: 0, 487: 0, 488: 0, 491: adapters.ReasonUnexpectedRequest,
-		493: 0, 500: adapters.ReasonInternal, 503: adapters.ReasonInternal, 600: 0, 603: 0, 606: 0,
+		493: 0, 500: adapters.ReasonInternal, 503: adapters.ReasonInternal, 504: 0, 600: 0, 603: 0, 606: 0,
 	} {
 		if why == 0 {
 			why = adapters.ReasonServiceUnavailable
@@ -165,5 +165,25 @@ func TestFailureOfOneNotify(t *testing.T) {
 	s := a.Notify(t.Context(), []resolver.Target{closed}, &adapters.NotifyOp{Watch: watch, State: adapters.WatchActive})
 	if s.Outcome != adapters.Failure || s.Reason != adapters.ReasonServiceUnavailable || a.notifiers.find(watch.Session) == nil {
 		t.Errorf("nobody listens there: %+v", s)
+	}
+}
+
+// "If the response for a request within a dialog is a 481 (Call/Transaction Does Not Exist) or a 408 (Request Timeout), the UAC SHOULD terminate the
+// dialog" (RFC 3261 §12.2.1.2): the core takes a 408 for the end of the watch, and a dialog that went on would never hear of anything again, nor of its end.
+func TestA408EndsTheDialog(t *testing.T) {
+	a, c := start(t, nil)
+	g := udpAgent(t, a)
+	seen := map[string]bool{}
+	r, watch := establish(t, g, c, seen)
+	done := notify(a, g, adapters.NotifyOp{Watch: watch, State: adapters.WatchActive})
+	g.answer(g.request("NOTIFY", seen), wire.Response{Code: 408})
+	if s := next(t, done, "outcome"); s.Outcome != adapters.Failure || s.Reason != adapters.ReasonDomainTimeout || s.Code != 408 {
+		t.Errorf("%+v", s)
+	}
+	if a.notifiers.find(watch.Session) != nil {
+		t.Error("the dialog goes on")
+	}
+	if r := g.ask(within(r, "8", "600")); r.StatusCode() != 481 {
+		t.Errorf("a refresh is answered %d", r.StatusCode())
 	}
 }

@@ -319,7 +319,7 @@ func (n *notifying) pass() {
 func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 	a := n.table.a
 	if !n.reserved.await(ctx) {
-		return adapters.Failed(adapters.ReasonDomainTimeout, "")
+		return ofThisOne(adapters.Failed(adapters.ReasonDomainTimeout, "")) // our disk is slow, and the watcher waits
 	}
 	n.mu.Lock()
 	if n.gone {
@@ -328,7 +328,7 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 	}
 	if !a.mine(n.d.watchID()) { // another gateway tells it
 		n.mu.Unlock()
-		return adapters.Failed(adapters.ReasonDomainTimeout, "")
+		return ofThisOne(adapters.Failed(adapters.ReasonDomainTimeout, ""))
 	}
 	if n.knows(t) {
 		if !n.moved {
@@ -364,8 +364,9 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 	}
 	n.mu.Unlock()
 	// "If the NOTIFY request fails due to expiration of SIP Timer F (transaction timeout), the notifier SHOULD remove the subscription"; for some
-	// codes it "MUST remove the corresponding subscription" (RFC 6665 §4.2.2).
-	timeout := n.silent(began, r)
+	// codes it "MUST remove the corresponding subscription" (RFC 6665 §4.2.2). A 408 is the Timer F of a proxy, and the dialog ends with both: "a 481
+	// (Call/Transaction Does Not Exist) or a 408 (Request Timeout)" (RFC 3261 §12.2.1.2). Who refreshes it is told 481, and subscribes anew.
+	timeout := n.silent(began, r) || st.Code == 408
 	if b != nil && st.Outcome == adapters.Failure {
 		// The watcher may not have it: the next document is a whole one.
 		n.mu.Lock()
@@ -380,10 +381,9 @@ func (n *notifying) send(ctx context.Context, t *turn) adapters.Status {
 }
 
 // ofThisOne is the failure of a NOTIFY that leaves the watch as it was, in a word that the core does not take for the end of it: it would tell nothing more
-// in a dialog whose watcher goes on to wait. What is refused here may be taken the next time, and a way that is broken is mended. A proxy whose own Timer F
-// expired (408, 504) is believed.
+// in a dialog whose watcher goes on to wait. What is refused here may be taken the next time, and a way that is broken, also behind a proxy (504), is mended.
 func ofThisOne(st adapters.Status) adapters.Status {
-	if st.Outcome != adapters.Failure || st.Code == 408 || st.Code == 504 {
+	if st.Outcome != adapters.Failure {
 		return st
 	}
 	switch st.Reason {
