@@ -321,7 +321,9 @@ func (j *journal) bury(b *backlog, e *entry, why string) {
 	if !j.ours(e) {
 		return
 	}
+	j.mu.Lock() // who lists the queue reads it meanwhile
 	e.progress.Dead, e.progress.Since = why, time.Now()
+	j.mu.Unlock()
 	j.mark(e) //nolint:errcheck // logged; after a restart it is tried, and buried, again
 	j.mu.Lock()
 	if b != nil {

@@ -397,7 +397,9 @@ func (j *journal) tellDelay(e *entry) {
 		return
 	}
 	defer j.gateway.node.exit(e.part)
+	j.mu.Lock()
 	e.progress.Delayed = true
+	j.mu.Unlock()
 	if j.mark(e) != nil {
 		return
 	}
