@@ -401,9 +401,7 @@ func TestAuthorityIsTakenOut(t *testing.T) {
 	streams := func(direction string) float64 {
 		return counted(t, cfg.Registerer, "isthmus_xmpp_server_streams", "direction="+direction)
 	}
-	if in, out := streams("in"), streams("out"); in != 1 || out != 1 {
-		t.Fatalf("%v and %v streams", in, out)
-	}
+	await(t, "a stream each way", func() bool { return streams("in") == 1 && streams("out") == 1 })
 	take, err := cfg.Servers.Certificates.Prepare(certs.Config{RootsFile: certstest.NewCA(t).WriteRoot(t.TempDir())})
 	if err != nil {
 		t.Fatal(err)
