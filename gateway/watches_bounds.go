@@ -52,7 +52,9 @@ func newWatchBounds(limits func() *Limits) watchBounds {
 func (b *watchBounds) keys(p pair) [4]boundKey {
 	domain := p.watcher.Domain()
 	return [...]boundKey{
-		{of: boundWatcher, who: p.watcher}, {of: boundPresentity, who: p.presentity}, {of: boundDomain, domain: domain},
+		{of: boundWatcher, who: p.watcher},
+		{of: boundPresentity, who: p.presentity},
+		{of: boundDomain, domain: domain},
 		{of: boundPresentity, who: p.presentity, domain: domain},
 	}
 }

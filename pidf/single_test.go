@@ -123,7 +123,8 @@ func read(t *testing.T, doc string) *Presence {
 func checkSingle(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, p *Presence) {
+}, p *Presence,
+) {
 	t.Helper()
 	s := p.Single()
 	printed, err := s.Append(nil)

@@ -126,8 +126,10 @@ func TestHostedOpaque(t *testing.T) {
 	const signed = "MAsGCSqGSIb3DQEHAg==" // a ContentInfo of SignedData, and nothing in it
 	for _, c := range []struct{ payload, known string }{
 		{"<body>x</body>", ""},
-		{"<e2e xmlns='urn:ietf:params:xml:ns:xmpp-e2e'>Content-Type: application/pkcs7-mime; smime-type=signed-data\nContent-Transfer-Encoding: base64\n\n" + signed + "\n</e2e>",
-			`im:romeo%40example.org@example.net`},
+		{
+			"<e2e xmlns='urn:ietf:params:xml:ns:xmpp-e2e'>Content-Type: application/pkcs7-mime; smime-type=signed-data\nContent-Transfer-Encoding: base64\n\n" + signed + "\n</e2e>",
+			`im:romeo%40example.org@example.net`,
+		},
 	} {
 		p.say(`<message from='juliet@example.com/x' to='romeo\40example.org@example.net' id='1'>` + c.payload + "</message>")
 		got := next(t, core.messages, "the message")
