@@ -21,8 +21,6 @@ const (
 	working = 0.5
 	// starved is the delay that the rate is steered to then.
 	starved = 100 * time.Millisecond
-	// resting is the share of the processors below which there is nothing to be seen of copies that are answered.
-	resting = 0.3
 	// gain is by how much of itself the rate is cut for each second that the delay is over the target.
 	gain = 4.0
 	// behind is for how long what is read may have waited until less is answered.
@@ -35,8 +33,6 @@ const (
 	patience = 3
 	// hurry is after how many intervals without delay more may be answered than usual.
 	hurry = 8
-	// soonCaught is the same for a flow whose load has dropped by all that is seen: see Flow.catch.
-	soonCaught = 4
 	// calm is for how many intervals nothing may have been refused until all is taken again.
 	calm = 10
 	// burst is how much of its rate a flow may take at once: what comes at once waits for each other.
@@ -65,9 +61,8 @@ const (
 	lasting = 0.05
 	// few is what a flow may ask for in a second and have all of it seen.
 	few = 50
-	// remembered is for how many intervals it is remembered what was seen: in T2 all comes again that was sent before (RFC 3261 §17.1.2.2), and some of it later,
-	// because its sender has much to do as well.
-	remembered = 48
+	// remembered is for how many intervals it is remembered what was seen: in T2 all comes again that was sent before (RFC 3261 §17.1.2.2).
+	remembered = 40
 	// least is the share of a flow's work that is seen at least: of less nobody could say how much there is.
 	least = 0.01
 	// slack is by how much more than its share a flow may have taken by lot; its credit keeps it to the share.
@@ -139,8 +134,6 @@ type Controller struct {
 	judged     int // of these, those that somebody says are done: not what streams bring
 	refused    int
 	said       int     // of these, those that an answer is owed
-	free       int     // intervals in a row in which the processors were resting
-	catching   bool    // the load of a flow has dropped: see Flow.catch
 	service    float64 // answered a second, smoothed
 	peak       float64 // the most of that, some seconds ago worth less
 	could      float64 // the same, for longer
@@ -355,9 +348,6 @@ func (c *Controller) look(now time.Time) {
 	if free {
 		aim = starved
 	}
-	if c.free++; busy >= resting {
-		c.free = 0
-	}
 	c.limit.Store(int64(tooLate * float64(aim)))
 	c.fullness()
 	asked, streamed := c.demand(elapsed)
@@ -453,7 +443,7 @@ func (c *Controller) fullness() {
 
 // engage begins to refuse what is over a rate.
 func (c *Controller) engage(rate float64) {
-	c.rate, c.quiet, c.easy, c.drowning, c.catching = rate, 0, 0, 0, false
+	c.rate, c.quiet, c.easy, c.drowning = rate, 0, 0, 0
 	c.active.Store(true)
 	c.m.active.Set(1)
 }

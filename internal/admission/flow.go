@@ -28,15 +28,12 @@ type Flow struct {
 	spent, budget float64 // refusals in a tick, and how many there might be, smoothed
 	fit           int     // for how many ticks it has asked for no more than its share
 	// passes are the shares of its work that were seen in the last intervals, in no order, and latest how many there were.
-	passes [remembered]float32
-	latest int
-	said   int // refused since the last tick, so that an answer is owed
-	// catching is for how many intervals not all of its work was seen although its load has dropped; 0: it has not, or all is seen, as 1 says too; below: for so many
-	// it is not looked at again. See catch.
-	catching int
-	at       time.Time
-	send     float64 // the share of what it would send that a client which obeys overload control may send
-	silence  int     // ticks without any work
+	passes  [remembered]float32
+	latest  int
+	said    int // refused since the last tick, so that an answer is owed
+	at      time.Time
+	send    float64 // the share of what it would send that a client which obeys overload control may send
+	silence int     // ticks without any work
 }
 
 // Verdict is what becomes of a piece of new work.
@@ -88,7 +85,7 @@ func (f *Flow) passing() float64 { return max(float64(f.pass.Load())/float64(all
 
 // open has all of its work seen, and taken up to its share.
 func (f *Flow) open() {
-	f.accept, f.catching = 1, 0
+	f.accept = 1
 	f.pass.Store(all)
 	f.worth.Store(all)
 }

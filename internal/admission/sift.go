@@ -19,14 +19,10 @@ func (c *Controller) sift(asking []*Flow, taken, busy float64) {
 	if c.easy > hurry {
 		answered = max(answered, cheap*(idle*c.could-taken))
 	}
-	if c.catching {
-		answered = max(answered, cheap*c.could)
-	}
 	c.answerable = int(enough * answered * interval.Seconds())
 	if c.drowning++; excess <= answered {
 		c.drowning = 0
 	}
-	catching := false
 	for _, f := range asking {
 		if f.fit++; f.excess() > 0 && (busy >= working || f.passing() < seen) {
 			f.fit = 0 // where most is dropped unseen, that the processors have little to do says nothing
@@ -52,23 +48,11 @@ func (c *Controller) sift(asking []*Flow, taken, busy float64) {
 		default:
 			to := f.accept * f.luck(had, turned, busy)
 			bound := f.answered()
-			half := 0.5 * f.rate / max(f.asked, f.wants)
-			if f.catch(taken, to > bound, pass) {
-				// What is turned away then is so because of the copies that are answered, and a processor that is free for a moment says nothing.
-				to = max(to, 0.95*f.accept)
-				if c.free < patience {
-					half = 0
-				}
-			}
-			f.accept = max(min(to, max(f.accept, bound)), half)
-			switch {
-			case f.catching > 0:
-				catching = true
-				pass = max(pass*c.catchUp(busy), min(1, slack*bound))
-			case f.excess() == 0:
+			f.accept = max(min(to, max(f.accept, bound)), 0.5*f.rate/max(f.asked, f.wants))
+			if f.excess() == 0 {
 				pass *= 1.4 // there is room for all that is not seen, as far as that can be said
-			default:
-				pass *= f.sight(said, allowed, to > bound && pass < 2.5*f.accept)
+			} else {
+				pass *= f.sight(said, allowed, to > bound && pass < 2.5*f.accept, c.easy > hurry && busy < idle)
 			}
 			if c.backlog {
 				pass *= 0.95
@@ -83,54 +67,20 @@ func (c *Controller) sift(asking []*Flow, taken, busy float64) {
 		f.worth.Store(uint32(min(f.accept*slack, 1) * (float64(all) - 1)))
 		f.pass.Store(uint32(min(1, max(pass, slack*f.accept, least)) * float64(all)))
 	}
-	c.catching = catching
 	c.turn.Add(1)
-}
-
-// catch tells whether the load of a flow has dropped, and what comes of it are copies of what was dropped before, which want to be answered: where the processors
-// have little to do although there is room for more than what is seen is good for.
-func (f *Flow) catch(taken float64, short bool, pass float64) bool {
-	switch c := f.c; {
-	case f.catching < 0:
-		f.catching++
-	case f.catching == 0:
-		if c.easy > soonCaught && short && pass < seen && taken < 0.6*c.could {
-			f.catching = 1
-		}
-	case pass < 1 && f.catching > remembered || c.late > 8:
-		f.catching = -remembered // it did not help
-	case taken > 0.8*c.could:
-		f.catching = 0
-	case pass < 1:
-		f.catching++
-	default:
-		f.catching = 1
-	}
-	return f.catching > 0
-}
-
-// catchUp is by what the share of the work changes that is seen after the load has dropped.
-func (c *Controller) catchUp(busy float64) float64 {
-	switch {
-	case c.late > 2:
-		return 0.8
-	case c.late > 0:
-		return 0.95
-	case busy < 0.9:
-		return 1.02 + 0.3*(0.9-busy)
-	}
-	return 1.02
 }
 
 // sight is by what the share of a flow's work changes that is seen, where so many pieces of it were refused and so many might be, in the last interval; short tells
 // that there is room for more than what is seen is good for. It follows slowly, because what is not seen for a moment only has copies afterwards.
-func (f *Flow) sight(said, allowed float64, short bool) float64 {
+func (f *Flow) sight(said, allowed float64, short, spare bool) float64 {
 	f.spent += (said - f.spent) * 0.2
 	f.budget += (allowed - f.budget) * 0.2
 	ratio := min(max(f.budget, 1)/max(f.spent, 1), 2)
 	switch {
 	case ratio < 1:
 		// Whoever is kept waiting by others, or has a part of a processor only, has no room for more refusals for all that.
+	case spare:
+		return math.Sqrt(ratio) // the sooner all are answered that wait for one, the sooner it is over
 	case f.fit > 1:
 		return 1.15
 	case short:
