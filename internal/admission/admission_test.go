@@ -52,7 +52,7 @@ func play(c *Controller, s *server, now *time.Time, d time.Duration, clients ...
 			}
 			for x.owed += rate / 1000; x.owed >= 1; x.owed-- {
 				x.sent++
-				if x.flow.Judge(*now, x.lots.Uint32(), x.stand) == Take {
+				if x.flow.Judge(*now, piece(x.lots.Uint32()), x.stand) == Take {
 					x.taken++
 					s.waiting++
 				}

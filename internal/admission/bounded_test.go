@@ -17,7 +17,7 @@ func flooded(t *testing.T, others float64, lot func() uint32) (done, refused int
 	}
 	now, f := time.Unix(1_800_000_000, 0), c.Flow("peer")
 	var queue []float64 // what each costs
-	room := 0.0
+	room, marks := 0.0, rand.New(rand.NewPCG(12, 13))
 	const second = 1000
 	for ms := range 30 * second {
 		steady := ms >= 20*second
@@ -26,7 +26,7 @@ func flooded(t *testing.T, others float64, lot func() uint32) (done, refused int
 			if x >= f.Pass() && f.Pass() != all || len(queue) > 2000 {
 				continue // the kernel drops it, or the socket has no room
 			}
-			switch f.Judge(now, x, Unknown) {
+			switch f.Judge(now, Piece{Lot: x, Mark: marks.Uint32()}, Unknown) {
 			case Take:
 				queue = append(queue, 1)
 			case Refuse:

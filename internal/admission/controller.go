@@ -26,7 +26,7 @@ const (
 	// behind is for how long what is read may have waited until less is answered.
 	behind = 30 * time.Millisecond
 	// answers is how many of those that are refused are answered for each that is taken. The rest is not worth an answer: see Ignore.
-	answers = 1.0
+	answers = 0.6
 	// enough is how many times as many are answered at most in an interval, whatever their lots are: who sends may choose them.
 	enough = 4.0
 	// patience is for how many intervals the delay must be over the target before anything is refused.
@@ -61,8 +61,9 @@ const (
 	lasting = 0.05
 	// few is what a flow may ask for in a second and have all of it seen.
 	few = 50
-	// remembered is for how many intervals it is remembered what was seen: in T2 all comes again that was sent before (RFC 3261 §17.1.2.2).
-	remembered = 40
+	// remembered is for how many intervals it is remembered what was seen: in T2 all comes again that was sent before (RFC 3261 §17.1.2.2), and some of it later,
+	// because its client has much to do as well.
+	remembered = 48
 	// least is the share of a flow's work that is seen at least: of less nobody could say how much there is.
 	least = 0.01
 	// slack is by how much more than its share a flow may have taken by lot; its credit keeps it to the share.
@@ -140,6 +141,12 @@ type Controller struct {
 	// narrow has what was judged and what was answered a second, smoothed for longer.
 	narrow  struct{ taken, done float64 }
 	streams float64 // what streams brought a second, which nobody says is done, smoothed as much
+	// marks has those of what came while something was refused, ticks counts the intervals, and ended is when that was over.
+	marks        memory
+	ticks, ended uint32
+	// recovering says that some flow's load has dropped, and refusals is how many are answered a second then.
+	recovering bool
+	refusals   float64
 }
 
 // New makes a controller that takes everything until the process is late. It fails if a metric is registered already.
@@ -225,7 +232,7 @@ func (c *Controller) Turn() uint64 {
 }
 
 // judge decides about one piece of work of f. debt is how much the flow may have taken before its time; with some, the lot does not count.
-func (c *Controller) judge(f *Flow, now time.Time, lot uint32, debt time.Duration, stand Standing) Verdict {
+func (c *Controller) judge(f *Flow, now time.Time, p Piece, debt time.Duration, stand Standing) Verdict {
 	at := int64(now.Sub(c.base))
 	if !c.active.Load() && at < c.due.Load() {
 		f.arrived.Add(1)
@@ -236,16 +243,18 @@ func (c *Controller) judge(f *Flow, now time.Time, lot uint32, debt time.Duratio
 	if at >= c.due.Load() {
 		c.look(now)
 	}
+	known := c.active.Load() && c.marks.note(p.Mark, c.ticks)
 	switch {
 	case debt > 0:
 		f.urgent++
-	case lot >= f.pass.Load() && f.pass.Load() != all:
+	case p.Lot >= f.pass.Load() && f.pass.Load() != all:
 		c.m.ignored.Inc()
 		return Ignore // it may be seen or not, so it is not counted
 	default:
 		f.arrived.Add(1)
+		f.meet(p, known)
 	}
-	if c.active.Load() && !c.fits(f, now, lot, debt, stand) {
+	if c.active.Load() && (known && f.recovering || !c.fits(f, now, p.Lot, debt, stand)) {
 		c.refused++
 		f.said++
 		if c.said++; c.said > c.answerable {
@@ -274,10 +283,14 @@ func (c *Controller) fits(f *Flow, now time.Time, lot uint32, debt time.Duration
 		f.had++
 		return true
 	}
-	if c.brimful || f.accept < 1 && float64(lot) >= f.accept*float64(all) {
-		return false
-	}
+	unlucky := f.accept < 1 && float64(lot) >= f.accept*float64(all)
 	switch late := stand == Long && f.excess() > 0; {
+	case c.brimful:
+		return false
+	case unlucky && f.recovering && f.fill >= 1 && stand != Long:
+		f.fill--
+	case unlucky:
+		return false
 	case f.credit >= 1 && !late:
 		f.credit--
 	case stand == Short:
@@ -333,6 +346,9 @@ func (f *Flow) earn(now time.Time) {
 // look is what is done once in an interval: it measures how late the process is, moves the rate, and divides it.
 func (c *Controller) look(now time.Time) {
 	c.due.Store(int64(now.Sub(c.base) + interval))
+	if c.ticks++; !c.active.Load() && c.ticks-c.ended > lately {
+		c.marks.forget()
+	}
 	elapsed := now.Sub(c.last)
 	c.last = now
 	delay := c.sensors.Delay()
@@ -373,7 +389,10 @@ func (c *Controller) look(now time.Time) {
 	c.service += (done - c.service) * 0.3
 	c.streams += (streamed - c.streams) * 0.3
 	c.peak = max(c.service, c.peak*fading)
-	c.could = max(c.service, c.could*slowly)
+	if !c.recovering {
+		c.could *= slowly // else little comes, and nothing is known of more
+	}
+	c.could = max(c.service, c.could)
 	c.narrow.taken += (judged - c.narrow.taken) * lasting
 	c.narrow.done += (done - c.narrow.done) * lasting
 	ahead := int64(math.MaxInt64)
@@ -423,6 +442,9 @@ func (c *Controller) look(now time.Time) {
 			return
 		}
 	}
+	if c.recovering {
+		c.rate = min(max(c.rate, c.could), 2*c.could) // the delay is that of answers to copies, which are fewer then
+	}
 	if c.active.Load() {
 		// Where something else than this process is the narrow place, what is taken is refused behind it, at a greater cost.
 		if c.narrow.taken > 1.3*c.narrow.done {
@@ -443,7 +465,7 @@ func (c *Controller) fullness() {
 
 // engage begins to refuse what is over a rate.
 func (c *Controller) engage(rate float64) {
-	c.rate, c.quiet, c.easy, c.drowning = rate, 0, 0, 0
+	c.rate, c.quiet, c.easy, c.drowning, c.recovering = rate, 0, 0, 0, false
 	c.active.Store(true)
 	c.m.active.Set(1)
 }
@@ -460,7 +482,7 @@ func (c *Controller) held() bool {
 
 // release takes everything again.
 func (c *Controller) release() {
-	c.rate, c.quiet = 0, 0
+	c.rate, c.quiet, c.recovering, c.ended = 0, 0, false, c.ticks
 	c.active.Store(false)
 	c.m.active.Set(0)
 	c.m.rate.Set(0)
@@ -488,6 +510,8 @@ func (c *Controller) demand(elapsed time.Duration) (all, streamed float64) {
 			f.silence = 0
 		}
 		f.asked = n / elapsed.Seconds()
+		f.mean += (f.asked - f.mean) * 0.3
+		f.learn(elapsed)
 		all += f.asked
 		if f.asked > f.wants {
 			f.wants = f.asked
@@ -522,6 +546,7 @@ func (c *Controller) divide(now time.Time, taken, busy float64) {
 	for i, f := range asking {
 		share := left / float64(len(asking)-i)
 		// A little more than it asked for, so that it may grow; what it does not use is nobody's loss for an interval.
+		f.share = share
 		f.rate = min(f.would()*1.1+5, share)
 		left -= f.rate
 		f.ask(share)

@@ -18,7 +18,9 @@ type Flow struct {
 	// The rest belongs to the controller's mutex.
 	wants         float64 // per second, smoothed
 	asked         float64 // per second, in the last tick, not smoothed
-	rate          float64
+	mean          float64 // the same, smoothed
+	share         float64 // what it may have, per second
+	rate          float64 // what it has, per second
 	credit        float64
 	accept        float64 // the share of its work that is taken by lot
 	stream        bool    // streams brought most of its work in the last tick: there is no lot, and nothing is refused
@@ -28,9 +30,10 @@ type Flow struct {
 	spent, budget float64 // refusals in a tick, and how many there might be, smoothed
 	fit           int     // for how many ticks it has asked for no more than its share
 	// passes are the shares of its work that were seen in the last intervals, in no order, and latest how many there were.
-	passes  [remembered]float32
-	latest  int
-	said    int // refused since the last tick, so that an answer is owed
+	passes [remembered]float32
+	latest int
+	said   int // refused since the last tick, so that an answer is owed
+	newcomers
 	at      time.Time
 	send    float64 // the share of what it would send that a client which obeys overload control may send
 	silence int     // ticks without any work
@@ -58,14 +61,22 @@ const (
 	Long
 )
 
-// Judge counts one piece of new work, and tells what becomes of it. Its lot is a number that its copies have, too, and that is spread evenly: a copy
-// of what was refused or ignored is not taken in the place of something new, which would be late at once. stand is that of the queue
-// from which it was read. It is cheap: two atomic operations while nothing is refused.
-func (f *Flow) Judge(now time.Time, lot uint32, stand Standing) Verdict {
+// Piece is what is to be known of a piece of new work.
+type Piece struct {
+	// Lot is a number that its copies have, too, and that is spread evenly: a copy of what was refused or ignored is not taken in the place of something new, which would
+	// be late at once.
+	Lot uint32
+	// Mark is one that only its copies have, as far as 32 bits can tell; 0: it has no copies, or they are not known. It is not looked at while nothing is refused.
+	Mark uint32
+}
+
+// Judge counts one piece of new work, and tells what becomes of it. stand is that of the queue from which it was read. It is cheap: two atomic operations while
+// nothing is refused.
+func (f *Flow) Judge(now time.Time, p Piece, stand Standing) Verdict {
 	if f == nil {
 		return Take
 	}
-	return f.c.judge(f, now, lot, 0, stand)
+	return f.c.judge(f, now, p, 0, stand)
 }
 
 // Pass is the bound of lots from which on work is ignored, so that whoever can may drop it before it costs anything; the largest number: none is. It
@@ -77,15 +88,23 @@ func (f *Flow) Pass() uint32 {
 	return f.pass.Load()
 }
 
-// Hopeless tells whether work of this lot is not taken now, nor would be if there were a little more room.
-func (f *Flow) Hopeless(lot uint32) bool { return f != nil && lot > f.worth.Load() }
+// Hopeless tells whether a piece of work is not taken now, nor would be if there were a little more room. It is remembered then that it came.
+func (f *Flow) Hopeless(p Piece) bool {
+	if f == nil || p.Lot <= f.worth.Load() {
+		return false
+	}
+	f.c.mu.Lock()
+	defer f.c.mu.Unlock()
+	f.c.marks.note(p.Mark, f.c.ticks)
+	return true
+}
 
 // passing is the share of work whose lot is under pass.
 func (f *Flow) passing() float64 { return max(float64(f.pass.Load())/float64(all), 1e-6) }
 
 // open has all of its work seen, and taken up to its share.
 func (f *Flow) open() {
-	f.accept = 1
+	f.accept, f.clean, f.recovering, f.roomy = 1, 1, false, 0
 	f.pass.Store(all)
 	f.worth.Store(all)
 }
@@ -94,7 +113,7 @@ func (f *Flow) open() {
 func (f *Flow) excess() float64 { return max(0, f.asked-1.02*f.rate) }
 
 // Admit is Judge for work that has no lot, and tells whether it is taken.
-func (f *Flow) Admit(now time.Time) bool { return f.Judge(now, 0, Unknown) == Take }
+func (f *Flow) Admit(now time.Time) bool { return f.Judge(now, Piece{}, Unknown) == Take }
 
 // AdmitUrgent is Admit for what comes before new work: what belongs to something that was taken before. It is refused only to who has asked for so
 // much of it that a second would not do for it.
@@ -102,7 +121,7 @@ func (f *Flow) AdmitUrgent(now time.Time) bool {
 	if f == nil {
 		return true
 	}
-	return f.c.judge(f, now, 0, time.Second, Unknown) == Take
+	return f.c.judge(f, now, Piece{}, time.Second, Unknown) == Take
 }
 
 // Wait counts one piece of new work that is taken in any case, and tells for how long nothing more should be read of where it came from: for

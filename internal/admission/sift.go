@@ -19,10 +19,15 @@ func (c *Controller) sift(asking []*Flow, taken, busy float64) {
 	if c.easy > hurry {
 		answered = max(answered, cheap*(idle*c.could-taken))
 	}
+	if c.recovering {
+		c.refuse(busy)
+		answered = c.refusals
+	}
 	c.answerable = int(enough * answered * interval.Seconds())
 	if c.drowning++; excess <= answered {
 		c.drowning = 0
 	}
+	c.recover(asking)
 	for _, f := range asking {
 		if f.fit++; f.excess() > 0 && (busy >= working || f.passing() < seen) {
 			f.fit = 0 // where most is dropped unseen, that the processors have little to do says nothing
@@ -31,6 +36,13 @@ func (c *Controller) sift(asking []*Flow, taken, busy float64) {
 		f.had, f.turned, f.said = 0, 0, 0
 		pass := f.passing()
 		switch allowed := answered * f.excess() / max(excess, 1) * interval.Seconds(); {
+		case f.recovering && !f.stream:
+			var recovered bool
+			if pass, recovered = f.settle(pass); recovered {
+				f.open()
+				continue
+			}
+			f.accept = f.clean
 		case f.stream || f.wants < few || f.wants < min(f.rate, c.could) && pass >= half && f.worth.Load() != all:
 			// It asks for no more than its share, and has not for a while: what comes again of it has room, too. Where most of it is not seen nobody knows that.
 			f.open()
@@ -39,8 +51,10 @@ func (c *Controller) sift(asking []*Flow, taken, busy float64) {
 			if f.excess() == 0 || c.drowning < patience {
 				continue // all that is refused is answered, or it is what came while the process did not run: the queue alone decides
 			}
-			f.accept = slack * f.rate / f.asked
-			pass = min(1, (f.rate+min(1, answered/excess)*f.excess())/f.asked)
+			// In one interval there may come what has stood for long, and hardly anything in the next.
+			f.suppose(max(f.mean, 1))
+			f.accept = slack * f.rate / f.news
+			pass = min(1, max((f.rate+min(1, answered/excess)*f.excess())/f.news, f.far()))
 			f.spent, f.budget = allowed, allowed
 			for i := range f.passes {
 				f.passes[i] = float32(pass)
@@ -57,10 +71,14 @@ func (c *Controller) sift(asking []*Flow, taken, busy float64) {
 			if c.backlog {
 				pass *= 0.95
 			}
+			pass = max(pass, f.far())
 		}
 		f.passes[f.latest%len(f.passes)] = float32(pass)
 		f.latest++
-		if f.accept = min(f.accept, 1); f.accept == 1 && pass >= 1 {
+		if !f.recovering {
+			f.clean = f.since()
+		}
+		if f.accept = min(f.accept, 1); f.accept == 1 && pass >= 1 && !f.recovering {
 			f.open()
 			continue
 		}
@@ -92,13 +110,17 @@ func (f *Flow) sight(said, allowed float64, short, spare bool) float64 {
 // answered is up to which lot there are hardly any copies about, because what came with those below has been seen for so long that it has come again. Above
 // it most of what comes was sent first long ago, also while there is room for it.
 func (f *Flow) answered() float64 {
+	if clean := f.since(); clean < seen {
+		return clean / slack
+	}
+	return 1
+}
+
+// since is up to which lot all has been seen for remembered intervals, or nearly: what was not seen in a tenth of the time makes few copies.
+func (f *Flow) since() float64 {
 	seldom := f.passes
 	slices.Sort(seldom[:])
-	clean := float64(seldom[remembered/10]) // what was not seen in a tenth of the time makes few copies
-	if clean >= seen {
-		return 1
-	}
-	return clean / slack
+	return min(float64(seldom[remembered/10]), 1)
 }
 
 // luck is by what the share of a flow's work that may be taken changes: of that so many pieces had room in the last interval, and as many had none. Some without

@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// piece is one whose mark is its lot.
+func piece(lot uint32) Piece { return Piece{Lot: lot, Mark: lot} }
+
 // How a queue stands: one late reading is that of a process that had a pause; that none was in time for a while is too much work.
 func TestStand(t *testing.T) {
 	c, _, now := setup(t)
@@ -50,20 +53,20 @@ func TestT_OV_02_TheQueueDecides(t *testing.T) {
 		t.Fatal("there is no overload")
 	}
 	now = now.Add(50 * time.Millisecond) // so that both have something left of their rates
-	if loud.flow.Judge(now, 0, Long) == Take || loud.flow.Judge(now, 0, Middle) != Take {
+	if loud.flow.Judge(now, piece(0), Long) == Take || loud.flow.Judge(now, piece(0), Middle) != Take {
 		t.Error("the loud one is taken whether everything is late or not")
 	}
 	for range 10 {
-		if quiet.flow.Judge(now, 0, Long) != Take {
+		if quiet.flow.Judge(now, piece(0), Long) != Take {
 			t.Fatal("the quiet one pays for the loud one")
 		}
 	}
 	for range 5000 { // half a second's worth
-		if loud.flow.Judge(now, 0, Short) != Take {
+		if loud.flow.Judge(now, piece(0), Short) != Take {
 			t.Fatal("there is room, and it is not used")
 		}
 	}
-	if loud.flow.Judge(now, all-1, Short) == Take {
+	if loud.flow.Judge(now, piece(all-1), Short) == Take {
 		t.Error("work is taken that has no luck")
 	}
 }
@@ -103,7 +106,7 @@ func TestT_OV_02_CopiesAreNotTaken(t *testing.T) {
 					// What the kernel drops is not judged, nor what the socket has no room for.
 					v := Ignore
 					if (x.lot < f.Pass() || f.Pass() == all) && s.Delay() < 80*time.Millisecond {
-						v = f.Judge(now, x.lot, stand())
+						v = f.Judge(now, piece(x.lot), stand())
 					}
 					switch {
 					case v == Take:
@@ -197,7 +200,7 @@ func (x *swamped) try(a again) {
 		stand = Middle
 	}
 	if (a.lot < x.f.Pass() || x.f.Pass() == all) && x.s.Delay() < 80*time.Millisecond {
-		v = x.f.Judge(x.now, a.lot, stand)
+		v = x.f.Judge(x.now, piece(a.lot), stand)
 	}
 	switch v {
 	case Take:

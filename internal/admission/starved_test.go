@@ -33,7 +33,7 @@ func TestAStarvedProcessRefusesNobody(t *testing.T) {
 				q.Read(now, n < 64, now.Sub(came[0]))
 				for range n {
 					stood[q.Stand()]++
-					if f.Judge(now, r.Uint32(), q.Stand()) == Take {
+					if f.Judge(now, piece(r.Uint32()), q.Stand()) == Take {
 						taken++
 						f.Done()
 					} else {
@@ -103,7 +103,7 @@ func TestT_OV_02_LotsStay(t *testing.T) {
 		steady := i > 5000
 		for range 100 {
 			lot := r.Uint32()
-			switch loud.Judge(now, lot, Unknown) {
+			switch loud.Judge(now, piece(lot), Unknown) {
 			case Take:
 				s.waiting++
 				if steady {
@@ -115,7 +115,7 @@ func TestT_OV_02_LotsStay(t *testing.T) {
 			}
 		}
 		for len(again) > 0 && again[0].at.Before(now) {
-			if loud.Judge(now, again[0].lot, Unknown) == Take {
+			if loud.Judge(now, piece(again[0].lot), Unknown) == Take {
 				s.waiting++
 				if steady {
 					late++
@@ -124,7 +124,7 @@ func TestT_OV_02_LotsStay(t *testing.T) {
 			again = again[1:]
 		}
 		for range 4 {
-			if quiet.Judge(now, r.Uint32(), Unknown) == Take {
+			if quiet.Judge(now, piece(r.Uint32()), Unknown) == Take {
 				s.waiting++
 			} else if steady {
 				lost++

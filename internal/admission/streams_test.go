@@ -44,7 +44,7 @@ func (g *gateway) play(d time.Duration, stanzas, requests float64) (fromStreams,
 			}
 		}
 		for g.owed += requests / 1000; g.owed >= 1; g.owed-- {
-			if g.peer.Judge(g.now, g.lots.Uint32(), Unknown) == Take {
+			if g.peer.Judge(g.now, piece(g.lots.Uint32()), Unknown) == Take {
 				g.queue = append(g.queue, true)
 			}
 		}

@@ -3,13 +3,17 @@ package transaction
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"hash/maphash"
 
 	"golang.org/x/net/bpf"
 )
 
 // lots gives each request a number that its copies have, too: those are octet for octet the same on UDP (RFC 3261 §17.1.2.2). It is made from the octets at
 // the beginning, among which Via, From and Call-ID are, because the kernel computes it as well. Who sends cannot compute it.
-type lots struct{ salt uint32 }
+type lots struct {
+	salt uint32
+	seed maphash.Seed
+}
 
 const (
 	lotFactor = 0x9E3779B1
@@ -21,7 +25,7 @@ const (
 func newLots() lots {
 	var salt [4]byte
 	rand.Read(salt[:]) //nolint:errcheck // it never fails
-	return lots{binary.BigEndian.Uint32(salt[:])}
+	return lots{binary.BigEndian.Uint32(salt[:]), maphash.MakeSeed()}
 }
 
 // of is the lot of a request.
@@ -35,6 +39,14 @@ func (l lots) of(b []byte) uint32 {
 	}
 	h ^= h >> 16
 	return h * lotFinish
+}
+
+// markTo is how many octets of a request its mark is made from: Via, CSeq and Call-ID are among them, whatever the length of the Request-URI, and it is not long.
+const markTo = 1024
+
+// mark tells a request from others, but not from its copies. It is never 0.
+func (l lots) mark(b []byte) uint32 {
+	return uint32(maphash.Bytes(l.seed, b[:min(len(b), markTo)])) | 1
 }
 
 // sifted tells whether a request is of those that the kernel may drop: new work. What may belong to something that was taken is always read.

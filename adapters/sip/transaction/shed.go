@@ -44,31 +44,34 @@ func (l *Layer) shed(b []byte, o *origin) (refused bool) {
 	if now.IsZero() {
 		now = time.Now()
 	}
-	lot := l.lots.of(b)
+	piece := admission.Piece{Lot: l.lots.of(b)}
 	if !l.cfg.Admission.Active() {
-		o.over = o.flow.Judge(now, lot, o.stand) != admission.Take
+		o.over = o.flow.Judge(now, piece, o.stand) != admission.Take
 		return false
 	}
+	if o.conn == nil {
+		piece.Mark = l.lots.mark(b) // over a connection nobody sends it again
+	}
 	unheard := o.stale && sifted(b)
-	if unheard && o.flow.Hopeless(lot) {
+	if unheard && o.flow.Hopeless(piece) {
 		// Its client waits for long already: those that came after it are answered in time without it.
 		l.metrics.drop(dropUnheard)
 		return true
 	}
-	if o.conn == nil && lot >= o.flow.Pass() && sifted(b) && o.flow.Judge(now, lot, o.stand) == admission.Ignore {
+	if o.conn == nil && piece.Lot >= o.flow.Pass() && sifted(b) && o.flow.Judge(now, piece, o.stand) == admission.Ignore {
 		o.loud = true
 		l.metrics.drop(dropUnheard)
 		return true
 	}
 	var g wire.Glance
 	if !g.Read(b, l.limits()) {
-		o.over = o.flow.Judge(now, lot, o.stand) != admission.Take
+		o.over = o.flow.Judge(now, piece, o.stand) != admission.Take
 		return false
 	}
 	via := g.TopVia()
 	if key, ok := l.servers.glanced(via, g.Method()); !ok || l.servers.has(now, key) {
 		o.free = ok
-		o.over = !ok && o.flow.Judge(now, lot, o.stand) != admission.Take
+		o.over = !ok && o.flow.Judge(now, piece, o.stand) != admission.Take
 		return false
 	}
 	if g.InDialog() {
@@ -76,11 +79,11 @@ func (l *Layer) shed(b []byte, o *origin) (refused bool) {
 			return false
 		}
 	} else {
-		switch o.flow.Judge(now, lot, o.stand) {
+		switch o.flow.Judge(now, piece, o.stand) {
 		case admission.Take:
 			return false
 		case admission.Ignore:
-			unheard = o.conn == nil // over a connection nobody sends it again
+			unheard = o.conn == nil
 		case admission.Refuse:
 		}
 	}

@@ -124,6 +124,38 @@ func TestLotsAreEven(t *testing.T) {
 	}
 }
 
+// A request's mark is that of its copies alone, also where the octets that its lot is made from are those of others: the Request-URI may be long.
+func TestMarksTellRequestsApart(t *testing.T) {
+	l := newLots()
+	seen := map[uint32]int{}
+	lots := map[uint32]bool{}
+	for i := range 5000 {
+		b := []byte(fmt.Sprintf("MESSAGE sip:u@example.com;x=%s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK%d\r\nCall-ID: %d\r\n\r\n", strings.Repeat("x", 200), i, i))
+		if l.mark(b) != l.mark([]byte(string(b))) {
+			t.Fatal("a copy has another mark")
+		}
+		if l.mark(b) == 0 {
+			t.Fatal("a request has no mark")
+		}
+		lots[l.of(b)] = true
+		seen[l.mark(b)]++
+	}
+	if len(lots) != 1 {
+		t.Errorf("%d lots: the test does not show what it wants to", len(lots))
+	}
+	if len(seen) < 4990 {
+		t.Errorf("5000 requests have %d marks", len(seen))
+	}
+}
+
+func BenchmarkMark(b *testing.B) {
+	l, request := newLots(), inRequest("MESSAGE", "z9hG4bK1", "1", "")
+	b.ReportAllocs()
+	for b.Loop() {
+		l.mark(request)
+	}
+}
+
 func BenchmarkLot(b *testing.B) {
 	l, request := newLots(), inRequest("MESSAGE", "z9hG4bK1", "1", "")
 	b.ReportAllocs()

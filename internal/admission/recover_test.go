@@ -1,0 +1,92 @@
+package admission
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// T-OV-02: "back to nominal p99 <= 10 s after load drops": all that was dropped comes again for 32 s unless somebody answers it, and what is new has to be told
+// from it. While the load goes on nothing is taken for its end.
+func TestT_OV_02_TheLoadDrops(t *testing.T) {
+	for _, factor := range []float64{2, 3, 5} {
+		c, s, now := setup(t)
+		s.capacity = 2000
+		x := &swamped{c: c, s: s, f: c.Flow("peer"), r: rand.New(rand.NewPCG(13, 14)), now: now, due: map[int][]again{}}
+		x.play(1.8, 2*time.Second)
+		for range 80 {
+			if x.play(factor*2, 100*time.Millisecond); c.recovering {
+				t.Fatalf("%.0f times the capacity: it is taken to have dropped", factor)
+			}
+		}
+		if !c.Active() {
+			t.Fatalf("%.0f times the capacity: there is no overload", factor)
+		}
+		const step = 500 * time.Millisecond
+		took := time.Duration(0)
+		for ; took < time.Minute; took += step {
+			x.play(1, step)
+			if x.taken == x.sent && s.Delay() < 50*time.Millisecond {
+				break
+			}
+		}
+		t.Logf("%.0f times the capacity: normal again after %v", factor, took)
+		if took > 10*time.Second {
+			t.Errorf("%.0f times the capacity: normal again after %v", factor, took)
+		}
+		x.play(1, 40*time.Second)
+		if x.taken < x.sent*99/100 {
+			t.Errorf("%.0f times the capacity: after that %d of %d are taken", factor, x.taken, x.sent)
+		}
+		if c.Active() {
+			t.Errorf("%.0f times the capacity: it is overloaded 40 s later", factor)
+		}
+	}
+}
+
+// What is known of the clean lots is right for all: a load is told from its copies.
+func TestNewcomersAreCounted(t *testing.T) {
+	c, s, now := setup(t)
+	s.capacity = 2000
+	x := &swamped{c: c, s: s, f: c.Flow("peer"), r: rand.New(rand.NewPCG(15, 16)), now: now, due: map[int][]again{}}
+	for _, perSecond := range []float64{10_000, 6000, 14_000, 800} {
+		x.play(perSecond/1000, 5*time.Second)
+		if x.f.news < 0.8*perSecond || x.f.news > 1.2*perSecond {
+			t.Errorf("of %.0f new ones a second %.0f are seen", perSecond, x.f.news)
+		}
+	}
+}
+
+// Over connections nothing comes again, and nobody has to be told from anything: when the load has dropped all is taken soon.
+func TestTheLoadOfConnectionsDrops(t *testing.T) {
+	c, s, now := setup(t)
+	s.capacity = 2000
+	f, r := c.Flow("peer"), rand.New(rand.NewPCG(17, 18))
+	second := func(perMillisecond int) (taken int) {
+		for range 1000 {
+			for range perMillisecond {
+				if f.Judge(now, Piece{Lot: r.Uint32()}, Unknown) == Take {
+					s.waiting++
+					taken++
+				}
+			}
+			for done := min(s.waiting, 2); done >= 1; done-- {
+				s.waiting--
+				f.Done()
+			}
+			now = now.Add(time.Millisecond)
+		}
+		return taken
+	}
+	for range 6 {
+		second(8)
+	}
+	if !c.Active() || f.worth.Load() == all {
+		t.Fatal("there is no overload")
+	}
+	second(1)
+	second(1)
+	if taken := second(1); taken != 1000 {
+		t.Errorf("from 2 s after the load has dropped %d of 1000 are taken", taken)
+	}
+}
