@@ -11,14 +11,14 @@ import (
 type server struct {
 	capacity float64 // a second
 	waiting  float64
-	memory   int64
+	memory   int64 // MiB
 	others   float64
 }
 
 func (s *server) Delay() time.Duration {
 	return time.Duration(s.waiting / s.capacity * float64(time.Second))
 }
-func (s *server) Memory() int64 { return s.memory }
+func (s *server) Memory() int64 { return s.memory << 20 }
 
 // Busy is 1 less the share of the processors that others have taken from it.
 func (s *server) Busy() float64 { return 1 - s.others }
@@ -68,7 +68,7 @@ func play(c *Controller, s *server, now *time.Time, d time.Duration, clients ...
 func setup(t *testing.T) (*Controller, *server, time.Time) {
 	t.Helper()
 	s := &server{capacity: 10_000}
-	c, err := New(Config{Sensors: s, Memory: 1000})
+	c, err := New(Config{Sensors: s, Memory: 1000 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

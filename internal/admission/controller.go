@@ -142,8 +142,9 @@ type Controller struct {
 	narrow  struct{ taken, done float64 }
 	streams float64 // what streams brought a second, which nobody says is done, smoothed as much
 	// marks has those of what came while something was refused, ticks counts the intervals, and ended is when that was over.
-	marks        memory
-	ticks, ended uint32
+	marks memory
+	ticks uint32
+	ended time.Time
 	// recovering says that some flow's load has dropped, and refusals is how many are answered a second then.
 	recovering bool
 	refusals   float64
@@ -346,8 +347,8 @@ func (f *Flow) earn(now time.Time) {
 // look is what is done once in an interval: it measures how late the process is, moves the rate, and divides it.
 func (c *Controller) look(now time.Time) {
 	c.due.Store(int64(now.Sub(c.base) + interval))
-	if c.ticks++; !c.active.Load() && c.ticks-c.ended > lately {
-		c.marks.forget()
+	if c.ticks++; !c.active.Load() && now.Sub(c.ended) > lately*interval {
+		c.marks.forget() // by the time, because with hardly any work there are hardly any ticks
 	}
 	elapsed := now.Sub(c.last)
 	c.last = now
@@ -460,6 +461,7 @@ func (c *Controller) fullness() {
 	limit := float64(c.cap.Load())
 	used := float64(c.sensors.Memory())
 	c.brimful = limit > 0 && (used >= full*limit || c.brimful && used >= roomy*limit)
+	c.marks.within(limit, used, c.brimful)
 	c.rate = min(c.rate, highest) // it grows all the time while the memory alone is why things are refused
 }
 
@@ -482,7 +484,7 @@ func (c *Controller) held() bool {
 
 // release takes everything again.
 func (c *Controller) release() {
-	c.rate, c.quiet, c.recovering, c.ended = 0, 0, false, c.ticks
+	c.rate, c.quiet, c.recovering, c.ended = 0, 0, false, c.last
 	c.active.Store(false)
 	c.m.active.Set(0)
 	c.m.rate.Set(0)

@@ -4,6 +4,8 @@ const (
 	// The table of marks: 16 MiB while something is refused, room for four million.
 	rowBits = 18
 	rowRoom = 16
+	// marksSize is what it needs of the memory, in octets, with the room for garbage that is counted for it (see Sensors).
+	marksSize = rowRoom << rowBits * 4 * 9 / 8
 	// ticks is how many intervals can be told apart, with one more that stands for none: some seven hours of them.
 	ticks = 1<<rowBits - 1
 	// lately is for how many intervals a mark is known after it came: for 64*T1 it may come again (RFC 3261 §17.1.2.2).
@@ -12,11 +14,14 @@ const (
 
 // memory knows which marks came lately, and so what is a copy and what is new. An entry has in its upper bits those of the mark that its row does not tell, and in
 // the lower ones the interval in which it came last.
-type memory struct{ rows [][rowRoom]uint32 }
+type memory struct {
+	rows [][rowRoom]uint32
+	none bool // there is no room for them: nothing is known
+}
 
 // note remembers a mark that comes in this interval, and tells whether it came lately. Where a row has no room the one goes that came first. Mark 0 is never known.
 func (m *memory) note(mark, interval uint32) (known bool) {
-	if mark == 0 {
+	if mark == 0 || m.none {
 		return false
 	}
 	if m.rows == nil {
@@ -56,3 +61,12 @@ func age(entry, now uint32) uint32 {
 
 // forget gives the memory back.
 func (m *memory) forget() { m.rows = nil }
+
+// within keeps to the cap of the memory, of which so much is used. New work is worth more than to know what came: where the memory is full the marks go, and they
+// do not come again until there is room for them as well, or they alone would keep it full.
+func (m *memory) within(limit, used float64, brimful bool) {
+	if brimful {
+		m.forget()
+	}
+	m.none = m.rows == nil && limit > 0 && used+marksSize >= roomy*limit
+}

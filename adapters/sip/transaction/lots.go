@@ -41,12 +41,10 @@ func (l lots) of(b []byte) uint32 {
 	return h * lotFinish
 }
 
-// markTo is how many octets of a request its mark is made from: Via, CSeq and Call-ID are among them, whatever the length of the Request-URI, and it is not long.
-const markTo = 1024
-
-// mark tells a request from others, but not from its copies. It is never 0.
+// mark tells a request from others, but not from its copies. It is never 0. It is made from all octets: with a long Request-URI, or many of Route before Via, two
+// requests have the same ones for as long as anybody likes.
 func (l lots) mark(b []byte) uint32 {
-	return uint32(maphash.Bytes(l.seed, b[:min(len(b), markTo)])) | 1
+	return max(uint32(maphash.Bytes(l.seed, b)), 1) // each bit counts: the lowest ones choose the row
 }
 
 // sifted tells whether a request is of those that the kernel may drop: new work. What may belong to something that was taken is always read.
