@@ -444,7 +444,8 @@ func (c *Controller) look(now time.Time) {
 		}
 	}
 	if c.recovering {
-		c.rate = min(max(c.rate, c.could), 2*c.could) // the delay is that of answers to copies, which are fewer then
+		// The delay is that of answers to copies, which are fewer then.
+		c.rate = min(max(c.rate, c.could), max(2*c.capable(), floor))
 	}
 	if c.active.Load() {
 		// Where something else than this process is the narrow place, what is taken is refused behind it, at a greater cost.
@@ -513,7 +514,7 @@ func (c *Controller) demand(elapsed time.Duration) (all, streamed float64) {
 		}
 		f.asked = n / elapsed.Seconds()
 		f.mean += (f.asked - f.mean) * 0.3
-		f.learn(elapsed)
+		f.learn(elapsed, f.passing())
 		all += f.asked
 		if f.asked > f.wants {
 			f.wants = f.asked

@@ -46,9 +46,9 @@ func (n *newcomers) meet(p Piece, known bool) {
 	}
 }
 
-// learn is called once in a tick.
-func (n *newcomers) learn(elapsed time.Duration) {
-	n.news += (float64(n.fresh)/max(n.clean, least)/elapsed.Seconds() - n.news) * 0.5
+// learn is called once in a tick, in which so much of the work was seen: when that has just become less not all of the clean lots came.
+func (n *newcomers) learn(elapsed time.Duration, pass float64) {
+	n.news += (float64(n.fresh)/max(min(n.clean, pass), least)/elapsed.Seconds() - n.news) * 0.5
 	n.crest = max(n.news, n.crest*fading)
 	n.strangers = float64(n.strange) / elapsed.Seconds()
 	n.fresh, n.strange = 0, 0
@@ -73,6 +73,7 @@ func (c *Controller) recover(asking []*Flow) {
 			sum += f.wants
 		}
 	}
+	capable := c.capable()
 	before := c.recovering
 	c.recovering = false
 	for _, f := range asking {
@@ -82,11 +83,11 @@ func (c *Controller) recover(asking []*Flow) {
 		switch {
 		case f.recovering:
 			// Too much comes again, or it is not for its copies that everything is late.
-			if f.roomy--; f.news <= c.could && c.late <= remembered/2 {
+			if f.roomy--; f.news <= capable && c.late <= remembered/2 {
 				f.roomy = settled
 			}
 			f.recovering = f.roomy > 0
-		case sum > room*c.could && f.news > f.fitting():
+		case sum > room*capable && f.news > f.fitting():
 			f.roomy = 0
 		default:
 			if f.roomy++; f.roomy >= settled {
@@ -116,7 +117,8 @@ func (c *Controller) refuse(busy float64) {
 // settle has a flow that recovers see more, of which it saw the share pass in the last tick, and take what it may. It returns how much is seen, and whether it has
 // recovered: for some time there has been room for whatever comes, copies and all.
 func (f *Flow) settle(pass float64) (next float64, recovered bool) {
-	if f.easy++; f.passing() < 1 || f.asked > f.fitting() {
+	seen := pass
+	if f.easy++; seen < 1 || f.asked > f.fitting() {
 		f.easy = 0
 	}
 	switch {
@@ -129,7 +131,7 @@ func (f *Flow) settle(pass float64) (next float64, recovered bool) {
 		f.whole++
 	}
 	// Once no more comes for the first time of the other lots than of the clean ones, they are clean as well. Whatever it is, after 64*T1 there are no copies any more.
-	if f.whole > lately || f.whole > returned && f.strangers < 1.2*(min(pass, 1)-f.clean)*f.news+few {
+	if f.whole > lately || f.whole > returned && f.strangers < 1.2*(seen-f.clean)*f.news+few {
 		f.clean = 1
 	}
 	f.fill = 0
@@ -143,8 +145,11 @@ func (f *Flow) settle(pass float64) (next float64, recovered bool) {
 	return pass, f.easy >= lull
 }
 
+// capable is what could be done, per second: of what streams bring nobody says when it is done, but it has its part of the rate as well.
+func (c *Controller) capable() float64 { return c.could + c.streams }
+
 // due is a flow's share of what could be done, per second. The rate is more or less than that for a while.
-func (f *Flow) due() float64 { return f.c.could * f.share / max(f.c.rate, f.share, 1) }
+func (f *Flow) due() float64 { return f.c.capable() * f.share / max(f.c.rate, f.share, 1) }
 
 // fitting is how much of its new work there is room for, per second.
 func (f *Flow) fitting() float64 { return room * f.due() }

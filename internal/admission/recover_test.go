@@ -90,3 +90,35 @@ func TestTheLoadOfConnectionsDrops(t *testing.T) {
 		t.Errorf("from 2 s after the load has dropped %d of 1000 are taken", taken)
 	}
 }
+
+// What a flow sends is as much as before when less of it is seen all at once.
+func TestNewcomersAreCountedWhenLessIsSeen(t *testing.T) {
+	c, _, _ := setup(t)
+	f := c.Flow("peer")
+	f.clean = 0.8
+	f.pass.Store(all / 10 * 4)
+	for lot := range uint32(1000) {
+		if p := piece(lot * (all / 1000)); p.Lot < f.pass.Load() {
+			f.meet(p, false)
+		}
+	}
+	f.suppose(10_000)
+	f.learn(interval, f.passing())
+	if f.news < 9900 || f.news > 10_100 {
+		t.Errorf("of 10,000 new ones a second %.0f are seen", f.news)
+	}
+}
+
+// The lots that have not been seen for long are taken to be clean when no more comes of them for the first time than there is new: of those that were seen in the
+// last tick, and not of those that will be in the next.
+func TestStrangersAreNotClean(t *testing.T) {
+	for strangers, clean := range map[float64]float64{400: 1, 600: 0.4} {
+		c, _, _ := setup(t)
+		f := c.Flow("peer")
+		f.pass.Store(all / 10 * 8)
+		f.recovering, f.clean, f.news, f.whole, f.strangers = true, 0.4, 1000, returned+1, strangers
+		if f.settle(f.passing()); f.clean != clean {
+			t.Errorf("of 1000 new ones a second 400 have other lots, and %.0f come: clean up to %.1f", strangers, f.clean)
+		}
+	}
+}

@@ -19,12 +19,13 @@ func (c *Controller) sift(asking []*Flow, taken, busy float64) {
 	if c.easy > hurry {
 		answered = max(answered, cheap*(idle*c.could-taken))
 	}
+	replies := answered
 	if c.recovering {
 		c.refuse(busy)
-		answered = c.refusals
+		replies = c.refusals // to those that recover: for the flood of another flow there is no more than ever, or it would have the time that work needs
 	}
-	c.answerable = int(enough * answered * interval.Seconds())
-	if c.drowning++; excess <= answered {
+	c.answerable = int(enough * max(replies, answered) * interval.Seconds())
+	if c.drowning++; excess <= replies {
 		c.drowning = 0
 	}
 	c.recover(asking)
