@@ -122,3 +122,66 @@ func TestStrangersAreNotClean(t *testing.T) {
 		}
 	}
 }
+
+// What came before is not new, however much of it comes and whatever its lots are, and does not keep its flow from being seen to have dropped its load. It is
+// answered then and not taken, as what is new is.
+func TestCopiesAreNotNew(t *testing.T) {
+	c, s, now := setup(t)
+	s.capacity = 2000
+	r := rand.New(rand.NewPCG(19, 20))
+	x := &swamped{c: c, s: s, f: c.Flow("peer"), r: r, now: now, due: map[int][]again{}}
+	x.play(8, 5*time.Second)
+	x.due = map[int][]again{} // from now on what comes is only this
+	sent := make([]uint32, 5000)
+	for i := range sent {
+		sent[i] = r.Uint32()
+	}
+	copies := func(seconds int) {
+		for i := range 1000 * seconds {
+			for k := range 5 {
+				x.try(again{sent[(5*i+k)%len(sent)], 10})
+			}
+			x.play(0, time.Millisecond)
+		}
+	}
+	copies(2)
+	recovering := false
+	for range 5 {
+		copies(1)
+		if x.f.news > few {
+			t.Errorf("only copies come, and %.0f of them a second are new", x.f.news)
+		}
+		recovering = recovering || x.f.recovering
+	}
+	if !recovering {
+		t.Fatal("nothing new comes, and the load has not dropped")
+	}
+	for range 30 {
+		if x.f.recovering {
+			break
+		}
+		copies(1)
+	}
+	x.f.credit = 10
+	first := piece(uint32(x.f.clean * 0.5 * all))
+	if v := x.f.Judge(x.now, first, Short); v != Take {
+		t.Errorf("something new while its flow recovers: %v", v)
+	}
+	if v := x.f.Judge(x.now, first, Short); v == Take {
+		t.Error("its copy is taken as well")
+	}
+}
+
+// What is not judged because it waited for too long is remembered all the same: when it comes again it is a copy.
+func TestTheHopelessIsRemembered(t *testing.T) {
+	c, s, now := setup(t)
+	x := &client{flow: c.Flow("x"), rate: 50_000}
+	play(c, s, &now, 5*time.Second, x)
+	p := Piece{Lot: all - 1, Mark: 12_345}
+	if !x.flow.Hopeless(p) || !c.marks.note(p.Mark, c.ticks) {
+		t.Error("it is not hopeless, or not known when it comes again")
+	}
+	if x.flow.Hopeless(Piece{Lot: 0, Mark: 54_321}) || c.marks.note(54_321, c.ticks) {
+		t.Error("what may be taken is hopeless, or known before it comes")
+	}
+}
