@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -14,7 +15,8 @@ import (
 )
 
 // committer writes what comes together in one go, so that it is synced together: a sync costs as much for a hundred messages as for one
-// (THREATS.md 0.4). It adds no delay: what comes while one commit is under way waits for it, and goes with the next.
+// (THREATS.md 0.4). What comes while one commit is under way waits for it, and goes with the next. There is no other delay, but where the process has one
+// processor: see rest.
 type committer struct {
 	js   jetstream.JetStream
 	pack string // prefix of the packs' subjects
@@ -54,6 +56,10 @@ const (
 	maxBatchBytes = 8 << 20
 	// commitWait is how long the engine may take for one batch.
 	commitWait = 10 * time.Second
+	// seldom is up to how many calls go together where they hardly come at the same time.
+	seldom = 3
+	// resting is for how many times as long as a commit took there is none after it, and longest is for how long at most: see rest.
+	resting, longest = 5, 8 * time.Millisecond
 )
 
 func newCommitter(js jetstream.JetStream, pack string, failed <-chan struct{}, stored func(uint64, []*nats.Msg)) *committer {
@@ -101,6 +107,7 @@ func (c *committer) write(ctx context.Context, after func(), messages ...*nats.M
 
 func (c *committer) run() {
 	var held *commit // did not fit into the last batch
+	var pause time.Duration
 	for {
 		var batch []*commit
 		n, size := 0, 0
@@ -114,18 +121,33 @@ func (c *committer) run() {
 				return
 			}
 		}
+		var over <-chan time.Time // nil: there is no rest
+		if pause > 0 {
+			over = time.After(pause)
+		}
 	fill:
 		for n < maxBatch && size < maxBatchBytes {
+			var w *commit
 			select {
-			case w := <-c.in:
-				if n+len(w.messages) > maxBatch || size+w.size > maxBatchBytes {
-					held = w
+			case w = <-c.in:
+			default:
+				if over == nil || n >= packRecords {
 					break fill
 				}
-				batch, n, size = append(batch, w), n+len(w.messages), size+w.size
-			default:
+				select {
+				case w = <-c.in:
+				case <-over:
+					over = nil
+					continue
+				case <-c.end:
+					return
+				}
+			}
+			if n+len(w.messages) > maxBatch || size+w.size > maxBatchBytes {
+				held = w
 				break fill
 			}
+			batch, n, size = append(batch, w), n+len(w.messages), size+w.size
 		}
 		// Nobody waits for these any more: they have been told that it is not known, and nothing of them is written.
 		batch = slices.DeleteFunc(batch, func(w *commit) bool {
@@ -138,8 +160,20 @@ func (c *committer) run() {
 		if len(batch) == 0 {
 			continue
 		}
+		began := time.Now()
 		c.commit(batch)
+		pause = rest(len(batch), time.Since(began), runtime.GOMAXPROCS(0))
 	}
+}
+
+// rest is how long a batch is waited for after one of so many calls that took so long. With one processor a sync is time in which nothing else is done: the engine's
+// call holds it. Where many calls come one after another, more of them go together then; a hundred syncs a second instead of four hundred leave the messages
+// that are not stored three quarters of it.
+func rest(calls int, took time.Duration, processors int) time.Duration {
+	if processors > 1 || calls <= seldom {
+		return 0
+	}
+	return min(resting*took, longest)
 }
 
 // commit writes a batch, waits until it is stored, and answers.
