@@ -255,7 +255,7 @@ func (c *Controller) judge(f *Flow, now time.Time, p Piece, debt time.Duration, 
 		f.arrived.Add(1)
 		f.meet(p, known)
 	}
-	if c.active.Load() && (known && f.recovering || !c.fits(f, now, p.Lot, debt, stand)) {
+	if c.active.Load() && (known && f.past(stand) || !c.fits(f, now, p.Lot, debt, stand)) {
 		c.refused++
 		f.said++
 		if c.said++; c.said > c.answerable {

@@ -60,6 +60,9 @@ func (n *newcomers) suppose(perSecond float64) { n.news, n.crest = perSecond, pe
 // sifted tells whether the lot decides about its work.
 func (f *Flow) sifted() bool { return !f.stream && (f.recovering || f.worth.Load() != all) }
 
+// past tells whether there is no place for a copy of what came before: something new would have to wait for it, which it can be told from, and it is late already.
+func (f *Flow) past(stand Standing) bool { return f.recovering || stand != Short && f.excess() > 0 }
+
 // recover finds the flows whose load has dropped. What was dropped of them comes again for half a minute, unless it has an answer, and cannot be told from what is
 // new by itself, so that either would be refused in the place of the other. But of the clean lots it is known what is new; and how much that is tells a load that
 // has dropped from one that goes on, which neither how much comes does nor how much the processors have to do. Of a flow that recovers all is seen as soon as

@@ -185,3 +185,27 @@ func TestTheHopelessIsRemembered(t *testing.T) {
 		t.Error("what may be taken is hopeless, or known before it comes")
 	}
 }
+
+// T-OV-02: "p99 of accepted <= 500 ms": what was dropped and comes again does not take the place of something new, as long as there is too much; where there is room
+// it is taken.
+func TestCopiesMakeRoom(t *testing.T) {
+	c, s, now := setup(t)
+	loud := &client{flow: c.Flow("loud"), rate: 50_000}
+	play(c, s, &now, 5*time.Second, loud)
+	if !c.Active() || loud.flow.excess() == 0 {
+		t.Fatal("there is no overload")
+	}
+	if loud.flow.Judge(now, Piece{Lot: 1, Mark: 77}, Long) == Take {
+		t.Fatal("it is taken although everything is late")
+	}
+	now = now.Add(50 * time.Millisecond) // so that it has something left of its rate
+	if loud.flow.Judge(now, Piece{Lot: 1, Mark: 77}, Middle) == Take {
+		t.Error("a copy is taken in the place of something new")
+	}
+	if loud.flow.Judge(now, Piece{Lot: 1, Mark: 78}, Middle) != Take {
+		t.Error("something new is not taken")
+	}
+	if loud.flow.Judge(now, Piece{Lot: 1, Mark: 77}, Short) != Take {
+		t.Error("a copy is not taken although there is room")
+	}
+}
