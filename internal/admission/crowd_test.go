@@ -51,27 +51,14 @@ func newCrowd(t *testing.T, capacity float64, peers, streams int) *crowd {
 }
 
 func (x *crowd) try(p *member, a again) {
-	v, stand := Ignore, Long
-	switch d := x.s.Delay(); {
-	case d < soon:
-		stand = Short
-	case d < 30*time.Millisecond:
-		stand = Middle
-	}
-	if (a.lot < p.f.Pass() || p.f.Pass() == all) && x.s.Delay() < 80*time.Millisecond {
-		v = p.f.Judge(x.now, piece(a.lot), stand)
-	}
-	switch v {
+	switch a.offer(p.f, x.s, x.now) {
 	case Take:
 		x.queue = append(x.queue, true)
 		x.taken++
 	case Refuse:
 		x.work += 0.15
 	case Ignore:
-		if a.tries < 10 {
-			at := x.ms + min(500<<a.tries, 4000)
-			p.due[at] = append(p.due[at], again{a.lot, a.tries + 1})
-		}
+		a.wait(p.due, x.ms)
 	}
 }
 

@@ -52,11 +52,11 @@ func (m *memory) note(mark, interval uint32) (known bool) {
 
 // age is how many intervals ago an entry came.
 func age(entry, now uint32) uint32 {
-	if at := entry & ticks; at <= now {
-		return now - at
-	} else {
-		return now + ticks - at
+	at := entry & ticks
+	if at > now {
+		now += ticks
 	}
+	return now - at
 }
 
 // forget gives the memory back.

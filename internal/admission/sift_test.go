@@ -163,6 +163,29 @@ type again struct {
 	tries int
 }
 
+// offer has a piece judged, unless the kernel drops it, or the socket has no room for it.
+func (a again) offer(f *Flow, s *server, now time.Time) Verdict {
+	stand := Long
+	switch d := s.Delay(); {
+	case d < soon:
+		stand = Short
+	case d < 30*time.Millisecond:
+		stand = Middle
+	}
+	if a.lot >= f.Pass() && f.Pass() != all || s.Delay() >= 80*time.Millisecond {
+		return Ignore
+	}
+	return f.Judge(now, piece(a.lot), stand)
+}
+
+// wait has a piece without an answer come again: after T1, twice that and so on up to T2 (RFC 3261 §17.1.2.2).
+func (a again) wait(due map[int][]again, ms int) {
+	if a.tries < 10 {
+		at := ms + min(500<<a.tries, 4000)
+		due[at] = append(due[at], again{a.lot, a.tries + 1})
+	}
+}
+
 // play lets a load be on for d, a millisecond at a time.
 func (x *swamped) play(perMillisecond float64, d time.Duration) {
 	x.taken, x.sent, x.late = 0, 0, 0
@@ -192,17 +215,7 @@ func (x *swamped) try(a again) {
 	if a.tries == 0 {
 		x.sent++
 	}
-	v, stand := Ignore, Long
-	switch d := x.s.Delay(); {
-	case d < soon:
-		stand = Short
-	case d < 30*time.Millisecond:
-		stand = Middle
-	}
-	if (a.lot < x.f.Pass() || x.f.Pass() == all) && x.s.Delay() < 80*time.Millisecond {
-		v = x.f.Judge(x.now, piece(a.lot), stand)
-	}
-	switch v {
+	switch a.offer(x.f, x.s, x.now) {
 	case Take:
 		x.s.waiting++
 		if a.tries == 0 {
@@ -213,10 +226,7 @@ func (x *swamped) try(a again) {
 	case Refuse:
 		x.work += 0.15
 	case Ignore:
-		if a.tries < 10 {
-			at := x.ms + min(500<<a.tries, 4000)
-			x.due[at] = append(x.due[at], again{a.lot, a.tries + 1})
-		}
+		a.wait(x.due, x.ms)
 	}
 }
 
