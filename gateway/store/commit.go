@@ -107,47 +107,11 @@ func (c *committer) write(ctx context.Context, after func(), messages ...*nats.M
 
 func (c *committer) run() {
 	var held *commit // did not fit into the last batch
-	var pause time.Duration
+	var rested time.Time
 	for {
 		var batch []*commit
-		n, size := 0, 0
-		if held != nil {
-			batch, n, size, held = append(batch, held), len(held.messages), held.size, nil
-		} else {
-			select {
-			case w := <-c.in:
-				batch, n, size = append(batch, w), len(w.messages), w.size
-			case <-c.end:
-				return
-			}
-		}
-		var over <-chan time.Time // nil: there is no rest
-		if pause > 0 {
-			over = time.After(pause)
-		}
-	fill:
-		for n < maxBatch && size < maxBatchBytes {
-			var w *commit
-			select {
-			case w = <-c.in:
-			default:
-				if over == nil || n >= packRecords {
-					break fill
-				}
-				select {
-				case w = <-c.in:
-				case <-over:
-					over = nil
-					continue
-				case <-c.end:
-					return
-				}
-			}
-			if n+len(w.messages) > maxBatch || size+w.size > maxBatchBytes {
-				held = w
-				break fill
-			}
-			batch, n, size = append(batch, w), n+len(w.messages), size+w.size
+		if batch, held = c.gather(held, rested); len(batch) == 0 {
+			return
 		}
 		// Nobody waits for these any more: they have been told that it is not known, and nothing of them is written.
 		batch = slices.DeleteFunc(batch, func(w *commit) bool {
@@ -162,8 +126,51 @@ func (c *committer) run() {
 		}
 		began := time.Now()
 		c.commit(batch)
-		pause = rest(len(batch), time.Since(began), runtime.GOMAXPROCS(0))
+		ended := time.Now()
+		rested = ended.Add(rest(len(batch), ended.Sub(began), runtime.GOMAXPROCS(0)))
 	}
+}
+
+// gather waits for one call, unless one was held, and takes those that wait with it; until the rest is over also those that come, up to a whole pack. It returns the
+// one that did not fit, and nothing when the committer ends: who waits is told that by write.
+func (c *committer) gather(held *commit, rested time.Time) (batch []*commit, next *commit) {
+	first := held
+	if first == nil {
+		select {
+		case first = <-c.in:
+		case <-c.end:
+			return nil, nil
+		}
+	}
+	batch = append(batch, first)
+	n, size := len(first.messages), first.size
+	var over <-chan time.Time // nil: there is no rest, or it is over
+	if left := time.Until(rested); left > 0 {
+		over = time.After(left)
+	}
+	for n < maxBatch && size < maxBatchBytes {
+		var w *commit
+		select {
+		case w = <-c.in:
+		default:
+			if over == nil || n >= packRecords {
+				return batch, nil
+			}
+			select {
+			case w = <-c.in:
+			case <-over:
+				over = nil
+				continue
+			case <-c.end:
+				return nil, nil
+			}
+		}
+		if n+len(w.messages) > maxBatch || size+w.size > maxBatchBytes {
+			return batch, w
+		}
+		batch, n, size = append(batch, w), n+len(w.messages), size+w.size
+	}
+	return batch, nil
 }
 
 // rest is how long a batch is waited for after one of so many calls that took so long. With one processor a sync is time in which nothing else is done: the engine's
