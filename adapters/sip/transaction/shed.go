@@ -58,20 +58,25 @@ func (l *Layer) shed(b []byte, o *origin) (refused bool) {
 		l.metrics.drop(dropUnheard)
 		return true
 	}
-	if o.conn == nil && piece.Lot >= o.flow.Pass() && sifted(b) && o.flow.Judge(now, piece, o.stand) == admission.Ignore {
-		o.loud = true
-		l.metrics.drop(dropUnheard)
-		return true
+	judge := func() admission.Verdict { return o.flow.Judge(now, piece, o.stand) }
+	if o.conn == nil && piece.Lot >= o.flow.Pass() && sifted(b) {
+		verdict := judge()
+		if verdict == admission.Ignore {
+			o.loud = true
+			l.metrics.drop(dropUnheard)
+			return true
+		}
+		judge = func() admission.Verdict { return verdict } // the bound has moved; judged again it would count twice, and be its own copy
 	}
 	var g wire.Glance
 	if !g.Read(b, l.limits()) {
-		o.over = o.flow.Judge(now, piece, o.stand) != admission.Take
+		o.over = judge() != admission.Take
 		return false
 	}
 	via := g.TopVia()
 	if key, ok := l.servers.glanced(via, g.Method()); !ok || l.servers.has(now, key) {
 		o.free = ok
-		o.over = !ok && o.flow.Judge(now, piece, o.stand) != admission.Take
+		o.over = !ok && judge() != admission.Take
 		return false
 	}
 	if g.InDialog() {
@@ -79,7 +84,7 @@ func (l *Layer) shed(b []byte, o *origin) (refused bool) {
 			return false
 		}
 	} else {
-		switch o.flow.Judge(now, piece, o.stand) {
+		switch judge() {
 		case admission.Take:
 			return false
 		case admission.Ignore:
