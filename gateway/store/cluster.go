@@ -301,10 +301,10 @@ func (s *Store) join(ctx context.Context, e *engine) error {
 	if err := peers.start(ctx); err != nil {
 		return err
 	}
-	began, said := time.Now(), time.Time{}
+	began, said, maker := time.Now(), time.Time{}, newMaker(ctx, s.cfg.Cluster)
 	for patience := joinOnce; ; patience = min(patience*3/2, joinMost) {
 		once, cancel := context.WithTimeout(ctx, patience)
-		err := s.openStreams(once, e)
+		err := s.openStreams(once, e, maker)
 		cancel()
 		if err == nil {
 			// The streams may be known before the others have been heard: who writes in that moment is refused, and a gateway that starts would end.
@@ -318,7 +318,7 @@ func (s *Store) join(ctx context.Context, e *engine) error {
 		if e.twice.Load() {
 			return fmt.Errorf("%w: %s", ErrSameName, s.cfg.Cluster.Node)
 		}
-		if time.Since(said) > 10*time.Second {
+		if time.Since(said) > 10*time.Second && !errors.Is(err, errTurn) {
 			said = time.Now()
 			s.cfg.Logger.Warn().Str("node", s.cfg.Cluster.Node).Strs("others", peers.heard()).Str("fault", clip(err.Error())).
 				Msg("the store waits for other nodes of the cluster")

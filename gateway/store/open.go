@@ -242,7 +242,7 @@ func (s *Store) run(ctx context.Context) (err error) {
 		}
 		e.copies = newReplicator(e.conn, e.js, s.ready, clusterCommitWait)
 	} else {
-		if err := s.openStreams(ctx, e); err != nil {
+		if err := s.openStreams(ctx, e, newMaker(ctx, nil)); err != nil {
 			return err
 		}
 		if err := s.learn(ctx, e); err != nil {
@@ -329,7 +329,7 @@ func (e *engine) close() {
 }
 
 // openStreams makes the streams, or finds them.
-func (s *Store) openStreams(ctx context.Context, e *engine) (err error) {
+func (s *Store) openStreams(ctx context.Context, e *engine, m *maker) (err error) {
 	replicas, subjects := 1, []string{s.at.entry + ">", s.at.progress + ">"}
 	if s.clustered() {
 		replicas = s.cfg.Cluster.Replicas
@@ -337,7 +337,7 @@ func (s *Store) openStreams(ctx context.Context, e *engine) (err error) {
 		subjects = append(subjects, packPrefix+"*")
 	}
 	// Config.MaxEntries and MaxOctets are kept here, not by the engine: a journal that is full must still take what becomes of its entries.
-	e.journal, err = ensureStream(ctx, e.js, jetstream.StreamConfig{
+	e.journal, err = m.stream(ctx, e.js, jetstream.StreamConfig{
 		Name: s.at.journal, Subjects: subjects, Storage: jetstream.FileStorage, Replicas: replicas,
 		Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1, MaxMsgSize: int32(s.cfg.MaxEntry + 64<<10),
 		// Reading from whichever node answers is reading what was there a while ago.
@@ -347,7 +347,7 @@ func (s *Store) openStreams(ctx context.Context, e *engine) (err error) {
 		return fmt.Errorf("store: the journal: %w", err)
 	}
 	if !s.clustered() {
-		e.factsLog, err = ensureStream(ctx, e.js, jetstream.StreamConfig{
+		e.factsLog, err = m.stream(ctx, e.js, jetstream.StreamConfig{
 			Name: factsStream, Subjects: []string{factPrefix + "*"}, Storage: jetstream.FileStorage, Replicas: 1, Retention: jetstream.LimitsPolicy,
 			MaxMsgsPerSubject: 1, MaxMsgSize: int32(s.cfg.MaxEntry + 64<<10), AllowDirect: true,
 		})
@@ -357,7 +357,7 @@ func (s *Store) openStreams(ctx context.Context, e *engine) (err error) {
 		return nil
 	}
 	// A bucket as the engine's own key-value calls make it, but for AllowDirect.
-	e.factsLog, err = ensureStream(ctx, e.js, jetstream.StreamConfig{
+	e.factsLog, err = m.stream(ctx, e.js, jetstream.StreamConfig{
 		Name: "KV_" + s.at.facts, Subjects: []string{"$KV." + s.at.facts + ".>"}, Storage: jetstream.FileStorage, Replicas: replicas,
 		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, Discard: jetstream.DiscardNew, Duplicates: 2 * time.Minute,
 		AllowRollup: true, DenyDelete: true, AllowMsgTTL: true, SubjectDeleteMarkerTTL: time.Second,
