@@ -17,9 +17,10 @@ type ramp struct {
 const (
 	rampFirst = 10 * time.Second
 	rampNext  = 5 * time.Second
-	// rampBurst is what part of a second's entries may come at once, and rampPause how long is waited for more at least.
+	// rampBurst is what part of a second's entries may come at once, and rampPause how long is waited for more at least: what
+	// came at once after a longer one would all others have to wait for on a single processor.
 	rampBurst = 50 * time.Millisecond
-	rampPause = rampBurst / 2
+	rampPause = 5 * time.Millisecond
 	// rampMost is where nothing is bounded by it any more.
 	rampMost = 1e6
 )

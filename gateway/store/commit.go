@@ -56,8 +56,6 @@ const (
 	maxBatchBytes = 8 << 20
 	// commitWait is how long the engine may take for one batch.
 	commitWait = 10 * time.Second
-	// seldom is up to how many calls go together where they hardly come at the same time.
-	seldom = 3
 	// resting is for how many times as long as a commit took there is none after it, and longest is for how long at most: see rest.
 	resting, longest = 5, 8 * time.Millisecond
 )
@@ -127,7 +125,7 @@ func (c *committer) run() {
 		began := time.Now()
 		c.commit(batch)
 		ended := time.Now()
-		rested = ended.Add(rest(len(batch), ended.Sub(began), runtime.GOMAXPROCS(0)))
+		rested = ended.Add(rest(ended.Sub(began), runtime.GOMAXPROCS(0)))
 	}
 }
 
@@ -173,11 +171,11 @@ func (c *committer) gather(held *commit, rested time.Time) (batch []*commit, nex
 	return batch, nil
 }
 
-// rest is how long a batch is waited for after one of so many calls that took so long. With one processor a sync is time in which nothing else is done: the engine's
-// call holds it. Where many calls come one after another, more of them go together then; a hundred syncs a second instead of four hundred leave the messages
-// that are not stored three quarters of it.
-func rest(calls int, took time.Duration, processors int) time.Duration {
-	if processors > 1 || calls <= seldom {
+// rest is how long a batch is waited for after one that took so long. With one processor a sync is time in which nothing else is done: the engine's
+// call holds it. Where calls come one after another, more of them go together then, and no more than a sixth of the time goes to the store while the messages that are
+// not stored wait for it. Who calls again and again by himself is slower for it.
+func rest(took time.Duration, processors int) time.Duration {
+	if processors > 1 {
 		return 0
 	}
 	return min(resting*took, longest)
