@@ -21,6 +21,8 @@ type DeadConfig struct {
 	Rate float64
 	// Queued is how many messages wait for the dead destination, Pairs how many senders and how many recipients they have.
 	Queued, Pairs int
+	// Settle is how long the load elsewhere is on before it counts; 0: 35 s.
+	Settle time.Duration
 	// DirectWait and ReturnRate are the gateway's limits of these names; 0: its defaults.
 	DirectWait time.Duration
 	ReturnRate int
@@ -134,6 +136,9 @@ func (g *grave) count() uint64 {
 // Dead has messages wait for a destination that is dead while others go elsewhere, and has it come back (THREATS T-OV-08).
 func Dead(ctx context.Context, c DeadConfig) (r DeadReport, err error) {
 	c.Store = true
+	if c.Settle == 0 {
+		c.Settle = 35 * time.Second
+	}
 	d := &dead{c: c, grave: &grave{last: map[string]uint32{}, seen: map[uint32]bool{}}}
 	if err := d.grave.open(); err != nil {
 		return r, err
@@ -266,7 +271,8 @@ func never() bool { return false }
 // play has the destination die, and come back.
 func (d *dead) play(ctx context.Context, r *DeadReport) error {
 	d.setRate(r.Rate)
-	if err := d.watch(ctx, r, never, time.Second); err != nil { // nothing begins cold
+	// Nothing begins cold, and what is kept of transactions that have ended is all there: it grows for as long as they are kept (RFC 3261 §17.2.2, 64*T1).
+	if err := d.watch(ctx, r, never, d.c.Settle); err != nil {
 		return err
 	}
 	d.others(r, "")

@@ -12,7 +12,7 @@ func TestT_OV_08_DeadDestination(t *testing.T) {
 	const queued, rate, wait = 700, 25, time.Second
 	report, err := Dead(t.Context(), DeadConfig{
 		Config: Config{Binary: build(t), Directory: t.TempDir(), Procs: 1, Time: 3 * time.Second, Log: t.Output()},
-		Rate:   50, Queued: queued, Pairs: 20, DirectWait: wait, ReturnRate: rate,
+		Rate:   50, Queued: queued, Pairs: 20, DirectWait: wait, ReturnRate: rate, Settle: time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
