@@ -46,7 +46,7 @@ func newMaker(ctx context.Context, c *Cluster) *maker {
 	return m
 }
 
-// turn waits for nothing: it is errTurn unless this node is to make what is missing.
+// turn is errTurn unless it is for this node to make what is missing. It does not wait.
 func (m *maker) turn() error {
 	if m.missed.IsZero() {
 		m.missed = time.Now()
