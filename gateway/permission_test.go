@@ -10,6 +10,7 @@ import (
 	"github.com/isthmus-gateway/isthmus/cpim"
 	"github.com/isthmus-gateway/isthmus/gateway"
 	"github.com/isthmus-gateway/isthmus/gateway/policy"
+	"github.com/isthmus-gateway/isthmus/gateway/store/storetest"
 	"github.com/isthmus-gateway/isthmus/pidf"
 )
 
@@ -185,6 +186,39 @@ func TestT_ID_06_ReportsOfTheBlocked(t *testing.T) {
 						t.Errorf("%v: %d are told", k, n)
 					}
 				}
+			})
+		})
+	}
+}
+
+// What waits in the journal is not handed over once one of its ends is blocked, or they are parted; its sender is told. That says nothing of the place that it is for, where
+// nobody was asked.
+func TestT_ID_06_WhatTheBlockedHaveStored(t *testing.T) {
+	for name, c := range map[string]policy.Config{
+		"blocked sender":    {Blocked: parties(t, "im:romeo@example.net")},
+		"blocked recipient": {Blocked: parties(t, "im:juliet@example.com")},
+		"two tenants":       {Tenants: []policy.Tenant{{Name: "a", Domains: parties(t, "example.net")}, {Name: "b", Domains: parties(t, "example.com")}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := &storetest.Memory{}
+				s := durable(t, disk, nil)
+				defer s.shutdown()
+				s.xmpp.OnMessage = until(1, unreachable)
+				op := message(romeo, juliet, "waits")
+				op.Wants = adapters.WantFailed
+				if st := <-s.send(s.sip, op); st.Outcome != adapters.Indeterminate {
+					t.Fatalf("%+v", st)
+				}
+				s.renew(gateway.Settings{Routes: straitRoutes(t), Policy: ruled(t, c)})
+				time.Sleep(time.Hour)
+				if n := len(s.xmpp.Messages()); n != 1 {
+					t.Errorf("tried %d times", n)
+				}
+				if r := s.sip.Reports(); len(r) != 1 || r[0].Kind != adapters.ReportFailed || r[0].Status.Reason != adapters.ReasonPolicyViolation {
+					t.Errorf("%+v", r)
+				}
+				empty(t, disk)
 			})
 		})
 	}

@@ -143,6 +143,7 @@ func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 		return true
 	}
 	var status adapters.Status
+	asked := true // somebody at the place, who has answered
 	switch e.kind {
 	case store.KindNotice:
 		status = j.deliverNotice(ctx, e, se)
@@ -150,7 +151,7 @@ func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 		status = j.settleKept(ctx, e, se)
 	default:
 		var ended bool
-		if status, ended = j.deliverMessage(ctx, b, e, se); !ended {
+		if status, asked, ended = j.deliverMessage(ctx, b, e, se); !ended {
 			j.refused(b) // its end could not be written: it is told when the journal takes it
 			return false
 		}
@@ -169,7 +170,9 @@ func (j *journal) attempt(ctx context.Context, b *backlog, e *entry) (on bool) {
 		j.drop(b, e)
 		j.mu.Lock()
 		b.failures, b.next = 0, time.Time{}
-		b.at.answered(time.Now(), g.limits().ReturnRate, g.limits().DirectWait)
+		if asked {
+			b.at.answered(time.Now(), g.limits().ReturnRate, g.limits().DirectWait)
+		}
 		j.mu.Unlock()
 		return true
 	case answers(status):
@@ -197,19 +200,21 @@ func (j *journal) refused(b *backlog) {
 	b.next = time.Now().Add(retryAfter(b.failures))
 }
 
-// deliverMessage tries a stored message, and tells its sender of an end that is bad. Not ended: that end could not be written.
-func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se store.Entry) (status adapters.Status, ended bool) {
+// deliverMessage tries a stored message, and tells its sender of an end that is bad. Not asked: it was refused here. Not ended: its end could not be written.
+func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se store.Entry) (status adapters.Status, asked, ended bool) {
 	g := j.gateway
 	m, op, err := decodeMessage(se.Octets)
 	if err != nil {
 		j.bury(b, e, clip(err.Error()))
-		return adapters.Failed(adapters.ReasonInternal, ""), true
+		return adapters.Failed(adapters.ReasonInternal, ""), false, true
 	}
 	began := time.Now()
 	from := g.sides[m.Side]
 	r := g.routeOf(op.To.Address.Domain())
-	status = adapters.Failed(adapters.ReasonDomainNotFound, "")
-	if r != nil && r.side.index == b.key.side {
+	status, asked = adapters.Failed(adapters.ReasonDomainNotFound, ""), true
+	if refused := g.follow(op.From.Address, op.To.Address); refused.Outcome != 0 {
+		status, asked = refused, false // while it waited one of the two was blocked, or they were parted
+	} else if r != nil && r.side.index == b.key.side {
 		op.Deadline = began.Add(g.limits().DirectWait)
 		if e.expires.Before(op.Deadline) {
 			op.Deadline = e.expires
@@ -217,7 +222,7 @@ func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se s
 		hops, failed := g.nextHops(ctx, r, op.To.Address, op.Deadline)
 		status = failed
 		if failed.Outcome == 0 && !j.ours(e) {
-			return status, false // the journal or the resolver took so long that its part may be another's by now, who tries it too
+			return status, false, false // the journal or the resolver took so long that its part may be another's by now, who tries it too
 		}
 		if failed.Outcome == 0 {
 			status = g.hand(ctx, time.Now(), from, r.side, hops, op, m.Given, e.epoch)
@@ -241,9 +246,9 @@ func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se s
 	case from == nil:
 		j.bury(b, e, "it was refused, and there is no adapter for its sender any more")
 	default:
-		return status, j.tellEnd(e, from, m, op, status)
+		return status, asked, j.tellEnd(e, from, m, op, status)
 	}
-	return status, true
+	return status, asked, true
 }
 
 // noticeOf is the ID of the notice of a message's end: there can be one at most.
