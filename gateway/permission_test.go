@@ -224,6 +224,35 @@ func TestT_ID_06_WhatTheBlockedHaveStored(t *testing.T) {
 	}
 }
 
+// Of what waits for a dead place the blocked's turn comes first: it ends, the place is still dead for all others, and theirs comes.
+func TestT_ID_06_BehindWhatTheBlockedHaveStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &storetest.Memory{}
+		s := durable(t, disk, nil)
+		defer s.shutdown()
+		s.xmpp.OnMessage = until(6, unreachable)
+		for _, from := range []string{"im:romeo@example.net", "im:tybalt@example.net", "im:paris@example.net"} {
+			if st := <-s.send(s.sip, message(user(from), juliet, from)); st.Outcome != adapters.Indeterminate {
+				t.Fatalf("%s: %+v", from, st)
+			}
+		}
+		s.renew(gateway.Settings{Routes: straitRoutes(t), Policy: ruled(t, policy.Config{Blocked: parties(t, "im:romeo@example.net")})})
+		time.Sleep(4 * time.Hour)
+		last := map[string]int{}
+		for _, body := range bodies(s.xmpp.Messages()) {
+			last[body]++
+		}
+		if last["im:romeo@example.net"] > 1 {
+			t.Errorf("the blocked was tried %d times", last["im:romeo@example.net"])
+		}
+		delivered := len(s.xmpp.Messages()) - 6
+		if delivered != 2 || last["im:tybalt@example.net"] == 0 || last["im:paris@example.net"] == 0 {
+			t.Errorf("%d were delivered to a place that was dead for six attempts: %v", delivered, last)
+		}
+		empty(t, disk)
+	})
+}
+
 // A reload that makes two tenants of the ends of an open watch ends what passes on it: "nothing passes between their domains".
 func TestPresenceBetweenNewTenants(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

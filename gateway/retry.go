@@ -200,7 +200,7 @@ func (j *journal) refused(b *backlog) {
 	b.next = time.Now().Add(retryAfter(b.failures))
 }
 
-// deliverMessage tries a stored message, and tells its sender of an end that is bad. Not asked: it was refused here. Not ended: its end could not be written.
+// deliverMessage tries a stored message, and tells its sender of an end that is bad. Not asked: it was given to nobody. Not ended: its end could not be written.
 func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se store.Entry) (status adapters.Status, asked, ended bool) {
 	g := j.gateway
 	m, op, err := decodeMessage(se.Octets)
@@ -211,9 +211,9 @@ func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se s
 	began := time.Now()
 	from := g.sides[m.Side]
 	r := g.routeOf(op.To.Address.Domain())
-	status, asked = adapters.Failed(adapters.ReasonDomainNotFound, ""), true
+	status = adapters.Failed(adapters.ReasonDomainNotFound, "")
 	if refused := g.follow(op.From.Address, op.To.Address); refused.Outcome != 0 {
-		status, asked = refused, false // while it waited one of the two was blocked, or they were parted
+		status = refused // while it waited one of the two was blocked, or they were parted
 	} else if r != nil && r.side.index == b.key.side {
 		op.Deadline = began.Add(g.limits().DirectWait)
 		if e.expires.Before(op.Deadline) {
@@ -225,7 +225,7 @@ func (j *journal) deliverMessage(ctx context.Context, b *backlog, e *entry, se s
 			return status, false, false // the journal or the resolver took so long that its part may be another's by now, who tries it too
 		}
 		if failed.Outcome == 0 {
-			status = g.hand(ctx, time.Now(), from, r.side, hops, op, m.Given, e.epoch)
+			status, asked = g.hand(ctx, time.Now(), from, r.side, hops, op, m.Given, e.epoch), true
 		}
 	}
 	res := result{
