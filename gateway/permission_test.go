@@ -230,7 +230,12 @@ func TestT_ID_06_BehindWhatTheBlockedHaveStored(t *testing.T) {
 		disk := &storetest.Memory{}
 		s := durable(t, disk, nil)
 		defer s.shutdown()
-		s.xmpp.OnMessage = until(6, unreachable)
+		down := until(6, unreachable)
+		var tried []time.Time
+		s.xmpp.OnMessage = func(ctx context.Context, op *adapters.MessageOp) adapters.Status {
+			tried = append(tried, time.Now())
+			return down(ctx, op)
+		}
 		for _, from := range []string{"im:romeo@example.net", "im:tybalt@example.net", "im:paris@example.net"} {
 			if st := <-s.send(s.sip, message(user(from), juliet, from)); st.Outcome != adapters.Indeterminate {
 				t.Fatalf("%s: %+v", from, st)
@@ -244,6 +249,10 @@ func TestT_ID_06_BehindWhatTheBlockedHaveStored(t *testing.T) {
 		}
 		if last["im:romeo@example.net"] > 1 {
 			t.Errorf("the blocked was tried %d times", last["im:romeo@example.net"])
+		}
+		// After 5, 15, 45 and 120 s, less a fifth at most: what the blocked's turn ended with is no sign of life, from which it would be counted anew.
+		if took := tried[6].Sub(tried[0]); took < 148*time.Second {
+			t.Errorf("the dead place was tried four times in %v", took)
 		}
 		delivered := len(s.xmpp.Messages()) - 6
 		if delivered != 2 || last["im:tybalt@example.net"] == 0 || last["im:paris@example.net"] == 0 {
