@@ -36,9 +36,9 @@ var unreachable = adapters.Failed(adapters.ReasonDomainTimeout, "")
 
 // until makes the far side answer down, and up from the time it has been asked so often.
 func until(n int, down adapters.Status) func(context.Context, *adapters.MessageOp) adapters.Status {
-	asked := 0
+	var asked atomic.Int64
 	return func(context.Context, *adapters.MessageOp) adapters.Status {
-		if asked++; asked <= n {
+		if asked.Add(1) <= int64(n) {
 			return down
 		}
 		return adapters.Accepted()

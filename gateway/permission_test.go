@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -231,9 +232,12 @@ func TestT_ID_06_BehindWhatTheBlockedHaveStored(t *testing.T) {
 		s := durable(t, disk, nil)
 		defer s.shutdown()
 		down := until(6, unreachable)
+		var mu sync.Mutex // the lanes call at the same time
 		var tried []time.Time
 		s.xmpp.OnMessage = func(ctx context.Context, op *adapters.MessageOp) adapters.Status {
+			mu.Lock()
 			tried = append(tried, time.Now())
+			mu.Unlock()
 			return down(ctx, op)
 		}
 		for _, from := range []string{"im:romeo@example.net", "im:tybalt@example.net", "im:paris@example.net"} {
@@ -251,6 +255,8 @@ func TestT_ID_06_BehindWhatTheBlockedHaveStored(t *testing.T) {
 			t.Errorf("the blocked was tried %d times", last["im:romeo@example.net"])
 		}
 		// After 5, 15, 45 and 120 s, less a fifth at most: what the blocked's turn ended with is no sign of life, from which it would be counted anew.
+		mu.Lock()
+		defer mu.Unlock()
 		if took := tried[6].Sub(tried[0]); took < 148*time.Second {
 			t.Errorf("the dead place was tried four times in %v", took)
 		}
